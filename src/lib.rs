@@ -1,0 +1,1 @@
+//! `orders`: an event-sourced CQRS order-management microservice.

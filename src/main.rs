@@ -1,0 +1,2 @@
+//! The `orders` program.
+fn main() {}
