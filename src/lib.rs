@@ -1,1 +1,3 @@
 //! `orders`: an event-sourced CQRS order-management microservice.
+pub mod event_sourcing;
+pub mod order;
