@@ -1,3 +1,4 @@
 //! `orders`: an event-sourced CQRS order-management microservice.
 pub mod event_sourcing;
 pub mod order;
+pub mod read_model;
