@@ -38,9 +38,11 @@ use crate::{
 /// How long the start waits for PostgreSQL.
 const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests may take to end when the service stops.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+const DRAIN_DEADLINE: Duration = Duration::from_secs(7);
 /// How long background tasks may take to end after that.
-const TASKS_DEADLINE: Duration = Duration::from_secs(4);
+const TASKS_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the embedded servers may take to end after that.
+const SERVERS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a process may be silent before another one relays and projects in its place.
 const LEASE_TTL: Duration = Duration::from_secs(5);
 /// How often idempotency keys that have run out are looked for.
@@ -258,8 +260,10 @@ impl App {
         if released.await.is_err() {
             warn!("background tasks did not end within {TASKS_DEADLINE:?}");
         }
-        if let Some(embedded) = embedded {
-            embedded.stop().await;
+        if let Some(embedded) = embedded
+            && timeout(SERVERS_DEADLINE, embedded.stop()).await.is_err()
+        {
+            warn!("the embedded servers did not end within {SERVERS_DEADLINE:?}");
         }
         info!("stopped");
         ended

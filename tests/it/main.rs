@@ -1,2 +1,8 @@
-//! End-to-end tests, one binary.
-fn main() {}
+//! End-to-end and adapter tests on real PostgreSQL and NATS: one binary, all tests in parallel.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests make ids, read the clock and ask the database directly"
+)]
+
+mod smoke;
+mod support;
