@@ -4,7 +4,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
-use crate::event_sourcing::{IdempotencyKey, Version};
+use crate::{
+    event_sourcing::{IdempotencyKey, Version},
+    order::money::Decimal,
+};
 
 /// The header that makes a command safe to repeat.
 pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -141,10 +144,28 @@ pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> [u8; 32] {
         }
         // No body and an empty object ask for the same.
         if value.as_object().is_none_or(|object| !object.is_empty()) {
+            unify_numbers(&mut value);
             digest.update(value.to_string());
         }
     }
     digest.finalize().into()
+}
+
+/// Writes whole numbers one way: `1`, `1.0` and `1e0` are the same number.
+fn unify_numbers(value: &mut serde_json::Value) {
+    use serde_json::Value;
+
+    match value {
+        Value::Number(number) => {
+            let text = number.to_string();
+            if let Some(whole) = Decimal::parse(&text).and_then(|decimal| decimal.to_i64()) {
+                *number = whole.into();
+            }
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(unify_numbers),
+        Value::Object(members) => members.values_mut().for_each(unify_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
 }
 
 /// The header's only value.

@@ -17,6 +17,9 @@ pub mod ports;
 pub mod upcasters;
 pub mod value;
 
+#[cfg(test)]
+mod specs;
+
 pub use aggregate::{Line, Order, OrderState, Status};
 pub use command::{NewItem, OrderCommand};
 pub use currency::Currency;

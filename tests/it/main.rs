@@ -4,5 +4,8 @@
     reason = "tests make ids, read the clock and ask the database directly"
 )]
 
+mod architecture;
+mod openapi;
 mod smoke;
+mod store;
 mod support;
