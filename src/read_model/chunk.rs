@@ -65,6 +65,16 @@ impl Decoded {
         }
     }
 
+    /// What the event says today, or why it says nothing.
+    pub(super) fn event(&self) -> Result<&OrderEvent, &str> {
+        self.event.as_ref().map_err(String::as_str)
+    }
+
+    /// When it happened.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
     /// Folds the event into the rows, or says how it parks them.
     pub(super) fn apply_to(&self, fold: &mut OrderFold) -> Result<(), ParkedOrder> {
         let folded = match &self.event {

@@ -23,8 +23,10 @@ use crate::event_sourcing::{
 /// The name of the checkpoint of this read model.
 pub(super) const CHECKPOINT: &str = "orders";
 
-/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too.
-pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'";
+/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too. They
+/// are planned for the rows at hand: a plan kept from when the tables were small would scan them.
+pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
+    set local plan_cache_mode = force_custom_plan";
 
 /// How long a chunk may take, the server not answering at all included.
 const DEADLINE: Duration = Duration::from_mins(1);
