@@ -9,8 +9,8 @@ use uuid::Uuid;
 
 use super::{
     chunk::Decoded,
-    fold::{ItemRow, OrderFold, OrderRow, touched_item},
-    tables::ParkedOrder,
+    fold::{OrderFold, touched_item},
+    rows::{ItemRow, OrderRow, ParkedOrder},
 };
 use crate::{
     event_sourcing::{Aggregate, Position, RecordedEvent, UpcasterChain, Version},

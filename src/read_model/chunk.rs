@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{
     error::{WriteError, chain, store_error},
     fold::{OrderFold, touched_item},
-    tables::{self, ParkedOrder},
+    rows::ParkedOrder,
+    tables,
 };
 use crate::{
     event_sourcing::{

@@ -10,6 +10,7 @@ pub mod projector;
 pub mod queries;
 pub mod rebuild;
 pub mod refold;
+pub mod rows;
 pub mod verify;
 
 mod audit;
@@ -19,11 +20,11 @@ mod session;
 mod tables;
 
 pub use audit::Finding;
-pub use fold::{ItemRow, OrderFold, OrderRow};
+pub use fold::{OrderFold, Unfit};
 pub use list::{ListPage, ListQuery, ListSort, ListStart, Total};
 pub use projector::Projector;
 pub use queries::{Found, OrderView, OrderViews};
 pub use rebuild::{Phase, Rebuild, RebuildDifference, RebuildError, RebuildProgress, Rebuilt};
 pub use refold::Refolded;
-pub use tables::ParkedOrder;
+pub use rows::{ItemRow, OrderRow, ParkedOrder};
 pub use verify::{Verify, VerifyProgress, VerifyReport};

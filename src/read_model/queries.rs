@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     error::store_error,
-    fold::{ItemRow, OrderRow},
     projector::CHECKPOINT,
+    rows::{ItemRow, OrderRow},
 };
 use crate::{
     event_sourcing::{Instant, Position, StoreError},

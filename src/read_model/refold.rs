@@ -8,8 +8,9 @@ use super::{
     error::{WriteError, store_error},
     fold::OrderFold,
     projector::{BEGIN, Projector, lock_checkpoint},
+    rows::ParkedOrder,
     session::Session,
-    tables::{self, ParkedOrder},
+    tables,
 };
 use crate::{
     event_sourcing::{

@@ -15,11 +15,11 @@ use uuid::Uuid;
 use super::{
     audit::{Audit, Finding},
     error::store_error,
-    fold::ItemRow,
     projector::{CHECKPOINT, Projector},
     refold::Refolded,
+    rows::{ItemRow, ParkedOrder},
     session::Session,
-    tables::{self, ParkedOrder},
+    tables,
 };
 use crate::{
     event_sourcing::{Aggregate, EventStore, Position, RecordedEvent, StoreError, Version},
