@@ -12,6 +12,12 @@ pub struct Currency(iso_currency::Currency);
 pub struct UnknownCurrency(pub String);
 
 impl Currency {
+    /// A currency that has as many digits as any: what is too precise for it is so for all.
+    #[must_use]
+    pub fn finest() -> Self {
+        Self(iso_currency::Currency::CLF)
+    }
+
     /// The three capital letters.
     #[must_use]
     pub fn code(self) -> &'static str {
