@@ -2,12 +2,13 @@
 //! wrong is repaired.
 
 use sqlx::PgConnection;
+use tokio::time::timeout;
 
 use super::{
     chunk::Decoded,
     error::{WriteError, store_error},
     fold::OrderFold,
-    projector::{BEGIN, Projector, lock_checkpoint},
+    projector::{BEGIN, DEADLINE, Projector, lock_checkpoint},
     rows::ParkedOrder,
     session::Session,
     tables,
@@ -38,6 +39,11 @@ impl<S: EventStore> Projector<S> {
     /// # Errors
     /// Where the database fails; nothing is changed then.
     pub async fn unpark(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
+        let refolded = timeout(DEADLINE, self.refold_once(order_id)).await;
+        refolded.map_err(StoreError::unavailable)?
+    }
+
+    async fn refold_once(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
         let mut session = Session::begin(&self.pool, BEGIN).await?;
         let checkpoint = lock_checkpoint(session.connection()).await?;
         let up_to = checkpoint.position;

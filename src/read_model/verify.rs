@@ -31,7 +31,7 @@ const PAGE: i64 = 200;
 
 /// Opens a page's transaction. Locking takes no snapshot; the first query does.
 const BEGIN: &str = "begin isolation level repeatable read, read only; \
-    set local statement_timeout = 0; \
+    set local statement_timeout = '60s'; \
     lock table order_views, order_items, projection_parked in access share mode";
 
 /// How far a verification is.

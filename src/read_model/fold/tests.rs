@@ -123,8 +123,11 @@ fn the_rows_agree_with_the_domain_after_each_event() {
         let (row, state) = (fold.row().unwrap(), order.state().unwrap());
         assert_eq!(row.status, state.status.as_str());
         assert_eq!(row.total_minor, state.total.minor());
-        assert_eq!(row.item_count as usize, state.lines.len());
-        assert_eq!(row.total_quantity as u64, state.total_quantity);
+        assert_eq!(usize::try_from(row.item_count).unwrap(), state.lines.len());
+        assert_eq!(
+            u64::try_from(row.total_quantity).unwrap(),
+            state.total_quantity
+        );
         assert_eq!(row.updated_at, state.updated_at);
         assert_eq!(row.completed_at, state.completed_at);
     }

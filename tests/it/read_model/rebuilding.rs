@@ -200,6 +200,25 @@ async fn a_rebuild_whose_connections_the_server_kills_leaves_the_live_rows() {
 }
 
 #[tokio::test]
+async fn a_view_on_the_live_tables_is_named_before_the_work() {
+    let (world, rebuild) = world(37, 5, 50).await;
+    world
+        .run("create view report as select id, total_minor from order_views")
+        .await;
+
+    let Err(RebuildError::Store(refused)) = rebuild.run(false, |_| ()).await else {
+        panic!("the rebuild should be refused");
+    };
+
+    let source = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(
+        source.contains("view report stands on the read model"),
+        "{source}"
+    );
+    world.assert_caught_up().await;
+}
+
+#[tokio::test]
 async fn a_second_rebuild_says_that_one_is_running() {
     let (_world, rebuild) = world(35, 5, 100).await;
 
