@@ -22,7 +22,7 @@ pub use lease::PgLease;
 pub use snapshot_store::PgSnapshotStore;
 pub use writer::{Writer, WriterHandle};
 
-use crate::event_sourcing::StoreError;
+use crate::event_sourcing::{Position, StoreError};
 use error::classify;
 
 /// The migrations, embedded in the binary.
@@ -138,4 +138,19 @@ async fn within<T>(
             Err(StoreError::unavailable(elapsed))
         }
     }
+}
+
+/// The position of the last event; zero where there is none.
+///
+/// # Errors
+/// Where the store does not answer.
+pub async fn last_position(pool: &PgPool) -> Result<Position, StoreError> {
+    within(pool, async |connection| {
+        let last =
+            sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "last!" from events"#)
+                .fetch_one(connection)
+                .await?;
+        Ok(Position::new(last))
+    })
+    .await
 }

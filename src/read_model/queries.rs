@@ -109,6 +109,22 @@ impl OrderViews {
         })
     }
 
+    /// Up to where events are applied, and how many orders are parked.
+    ///
+    /// # Errors
+    /// Where the database does not answer.
+    pub async fn progress(&self) -> Result<(Position, i64), StoreError> {
+        let row = sqlx::query!(
+            r#"select position, (select count(*) from projection_parked) as "parked!"
+               from projection_checkpoint where name = $1"#,
+            CHECKPOINT,
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(store_error)?;
+        Ok((Position::new(row.position), row.parked))
+    }
+
     /// Up to where events are applied.
     ///
     /// # Errors

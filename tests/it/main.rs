@@ -1,9 +1,9 @@
-//! End-to-end tests, one binary.
+//! End-to-end and adapter tests on real PostgreSQL and NATS: one binary, all tests in parallel.
 #![expect(
     clippy::disallowed_methods,
-    clippy::missing_panics_doc,
-    reason = "tests make ids and times, spawn tasks, read the environment and plant rows by SQL"
+    reason = "tests make ids, read the clock and ask the database directly"
 )]
 
 mod read_model;
+mod smoke;
 mod support;

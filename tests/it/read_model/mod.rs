@@ -13,14 +13,14 @@ use orders::{
         Epoch, EventStore, Position, RecordedEvent, projection::Delivery, projection::Projection,
     },
     order::upcasters::upcasters,
-    postgres::{PgEventStore, Writer, writer::WriterOptions},
+    postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
     read_model::{OrderFold, OrderView, OrderViews, Projector},
 };
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use self::history::eur;
-use crate::support::fresh_database;
+use crate::support::servers::fresh_database;
 
 const EPOCH: Epoch = Epoch(1);
 
@@ -34,8 +34,8 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let pool = fresh_database().await;
-        let options = pool.connect_options().as_ref().clone();
+        let (options, _) = fresh_database().await;
+        let pool = pool(OrderViews::connect_options(options.clone()), 8);
         let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
         let store = PgEventStore::new(pool.clone(), writer, Duration::from_secs(60));
         let chain = Arc::new(upcasters(eur()).unwrap());
