@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, HashSet};
 
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
+use tracing::warn;
 use uuid::Uuid;
 
 use super::{
     error::{WriteError, chain, store_error},
     fold::{OrderFold, touched_item},
-    tables::{self, ParkedOrder},
+    rows::ParkedOrder,
+    tables,
 };
 use crate::{
     event_sourcing::{
@@ -63,6 +65,16 @@ impl Decoded {
             event_type: event.event_type.clone(),
             event: upcasters.decode(event).map_err(|error| chain(&error)),
         }
+    }
+
+    /// What the event says today, or why it says nothing.
+    pub(super) fn event(&self) -> Result<&OrderEvent, &str> {
+        self.event.as_ref().map_err(String::as_str)
+    }
+
+    /// When it happened.
+    pub(super) fn at(&self) -> Instant {
+        self.at
     }
 
     /// Folds the event into the rows, or says how it parks them.
@@ -252,11 +264,22 @@ async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), 
     });
     let deleted = tables::delete_items(connection, &removed.collect::<Vec<_>>()).await;
     deleted.map_err(WriteError::from_query)?;
-    let parked: Vec<_> = changes
-        .iter()
-        .filter_map(|change| change.parked.clone())
-        .collect();
-    let inserted = tables::insert_parked(connection, &parked).await;
+    let parked = changes.iter().filter_map(|change| change.parked.clone());
+    park(connection, &parked.collect::<Vec<_>>()).await
+}
+
+/// Parks orders and says so in the log.
+async fn park(connection: &mut PgConnection, orders: &[ParkedOrder]) -> Result<(), WriteError> {
+    for order in orders {
+        let ParkedOrder {
+            order_id,
+            version,
+            reason,
+            ..
+        } = order;
+        warn!(%order_id, version, %reason, "an event cannot be applied, its order is parked");
+    }
+    let inserted = tables::insert_parked(connection, orders).await;
     inserted.map_err(WriteError::from_query)
 }
 
@@ -279,15 +302,14 @@ fn write_bisecting<'a>(
         .await?;
         match changes {
             [] => Ok(()),
+            // Which of its events it was is not known: the first stands for them.
             [culprit] => {
                 let reason = chain(&refusal);
                 let parked = culprit
                     .events
                     .first()
                     .map(|event| event.parked(culprit.fold.id(), reason));
-                let parked: Vec<_> = parked.into_iter().collect();
-                let inserted = tables::insert_parked(connection, &parked).await;
-                inserted.map_err(WriteError::from_query)
+                park(connection, &parked.into_iter().collect::<Vec<_>>()).await
             }
             many => {
                 let (front, back) = many.split_at(many.len() / 2);

@@ -66,10 +66,13 @@ fn is_passing(error: &dyn DatabaseError) -> bool {
     })
 }
 
-/// Whether the database refused values (22) or their combination (23).
+/// Whether the values are at fault: data exceptions (22), integrity (23), limits (54), features (0A).
 fn is_about_data(error: &Error) -> bool {
+    if let Error::Encode(_) = error {
+        return true;
+    }
     let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
+    code.is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A")))
 }
 
 /// An error with all its causes in one line, for a parked order's reason.

@@ -9,9 +9,9 @@ use sqlx::{Error, PgPool};
 
 use super::{
     error::store_error,
-    fold::OrderRow,
     projector::CHECKPOINT,
     queries::{OrderView, OrderViews, ViewColumns},
+    rows::OrderRow,
 };
 use crate::{
     event_sourcing::{Instant, Position, StoreError},

@@ -23,11 +23,13 @@ use crate::event_sourcing::{
 /// The name of the checkpoint of this read model.
 pub(super) const CHECKPOINT: &str = "orders";
 
-/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too.
-pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'";
+/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too. They
+/// are planned for the rows at hand: a plan kept from when the tables were small would scan them.
+pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
+    set local plan_cache_mode = force_custom_plan";
 
 /// How long a chunk may take, the server not answering at all included.
-const DEADLINE: Duration = Duration::from_mins(1);
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How many events of a gap, or of a catch-up, are applied in one transaction.
 const PAGE: u32 = 1000;
@@ -35,7 +37,7 @@ const PAGE: u32 = 1000;
 /// The projection of orders onto `order_views` and `order_items`.
 ///
 /// Every future of this type can be dropped at any time: the connection is then closed, not
-/// reused, and the server rolls back (see [`super::session`]). It is meant to be called from one
+/// reused, and the server rolls back. It is meant to be called from one
 /// long-lived loop all the same: a dropped chunk is work done twice.
 #[derive(Debug, Clone)]
 pub struct Projector<S> {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     error::store_error,
-    fold::{ItemRow, OrderRow},
     projector::CHECKPOINT,
+    rows::{ItemRow, OrderRow},
 };
 use crate::{
     event_sourcing::{Instant, Position, StoreError},
@@ -55,11 +55,15 @@ impl OrderViews {
     }
 
     /// What the connections of the pool need: plans for the values at hand instead of one for all
-    /// (lists with other filters need other indexes), and no compilation of statements that run for
-    /// milliseconds.
+    /// (lists with other filters need other indexes), and neither compilation nor parallel workers for
+    /// statements that run for milliseconds.
     #[must_use]
     pub fn connect_options(options: PgConnectOptions) -> PgConnectOptions {
-        options.options([("plan_cache_mode", "force_custom_plan"), ("jit", "off")])
+        options.options([
+            ("plan_cache_mode", "force_custom_plan"),
+            ("jit", "off"),
+            ("max_parallel_workers_per_gather", "0"),
+        ])
     }
 
     /// Finds an order, in one round trip.

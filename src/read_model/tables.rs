@@ -4,23 +4,8 @@
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
-use super::fold::{ItemRow, OrderRow};
-use crate::{event_sourcing::Instant, order::OrderId};
-
-/// An order whose event cannot be applied: a row of `projection_parked`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ParkedOrder {
-    /// Which order.
-    pub order_id: OrderId,
-    /// The version of the event.
-    pub version: i32,
-    /// The position of the event.
-    pub position: i64,
-    /// The stored name of the event.
-    pub event_type: String,
-    /// Why it cannot be applied.
-    pub reason: String,
-}
+use super::rows::{ItemRow, OrderRow, ParkedOrder};
+use crate::event_sourcing::Instant;
 
 /// Reads the rows of those orders that have one.
 pub(super) async fn load_orders(

@@ -6,6 +6,7 @@
 
 mod architecture;
 mod openapi;
+mod read_model;
 mod smoke;
 mod store;
 mod support;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::rows::{ItemRow, OrderRow};
 use crate::{
     event_sourcing::{Instant, Position, Version},
     order::{
@@ -10,58 +11,6 @@ use crate::{
         event::OrderedItem,
     },
 };
-
-/// A row of `order_views`: one order as the GET endpoints show it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderRow {
-    /// The order's id.
-    pub id: OrderId,
-    /// Who ordered.
-    pub customer_id: String,
-    /// The name of its [`Status`].
-    pub status: String,
-    /// The code of its [`Currency`].
-    pub currency: String,
-    /// Sum over the lines, in minor units.
-    pub total_minor: i64,
-    /// How many lines it has.
-    pub item_count: i32,
-    /// Pieces over all lines.
-    pub total_quantity: i64,
-    /// The version of its last event.
-    pub version: i32,
-    /// The position of its last event.
-    pub position: i64,
-    /// When it was placed.
-    pub created_at: Instant,
-    /// When it last changed.
-    pub updated_at: Instant,
-    /// When it was completed.
-    pub completed_at: Option<Instant>,
-    /// When it was cancelled.
-    pub cancelled_at: Option<Instant>,
-    /// Why it was cancelled.
-    pub cancellation_reason: Option<String>,
-}
-
-/// A row of `order_items`: one line of an order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ItemRow {
-    /// Which order.
-    pub order_id: OrderId,
-    /// The line's id.
-    pub item_id: ItemId,
-    /// Rises in order of addition; holes are fine.
-    pub line_no: i32,
-    /// What is ordered.
-    pub product_id: String,
-    /// How many.
-    pub quantity: i32,
-    /// The price of one, in minor units.
-    pub price_minor: i64,
-    /// When the line was added.
-    pub added_at: Instant,
-}
 
 /// Why an event does not fit the rows before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -455,3 +404,6 @@ impl Slot {
 fn to_i32(quantity: u32) -> i32 {
     i32::try_from(quantity).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
