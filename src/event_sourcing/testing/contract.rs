@@ -8,13 +8,15 @@ use uuid::Uuid;
 use super::instant;
 use crate::event_sourcing::{
     Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
-    RecordedEvent, SnapshotStore, StreamId, Version,
-    store::Until,
+    RecordedEvent, SnapshotStore, StreamId, Version, store::Until,
 };
 
 /// A stream of its own for each test: the store may hold others.
 fn new_stream() -> StreamId {
-    StreamId { aggregate_type: "Contract", aggregate_id: new_id() }
+    StreamId {
+        aggregate_type: "Contract",
+        aggregate_id: new_id(),
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests make their own ids")]
@@ -40,14 +42,21 @@ fn append(stream: StreamId, expected: i32, count: usize) -> Append {
         expected: Version::new(expected),
         events: (0..count).map(event).collect(),
         occurred_at: instant(usize::try_from(expected).unwrap()),
-        metadata: Arc::new(Metadata { request_id: Some("r-1".to_owned()), ..Metadata::default() }),
+        metadata: Arc::new(Metadata {
+            request_id: Some("r-1".to_owned()),
+            ..Metadata::default()
+        }),
         key: None,
     }
 }
 
 fn with_key(mut append: Append, key: &str) -> Append {
     let scope = append.stream.aggregate_id.to_string();
-    let key = IdempotencyKey { scope, key: key.to_owned(), fingerprint: [7; 32] };
+    let key = IdempotencyKey {
+        scope,
+        key: key.to_owned(),
+        fingerprint: [7; 32],
+    };
     let receipt = Receipt {
         status: 201,
         body: "{\"done\": true}".into(),
@@ -89,8 +98,14 @@ pub async fn the_past_is_read_by_version_and_by_instant<S: EventStore>(store: &S
     store.append(append(stream, 0, 2)).await.unwrap();
     store.append(append(stream, 2, 2)).await.unwrap();
 
-    let by_version = store.load(stream, Until::Version(Version::new(3)), None).await.unwrap();
-    let by_instant = store.load(stream, Until::Instant(instant(1)), None).await.unwrap();
+    let by_version = store
+        .load(stream, Until::Version(Version::new(3)), None)
+        .await
+        .unwrap();
+    let by_instant = store
+        .load(stream, Until::Instant(instant(1)), None)
+        .await
+        .unwrap();
 
     assert_eq!(versions(&by_version.events), [1, 2, 3]);
     assert_eq!(versions(&by_instant.events), [1, 2]);
@@ -104,8 +119,14 @@ pub async fn a_conflict_stores_nothing<S: EventStore>(store: &S) {
     let behind = with_key(append(stream, 0, 2), "k");
     let ahead = append(stream, 5, 1);
 
-    assert!(matches!(store.append(behind.clone()).await, Err(AppendError::VersionConflict)));
-    assert!(matches!(store.append(ahead).await, Err(AppendError::VersionConflict)));
+    assert!(matches!(
+        store.append(behind.clone()).await,
+        Err(AppendError::VersionConflict)
+    ));
+    assert!(matches!(
+        store.append(ahead).await,
+        Err(AppendError::VersionConflict)
+    ));
     let events = store.load(stream, Until::Now, None).await.unwrap().events;
     assert_eq!(versions(&events), [1]);
     let (key, _) = behind.key.unwrap();
@@ -132,7 +153,9 @@ pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
 
     let again = store.append(with_key(append(stream, 1, 1), "k")).await;
 
-    let Err(AppendError::DuplicateCommand(stored)) = again else { panic!("{again:?}") };
+    let Err(AppendError::DuplicateCommand(stored)) = again else {
+        panic!("{again:?}")
+    };
     let (key, receipt) = first.key.unwrap();
     assert_eq!(stored.receipt, receipt);
     assert_eq!(stored.fingerprint, key.fingerprint);
@@ -147,7 +170,10 @@ pub async fn a_key_without_events_is_kept<S: EventStore>(store: &S) {
     let stream = new_stream();
     let there = store.append(append(stream, 0, 2)).await.unwrap();
 
-    let kept = store.append(with_key(append(stream, 2, 0), "k")).await.unwrap();
+    let kept = store
+        .append(with_key(append(stream, 2, 0), "k"))
+        .await
+        .unwrap();
 
     assert_eq!(kept.position, there.position);
     let again = store.append(with_key(append(stream, 2, 0), "k")).await;
@@ -171,7 +197,11 @@ pub async fn positions_rise_over_all_streams<S: EventStore>(store: &S) {
         let Some(last) = page.last() else { break };
         assert!(page.iter().all(|event| event.position > after));
         after = last.position;
-        seen.extend(page.iter().filter(|event| is_ours(event)).map(|event| event.position));
+        seen.extend(
+            page.iter()
+                .filter(|event| is_ours(event))
+                .map(|event| event.position),
+        );
     }
     assert_eq!(seen.len(), 4);
     assert!(seen.is_sorted());
@@ -182,12 +212,21 @@ pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     let stream = new_stream();
     store.append(append(stream, 0, 5)).await.unwrap();
     let state = |n: i32| format!("{{\"n\": {n}}}");
-    store.save(stream, Version::new(4), 1, state(4)).await.unwrap();
-    store.save(stream, Version::new(2), 1, state(2)).await.unwrap();
+    store
+        .save(stream, Version::new(4), 1, state(4))
+        .await
+        .unwrap();
+    store
+        .save(stream, Version::new(2), 1, state(2))
+        .await
+        .unwrap();
 
     let now = store.load(stream, Until::Now, Some(1)).await.unwrap();
     let other_schema = store.load(stream, Until::Now, Some(2)).await.unwrap();
-    let past = store.load(stream, Until::Version(Version::new(3)), Some(1)).await.unwrap();
+    let past = store
+        .load(stream, Until::Version(Version::new(3)), Some(1))
+        .await
+        .unwrap();
 
     assert_eq!(now.snapshot.unwrap().version, Version::new(4));
     assert_eq!(versions(&now.events), [5]);
@@ -197,7 +236,10 @@ pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     assert_eq!(versions(&past.events), [1, 2, 3]);
 
     // A snapshot of what is not in the store (it was restored to an earlier time) is of no use.
-    store.save(stream, Version::new(9), 1, state(9)).await.unwrap();
+    store
+        .save(stream, Version::new(9), 1, state(9))
+        .await
+        .unwrap();
     let restored = store.load(stream, Until::Now, Some(1)).await.unwrap();
     assert!(restored.snapshot.is_none());
     assert_eq!(versions(&restored.events), [1, 2, 3, 4, 5]);

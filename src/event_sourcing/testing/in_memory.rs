@@ -28,7 +28,8 @@ struct Tables {
 impl Tables {
     fn stream(&self, stream: StreamId) -> impl Iterator<Item = &RecordedEvent> {
         self.events.iter().filter(move |event| {
-            event.aggregate_id == stream.aggregate_id && event.aggregate_type == stream.aggregate_type
+            event.aggregate_id == stream.aggregate_id
+                && event.aggregate_type == stream.aggregate_type
         })
     }
 }
@@ -55,21 +56,31 @@ impl EventStore for InMemoryEventStore {
         snapshot: Option<i32>,
     ) -> Result<StoredStream, StoreError> {
         let tables = self.tables();
-        let mut events: Vec<_> =
-            tables.stream(stream).filter(|event| is_within(event, until)).cloned().collect();
-        let usable = tables.snapshots.get(&stream.aggregate_id).and_then(|(version, schema, state)| {
-            let event = events.iter().find(|event| event.version == *version)?;
-            (snapshot == Some(*schema)).then(|| StoredSnapshot {
-                version: *version,
-                position: event.position,
-                occurred_at: event.occurred_at,
-                state: state.clone(),
-            })
-        });
+        let mut events: Vec<_> = tables
+            .stream(stream)
+            .filter(|event| is_within(event, until))
+            .cloned()
+            .collect();
+        let usable =
+            tables
+                .snapshots
+                .get(&stream.aggregate_id)
+                .and_then(|(version, schema, state)| {
+                    let event = events.iter().find(|event| event.version == *version)?;
+                    (snapshot == Some(*schema)).then(|| StoredSnapshot {
+                        version: *version,
+                        position: event.position,
+                        occurred_at: event.occurred_at,
+                        state: state.clone(),
+                    })
+                });
         if let Some(snapshot) = &usable {
             events.retain(|event| event.version > snapshot.version);
         }
-        Ok(StoredStream { snapshot: usable, events })
+        Ok(StoredStream {
+            snapshot: usable,
+            events,
+        })
     }
 
     async fn read_stream(
@@ -99,12 +110,17 @@ impl EventStore for InMemoryEventStore {
             && let Some((command, stored)) = tables.keys.get(&(key.scope.clone(), key.key.clone()))
         {
             return if *command == append.command_id {
-                Ok(Appended { position: stored.position })
+                Ok(Appended {
+                    position: stored.position,
+                })
             } else {
                 Err(AppendError::DuplicateCommand(Box::new(stored.clone())))
             };
         }
-        let tail = tables.stream(append.stream).last().map(|event| (event.version, event.position));
+        let tail = tables
+            .stream(append.stream)
+            .last()
+            .map(|event| (event.version, event.position));
         let (version, mut position) = tail.unwrap_or_default();
         if version != append.expected {
             return Err(AppendError::VersionConflict);
@@ -125,8 +141,14 @@ impl EventStore for InMemoryEventStore {
             });
         }
         if let Some((key, receipt)) = append.key {
-            let stored = StoredReceipt { fingerprint: key.fingerprint, receipt, position };
-            tables.keys.insert((key.scope, key.key), (append.command_id, stored));
+            let stored = StoredReceipt {
+                fingerprint: key.fingerprint,
+                receipt,
+                position,
+            };
+            tables
+                .keys
+                .insert((key.scope, key.key), (append.command_id, stored));
         }
         Ok(Appended { position })
     }
@@ -152,7 +174,9 @@ impl SnapshotStore for InMemoryEventStore {
         let mut tables = self.tables();
         let stored = tables.snapshots.get(&stream.aggregate_id);
         if stored.is_none_or(|(at, of, _)| (*at, *of) < (version, schema)) {
-            tables.snapshots.insert(stream.aggregate_id, (version, schema, state));
+            tables
+                .snapshots
+                .insert(stream.aggregate_id, (version, schema, state));
         }
         Ok(())
     }

@@ -8,7 +8,11 @@
 //!
 //! given::<Order>([]).when(OrderCommand::Complete).then_refused(&OrderError::NotFound);
 //! ```
-#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
 
 pub mod contract;
 pub mod in_memory;

@@ -15,7 +15,10 @@ pub async fn deliver_twice_and_late<P: Projection>(
     let mut previous = Position::ZERO;
     let mut deliveries = vec![];
     for event in events {
-        deliveries.push(Delivery { previous, event: event.clone() });
+        deliveries.push(Delivery {
+            previous,
+            event: event.clone(),
+        });
         previous = event.position;
     }
     for delivery in &deliveries {
@@ -23,5 +26,8 @@ pub async fn deliver_twice_and_late<P: Projection>(
         projection.apply(twice, epoch).await.unwrap();
     }
     let reached = projection.apply(deliveries, epoch).await.unwrap();
-    assert_eq!(reached, previous, "the checkpoint is that of the last event");
+    assert_eq!(
+        reached, previous,
+        "the checkpoint is that of the last event"
+    );
 }

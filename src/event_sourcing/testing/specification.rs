@@ -29,7 +29,9 @@ pub struct When<A: Aggregate> {
 
 /// Starts a specification from the events that happened before.
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
-    Given { events: events.into_iter().collect() }
+    Given {
+        events: events.into_iter().collect(),
+    }
 }
 
 /// Folds events that happened one second after the other.
@@ -45,7 +47,10 @@ impl<A: Aggregate> Given<A> {
     /// Asks for something.
     pub fn when(self, command: A::Command) -> When<A> {
         let decided = fold::<A>(&self.events).decide(&command);
-        When { given: self.events, decided }
+        When {
+            given: self.events,
+            decided,
+        }
     }
 
     /// The state that the events lead to.
