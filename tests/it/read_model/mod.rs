@@ -1,4 +1,11 @@
 //! The read model against a database: projecting, listing, rebuilding, verifying.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::similar_names,
+    reason = "helpers of tests are tests; made-up numbers are small; a rebuild was rebuilt"
+)]
 
 mod history;
 mod listing;
@@ -16,7 +23,7 @@ use orders::{
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
     read_model::{OrderFold, OrderView, OrderViews, Projector},
 };
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use self::history::eur;
@@ -35,9 +42,13 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (options, _) = fresh_database().await;
-        let pool = pool(OrderViews::connect_options(options.clone()), 8);
+        Self::on(OrderViews::connect_options(options))
+    }
+
+    fn on(options: PgConnectOptions) -> Self {
+        let pool = pool(options.clone(), 8);
         let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
-        let store = PgEventStore::new(pool.clone(), writer, Duration::from_secs(60));
+        let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
         let chain = Arc::new(upcasters(eur()).unwrap());
         Self {
             projector: Projector::new(pool.clone(), store.clone(), chain),
@@ -45,6 +56,12 @@ impl World {
             pool,
             store,
         }
+    }
+
+    /// A projector of the same database on connections of its own.
+    fn on_pool_named(&self, name: &str) -> Projector<PgEventStore> {
+        let options = self.pool.connect_options().as_ref().clone();
+        Self::on(options.application_name(name)).projector
     }
 
     /// All events, each with the position of the one before it.

@@ -180,19 +180,21 @@ async fn a_rebuild_killed_at_any_moment_leaves_the_live_rows_and_can_run_again()
 
 #[tokio::test]
 async fn a_rebuild_whose_connections_the_server_kills_leaves_the_live_rows() {
-    let (world, rebuild) = world(34, 40, 1500).await;
+    let (world, _) = world(34, 40, 1500).await;
     let mut dice = Dice(34);
     for _ in 0..8 {
+        let victim = world.on_pool_named("victim");
         let moment = Duration::from_millis(dice.below(150));
         let kill = async {
             tokio::time::sleep(moment).await;
-            let _ = sqlx::raw_sql(
-                "select pg_terminate_backend(pid) from pg_stat_activity
-                 where datname = current_database() and pid <> pg_backend_pid()",
-            )
-            .execute(&world.pool)
-            .await;
+            world
+                .run(
+                    "select pg_terminate_backend(pid) from pg_stat_activity
+                     where datname = current_database() and application_name = 'victim'",
+                )
+                .await;
         };
+        let rebuild = Rebuild::new(victim);
         let _ = tokio::join!(rebuild.run(false, |_| ()), kill);
 
         world.assert_caught_up().await;
