@@ -3,7 +3,7 @@
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use axum::serve::ListenerExt;
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{
@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::{
-    config::{Config, Servers, StoreArgs},
+    config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
     event_sourcing::{
         Epoch, Position, Repository, StoreError,
@@ -146,7 +146,10 @@ impl App {
         let pool = postgres::pool(connect, config.database_connections);
         let parts = Parts {
             store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
-            read_pool: postgres::pool(read_connect, config.database_connections),
+            read_pool: postgres::pool(
+                OrderViews::connect_options(read_connect),
+                config.database_connections,
+            ),
             pool,
             upcasters: Arc::new(upcasters(config.default_currency)?),
             appended,
@@ -297,7 +300,13 @@ fn died(task: Result<&'static str, JoinError>) -> anyhow::Error {
 }
 
 /// Waits for PostgreSQL and brings its schema up to date.
-async fn wait_for_database(connect: &PgConnectOptions, allow_unsafe: bool) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Where it does not answer in time, or cannot be used.
+pub async fn wait_for_database(
+    connect: &PgConnectOptions,
+    allow_unsafe: bool,
+) -> anyhow::Result<()> {
     let deadline = Instant::now() + DATABASE_PATIENCE;
     let mut has_warned = false;
     loop {
@@ -410,18 +419,4 @@ fn repository(
     };
     Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
         .with_snapshots(config.snapshot_every, queue)
-}
-
-/// Brings the schema of a database up to date: that of `DATABASE_URL`, or the embedded one.
-///
-/// # Errors
-/// Where the database cannot be reached or used.
-pub async fn migrate(args: &StoreArgs) -> anyhow::Result<()> {
-    let Some(url) = &args.database_url else {
-        bail!("DATABASE_URL is not set; the embedded database is migrated by `orders serve`");
-    };
-    let connect = postgres::connect_options(url)?;
-    wait_for_database(&connect, args.allow_unsafe_database).await?;
-    info!("the schema is up to date");
-    Ok(())
 }

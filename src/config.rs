@@ -40,6 +40,7 @@ pub struct StoreArgs {
     #[arg(long, env = "ORDERS_ALLOW_UNSAFE_DATABASE")]
     pub allow_unsafe_database: bool,
 
+    /// How to log.
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -64,6 +65,7 @@ pub struct LogArgs {
 /// How to serve.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
+    /// Where the stores are.
     #[command(flatten)]
     pub store: StoreArgs,
 

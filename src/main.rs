@@ -2,13 +2,14 @@
 
 use std::{io::Write, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
 use orders::{
-    app::{self, App},
-    cli::{Cli, Command},
+    app::App,
+    cli::{Cli, Command, ParkedAction},
     config::{ConfigProblems, LogArgs, ServeArgs, StoreArgs},
-    http,
+    http, maintenance,
+    maintenance::Outcome,
     shutdown::Signals,
     telemetry,
 };
@@ -28,11 +29,23 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(args) => runtime.block_on(serve(&args)),
-        Command::Migrate(args) => runtime.block_on(migrate(&args)),
+        Command::Migrate(args) => runtime.block_on(work(&args, maintenance::migrate(&args))),
+        Command::Replay(args) => runtime.block_on(work(&args.store, maintenance::replay(&args))),
+        Command::Verify(args) => runtime.block_on(work(&args.store, maintenance::verify(&args))),
+        Command::Import(args) => runtime.block_on(work(&args.store, maintenance::import(&args))),
+        Command::Parked(args) => match &args.action {
+            ParkedAction::List(store) => {
+                runtime.block_on(work(store, maintenance::list_parked(store)))
+            }
+            ParkedAction::Retry { store, orders } => {
+                runtime.block_on(work(store, maintenance::retry_parked(store, orders)))
+            }
+        },
         Command::Openapi => print_openapi(),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::Bad) => ExitCode::FAILURE,
         Err(error) => failed(&error),
     }
 }
@@ -53,7 +66,7 @@ fn init_logs(args: &LogArgs) -> anyhow::Result<()> {
         .map_err(|error| ConfigProblems(vec![format!("RUST_LOG: {error}")]).into())
 }
 
-async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
+async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {
     let config = args.judge()?;
     init_logs(&args.store.log)?;
     let signals = Signals::listen().context("signals cannot be listened to")?;
@@ -61,21 +74,33 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<()> {
     tokio::pin!(stop);
     let app = tokio::select! {
         app = App::start(config) => app?,
-        () = &mut stop => return Ok(()),
+        () = &mut stop => return Ok(Outcome::Good),
     };
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", app.address())?;
     stdout.flush()?;
-    app.run_until(stop).await
+    app.run_until(stop).await.map(|()| Outcome::Good)
 }
 
-async fn migrate(args: &StoreArgs) -> anyhow::Result<()> {
+/// Runs a command that works beside the service, until it ends or a signal comes: every one of
+/// them may be stopped at any moment and run again.
+async fn work(
+    args: &StoreArgs,
+    command: impl Future<Output = anyhow::Result<Outcome>>,
+) -> anyhow::Result<Outcome> {
     init_logs(&args.log)?;
-    app::migrate(args).await
+    args.currency()?;
+    let stop = Signals::listen()
+        .context("signals cannot be listened to")?
+        .first();
+    tokio::select! {
+        done = command => done,
+        () = stop => bail!("stopped by a signal; run it again to go on"),
+    }
 }
 
-fn print_openapi() -> anyhow::Result<()> {
+fn print_openapi() -> anyhow::Result<Outcome> {
     let document = http::openapi().to_pretty_json()?;
     writeln!(std::io::stdout(), "{document}")?;
-    Ok(())
+    Ok(Outcome::Good)
 }

@@ -25,17 +25,23 @@ impl Progress {
     #[must_use]
     pub fn start(unit: &'static str) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
-        let target =
-            if is_terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if is_terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(0), target);
-        let template =
-            "{msg:>10} [{bar:40}] {human_pos}/{human_len} {per_sec:>14} {eta:>5} left";
+        let template = "{msg:>10} [{bar:40}] {human_pos}/{human_len} {per_sec:>14} {eta:>5} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(unit);
         let next_line = (!is_terminal).then(|| Mutex::new(Instant::now() + LINE_PAUSE));
-        Self { bar, unit, next_line }
+        Self {
+            bar,
+            unit,
+            next_line,
+        }
     }
 
     /// Says what is being done now.
@@ -47,12 +53,20 @@ impl Progress {
     pub fn set(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
-        let Some(next_line) = &self.next_line else { return };
-        let Ok(mut next_line) = next_line.lock() else { return };
+        let Some(next_line) = &self.next_line else {
+            return;
+        };
+        let Ok(mut next_line) = next_line.lock() else {
+            return;
+        };
         if Instant::now() >= *next_line {
             *next_line = Instant::now() + LINE_PAUSE;
             let rate = self.bar.per_sec();
-            eprintln!("{}: {done} of {total} {} ({rate:.0}/s)", self.bar.message(), self.unit);
+            eprintln!(
+                "{}: {done} of {total} {} ({rate:.0}/s)",
+                self.bar.message(),
+                self.unit
+            );
         }
     }
 

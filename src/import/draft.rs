@@ -53,31 +53,45 @@ impl Drafting {
         if order.number.is_empty() {
             return Err(whole("the order's number is empty"));
         }
-        let id = Uuid::new_v5(&NAMESPACE, format!("{}\n{}", self.source, order.number).as_bytes());
+        let id = Uuid::new_v5(
+            &NAMESPACE,
+            format!("{}\n{}", self.source, order.number).as_bytes(),
+        );
         let items = order
             .lines
             .iter()
             .enumerate()
             .map(|(index, line)| {
                 let item_id = Uuid::new_v5(&id, index.to_string().as_bytes());
-                self.item(item_id, line)
-                    .map_err(|reason| Refusal { line: Some(line.number), reason })
+                self.item(item_id, line).map_err(|reason| Refusal {
+                    line: Some(line.number),
+                    reason,
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let customer_id = self.customer(order)?;
         let currency = self.currency;
-        let command = OrderCommand::Create { order_id: id, customer_id, currency, items };
+        let command = OrderCommand::Create {
+            order_id: id,
+            customer_id,
+            currency,
+            items,
+        };
         Ok(Draft { id, command })
     }
 
     fn customer(&self, order: &SourceOrder) -> Result<CustomerId, Refusal> {
         let mut found: Option<&str> = None;
         for line in &order.lines {
-            let refuse = |reason: String| Refusal { line: Some(line.number), reason };
+            let refuse = |reason: String| Refusal {
+                line: Some(line.number),
+                reason,
+            };
             let customer = cell(line, self.places.customer).map_err(refuse)?;
             match found {
                 Some(other) if other != customer => {
-                    let reason = format!("the order's lines name two customers: {other:?}, {customer:?}");
+                    let reason =
+                        format!("the order's lines name two customers: {other:?}, {customer:?}");
                     return Err(refuse(reason));
                 }
                 _ => found = Some(customer),
@@ -114,10 +128,18 @@ impl Drafting {
 }
 
 fn whole(reason: &str) -> Refusal {
-    Refusal { line: None, reason: reason.to_owned() }
+    Refusal {
+        line: None,
+        reason: reason.to_owned(),
+    }
 }
 
 fn cell(line: &SourceLine, place: usize) -> Result<&str, String> {
-    let cell = line.record.get(place).ok_or_else(|| format!("cell {} is missing", place + 1))?;
-    std::str::from_utf8(cell).map(str::trim).map_err(|_| format!("cell {} is no UTF-8", place + 1))
+    let cell = line
+        .record
+        .get(place)
+        .ok_or_else(|| format!("cell {} is missing", place + 1))?;
+    std::str::from_utf8(cell)
+        .map(str::trim)
+        .map_err(|_| format!("cell {} is no UTF-8", place + 1))
 }

@@ -69,8 +69,18 @@ impl Import {
     /// # Errors
     /// Where the file cannot be read, the rejects cannot be written, or the store fails for good.
     /// What was imported stays, and the import can be run again.
-    pub async fn run(self, orders: Arc<dyn Orders>, progress: &Progress) -> anyhow::Result<Imported> {
-        let Self { source, drafting, is_completed, rejects, clock } = self;
+    pub async fn run(
+        self,
+        orders: Arc<dyn Orders>,
+        progress: &Progress,
+    ) -> anyhow::Result<Imported> {
+        let Self {
+            source,
+            drafting,
+            is_completed,
+            rejects,
+            clock,
+        } = self;
         let total = source.lines;
         let mut rejects = Rejects::new(&rejects, source.heading.clone())
             .with_context(|| format!("{} cannot be replaced", rejects.display()))?;
@@ -81,7 +91,11 @@ impl Import {
         let (drafting, mut running) = (Arc::new(drafting), JoinSet::new());
         let (mut imported, mut done) = (Imported::default(), 0);
         loop {
-            let next = if running.len() < CONCURRENCY { read.recv().await } else { None };
+            let next = if running.len() < CONCURRENCY {
+                read.recv().await
+            } else {
+                None
+            };
             if let Some(order) = next {
                 let (orders, drafting) = (Arc::clone(&orders), Arc::clone(&drafting));
                 running.spawn(async move {
@@ -90,7 +104,9 @@ impl Import {
                 });
                 continue;
             }
-            let Some(ended) = running.join_next().await else { break };
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
             let (order, fate) = ended.context("a command died")?;
             let lines = order.lines.len() as u64;
             count(&mut imported, lines, &fate?, &order, &mut rejects)?;
@@ -119,7 +135,9 @@ fn count(
         Fate::Refused(refusal) => {
             imported.refused += 1;
             imported.refused_lines += lines;
-            rejects.write(order, refusal).context("the rejects cannot be written")?;
+            rejects
+                .write(order, refusal)
+                .context("the rejects cannot be written")?;
         }
     }
     Ok(())
@@ -149,7 +167,10 @@ async fn send_order(
     };
     if is_completed {
         match execute(orders, draft.id, OrderCommand::Complete, &metadata, clock).await? {
-            Ok(_) | Err(OrderError::NotOpen { status: Status::Completed }) => {}
+            Ok(_)
+            | Err(OrderError::NotOpen {
+                status: Status::Completed,
+            }) => {}
             Err(refusal) => return Ok(refused(&refusal)),
         }
     }
@@ -157,7 +178,10 @@ async fn send_order(
 }
 
 fn refused(refusal: &OrderError) -> Fate {
-    Fate::Refused(Refusal { line: None, reason: refusal.to_string() })
+    Fate::Refused(Refusal {
+        line: None,
+        reason: refusal.to_string(),
+    })
 }
 
 /// In a receipt: something was made.
@@ -166,7 +190,12 @@ const CREATED: u16 = 201;
 /// Nobody reads an import's answers: only whether something changed counts.
 fn receipt(_order: &Order, version: Version, has_changed: bool) -> Receipt {
     let status = if has_changed { CREATED } else { 200 };
-    Receipt { status, body: "".into(), version, location: None }
+    Receipt {
+        status,
+        body: "".into(),
+        version,
+        location: None,
+    }
 }
 
 /// Executes a command, again and again while the store does not answer: creating and completing
@@ -198,5 +227,7 @@ async fn execute(
             Err(error) => return Err(anyhow!(error).context(format!("order {id}"))),
         }
     }
-    Err(anyhow!("order {id}: the store did not answer {TRIES} times"))
+    Err(anyhow!(
+        "order {id}: the store did not answer {TRIES} times"
+    ))
 }

@@ -25,7 +25,11 @@ impl Rejects {
     pub fn new(path: &Path, heading: ByteRecord) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => Ok(Self { path: path.to_owned(), heading, writer: None }),
+            _ => Ok(Self {
+                path: path.to_owned(),
+                heading,
+                writer: None,
+            }),
         }
     }
 
@@ -37,8 +41,9 @@ impl Rejects {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
-                let mut writer =
-                    csv::WriterBuilder::new().flexible(true).from_path(&self.path)?;
+                let mut writer = csv::WriterBuilder::new()
+                    .flexible(true)
+                    .from_path(&self.path)?;
                 let mut heading = self.heading.clone();
                 heading.push_field(b"reason");
                 writer.write_byte_record(&heading)?;

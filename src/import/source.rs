@@ -142,7 +142,14 @@ impl Source {
         }
         counts.retain(|order, _| scattered.contains(order));
         let path = path.to_owned();
-        Ok(Self { path, heading, places, lines, scattered: counts, hasher })
+        Ok(Self {
+            path,
+            heading,
+            places,
+            lines,
+            scattered: counts,
+            hasher,
+        })
     }
 
     /// Reads the orders one by one and hands each to `take`, until that says stop.
@@ -154,16 +161,28 @@ impl Source {
         let mut record = ByteRecord::new();
         let mut together: Option<SourceOrder> = None;
         let mut held: HashMap<String, SourceOrder> = HashMap::new();
-        while reader.read_byte_record(&mut record).map_err(no_csv(&self.path))? {
-            let cell = record.get(self.places.order).unwrap_or_default().trim_ascii();
+        while reader
+            .read_byte_record(&mut record)
+            .map_err(no_csv(&self.path))?
+        {
+            let cell = record
+                .get(self.places.order)
+                .unwrap_or_default()
+                .trim_ascii();
             let line_number = record.position().map_or(0, csv::Position::line);
-            let line = SourceLine { number: line_number, record: record.clone() };
+            let line = SourceLine {
+                number: line_number,
+                record: record.clone(),
+            };
             let number = String::from_utf8_lossy(cell).into_owned();
             if let Some(left) = self.scattered.get_mut(&self.hasher.hash_one(cell)) {
                 *left -= 1;
                 let is_last = *left == 0;
                 let order = held.entry(number.clone());
-                order.or_insert_with(|| SourceOrder::new(number.clone())).lines.push(line);
+                order
+                    .or_insert_with(|| SourceOrder::new(number.clone()))
+                    .lines
+                    .push(line);
                 if is_last
                     && let Some(order) = held.remove(&number)
                     && !take(order)
@@ -172,13 +191,18 @@ impl Source {
                 }
                 continue;
             }
-            if together.as_ref().is_some_and(|order| order.number != number)
+            if together
+                .as_ref()
+                .is_some_and(|order| order.number != number)
                 && let Some(order) = together.take()
                 && !take(order)
             {
                 return Ok(());
             }
-            together.get_or_insert_with(|| SourceOrder::new(number)).lines.push(line);
+            together
+                .get_or_insert_with(|| SourceOrder::new(number))
+                .lines
+                .push(line);
         }
         if let Some(order) = together {
             take(order);
@@ -189,14 +213,20 @@ impl Source {
 
 impl SourceOrder {
     fn new(number: String) -> Self {
-        Self { number, lines: vec![] }
+        Self {
+            number,
+            lines: vec![],
+        }
     }
 }
 
 type Reader = csv::Reader<Box<dyn Read>>;
 
 fn reader(path: &Path) -> Result<Reader, SourceError> {
-    let unreadable = |source| SourceError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |source| SourceError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = File::open(path).map_err(unreadable)?;
     let mut magic = [0; 4];
     let is_packed = file.read_exact(&mut magic).is_ok() && magic == ZSTD_MAGIC;
@@ -214,21 +244,32 @@ fn reader(path: &Path) -> Result<Reader, SourceError> {
 }
 
 fn no_csv(path: &Path) -> impl Fn(csv::Error) -> SourceError {
-    move |source| SourceError::NoCsv { path: path.to_owned(), source }
+    move |source| SourceError::NoCsv {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn places(path: &Path, heading: &ByteRecord, columns: &Columns) -> Result<Places, SourceError> {
     let names: Vec<String> = heading
         .iter()
         // Spreadsheets put a byte order mark before the first name.
-        .map(|name| String::from_utf8_lossy(name).trim_start_matches('\u{feff}').trim().to_owned())
+        .map(|name| {
+            String::from_utf8_lossy(name)
+                .trim_start_matches('\u{feff}')
+                .trim()
+                .to_owned()
+        })
         .collect();
     let mut missing = vec![];
     let mut place = |name: &str| {
-        names.iter().position(|found| found == name).unwrap_or_else(|| {
-            missing.push(name.to_owned());
-            0
-        })
+        names
+            .iter()
+            .position(|found| found == name)
+            .unwrap_or_else(|| {
+                missing.push(name.to_owned());
+                0
+            })
     };
     let places = Places {
         order: place(&columns.order_column),
@@ -241,5 +282,9 @@ fn places(path: &Path, heading: &ByteRecord, columns: &Columns) -> Result<Places
         return Ok(places);
     }
     let (path, missing, found) = (path.to_owned(), missing.join(", "), names.join(", "));
-    Err(SourceError::NoColumn { path, missing, found })
+    Err(SourceError::NoColumn {
+        path,
+        missing,
+        found,
+    })
 }
