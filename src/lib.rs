@@ -1,1 +1,3 @@
 //! `orders`: an event-sourced CQRS order-management microservice.
+
+pub mod embedded;

@@ -1,2 +1,4 @@
 //! End-to-end tests, one binary.
-fn main() {}
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod embedded;
