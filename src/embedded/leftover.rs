@@ -111,6 +111,25 @@ mod tests {
 
     const STEPS: &[StopStep] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
+    /// A program that names `file` and runs until it is stopped.
+    async fn program(file: &Path) -> tokio::process::Child {
+        fs::write(file, "").unwrap();
+        let child = Command::new("tail")
+            .arg("-f")
+            .arg(file)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        // A process has no command line for a moment while it begins.
+        while command_line(child.id().unwrap().cast_signed())
+            .await
+            .is_none()
+        {
+            sleep(POLL).await;
+        }
+        child
+    }
+
     fn leftover<'a>(pid_file: &'a Path, data: &'a Path) -> Leftover<'a> {
         Leftover {
             pid_file,
@@ -124,8 +143,7 @@ mod tests {
     async fn a_server_of_ours_is_stopped() {
         let directory = tempfile::tempdir().unwrap();
         let (data, pid_file) = (directory.path().join("data"), directory.path().join("pid"));
-        fs::write(&data, "").unwrap();
-        let mut server = Command::new("tail").arg("-f").arg(&data).spawn().unwrap();
+        let mut server = program(&data).await;
         fs::write(&pid_file, format!("{}\nmore\n", server.id().unwrap())).unwrap();
 
         leftover(&pid_file, &data).stop().await.unwrap();
@@ -137,8 +155,7 @@ mod tests {
     async fn a_strange_process_with_the_recorded_pid_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let (other, pid_file) = (directory.path().join("other"), directory.path().join("pid"));
-        fs::write(&other, "").unwrap();
-        let mut stranger = Command::new("tail").arg("-f").arg(&other).spawn().unwrap();
+        let mut stranger = program(&other).await;
         fs::write(&pid_file, stranger.id().unwrap().to_string()).unwrap();
 
         leftover(&pid_file, &directory.path().join("data"))
@@ -147,7 +164,6 @@ mod tests {
             .unwrap();
 
         assert!(stranger.try_wait().unwrap().is_none());
-        stranger.kill().await.unwrap();
     }
 
     #[tokio::test]
