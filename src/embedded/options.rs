@@ -21,29 +21,31 @@ pub struct EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
-    /// The defaults for a data directory. `PATH` and the place of the user's caches are read
-    /// here, once; nothing further in looks at the environment.
+    /// What the environment says, for a data directory. It is read here, once; nothing further in
+    /// looks at it.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
-            postgres_bin: None,
-            nats_server: None,
-            tools_dir: default_tools_dir(),
+            postgres_bin: named("ORDERS_POSTGRES_BIN"),
+            nats_server: named("ORDERS_NATS_SERVER"),
+            tools_dir: named("ORDERS_TOOLS_DIR").unwrap_or_else(default_tools_dir),
             search_path: env::var_os("PATH").unwrap_or_default(),
         }
     }
 }
 
-/// The default of `ORDERS_TOOLS_DIR`; `scripts/tools.sh` has the same rule.
+/// The path in an environment variable that is set and not empty.
+fn named(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The default of `ORDERS_TOOLS_DIR`; `scripts/servers.sh` has the same rule.
 ///
 /// Not root's own home: PostgreSQL runs as another user there, who could not reach it.
 fn default_tools_dir() -> PathBuf {
-    let named = |variable| {
-        env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
     let caches = if nix::unistd::geteuid().is_root() {
         PathBuf::from("/var/cache")
     } else if let Some(caches) = named("XDG_CACHE_HOME") {
