@@ -5,6 +5,7 @@
 )]
 
 mod architecture;
+mod embedded;
 mod openapi;
 mod read_model;
 mod smoke;

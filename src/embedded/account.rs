@@ -1,0 +1,79 @@
+//! The user that PostgreSQL runs as.
+//!
+//! PostgreSQL refuses to run as root. A service that runs as root therefore gives PostgreSQL an
+//! unprivileged account; any other service runs it as itself.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+
+use nix::unistd::{User, geteuid};
+use tokio::process::Command;
+
+use super::error::EmbeddedError;
+
+/// A user that is not the service's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    uid: u32,
+    gid: u32,
+}
+
+impl Account {
+    /// The account to run PostgreSQL as, `None` for the service's own. The owner of an existing
+    /// data directory stays its owner, so that an ordinary user's data survives a run as root.
+    pub(super) fn for_postgres(data: &Path) -> Result<Option<Self>, EmbeddedError> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        if let Ok(owner) = fs::metadata(data)
+            && owner.uid() != 0
+        {
+            return Ok(Some(Self {
+                uid: owner.uid(),
+                gid: owner.gid(),
+            }));
+        }
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| User::from_name(name).ok().flatten())
+            .map(|user| {
+                Some(Self {
+                    uid: user.uid.as_raw(),
+                    gid: user.gid.as_raw(),
+                })
+            })
+            .ok_or(EmbeddedError::NoAccount)
+    }
+
+    /// Whether this user can enter `directory`. Asked of the kernel, by trying, and not computed
+    /// from mode bits: access lists and security modules have a say as well.
+    pub(super) async fn can_enter(self, directory: &Path) -> bool {
+        let mut shell = Command::new("/bin/sh");
+        shell
+            .args(["-c", "cd -- \"$1\"", "sh"])
+            .arg(directory)
+            .current_dir("/");
+        self.run_as(&mut shell);
+        shell
+            .output()
+            .await
+            .is_ok_and(|output| output.status.success())
+    }
+
+    /// Gives `path` to this user.
+    pub(super) fn own(self, path: &Path) -> Result<(), EmbeddedError> {
+        chown(path, Some(self.uid), Some(self.gid))
+            .map_err(EmbeddedError::file("change the owner of", path))
+    }
+
+    /// Makes `command` run as this user, without root's supplementary groups.
+    pub(super) fn run_as(self, command: &mut Command) {
+        command.uid(self.uid).gid(self.gid);
+    }
+
+    /// The user's number.
+    pub(super) fn uid(self) -> u32 {
+        self.uid
+    }
+}

@@ -1,0 +1,195 @@
+//! Directories and files of the embedded servers: locks, private folders, logs.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::error::EmbeddedError;
+
+/// A log that has grown beyond this is set aside at the next start.
+const LOG_LIMIT: u64 = 16 * 1024 * 1024;
+/// How much of a log an error shows.
+const TAIL_BYTES: u64 = 2048;
+
+/// An exclusive hold on a directory that ends with the process, however it ends.
+#[derive(Debug)]
+pub(super) struct DirectoryLock {
+    /// Never read: the kernel lets go of the lock when it is closed.
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock of `directory`, or says who holds it.
+    pub(super) fn take(directory: &Path) -> Result<Self, EmbeddedError> {
+        let path = directory.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(EmbeddedError::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let read = file.read_to_string(&mut holder);
+                let holder = holder.trim();
+                let known = read.is_ok() && !holder.is_empty();
+                return Err(EmbeddedError::InUse {
+                    directory: directory.to_owned(),
+                    holder: if known { holder } else { "unknown" }.to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(EmbeddedError::file("lock", &path)(source));
+            }
+        }
+        file.set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(EmbeddedError::file("write", &path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Makes a directory, and those above it, and returns its absolute name without symbolic links.
+pub(super) fn make(directory: &Path) -> Result<PathBuf, EmbeddedError> {
+    fs::create_dir_all(directory).map_err(EmbeddedError::file("create", directory))?;
+    fs::canonicalize(directory).map_err(EmbeddedError::file("resolve", directory))
+}
+
+/// Makes a directory for its owner alone; one that exists is left as it is.
+pub(super) fn make_private(directory: &Path) -> Result<(), EmbeddedError> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(EmbeddedError::file("create", directory)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a file anew. The old one is removed and not written through: the directory may belong to
+/// a less privileged user, who could have put a symbolic link there.
+pub(super) fn write_new(path: &Path, text: &str) -> Result<(), EmbeddedError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(EmbeddedError::file("replace", path)(error));
+        }
+        _ => {}
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(EmbeddedError::file("write", path))
+}
+
+/// Sets a log that has grown large aside, as `….1`. To be called while nobody writes to it.
+pub(super) fn rotate_log(log: &Path) {
+    if fs::metadata(log).is_ok_and(|file| file.len() > LOG_LIMIT) {
+        let _ = fs::rename(log, log.with_added_extension("1"));
+    }
+}
+
+/// The end of a log, for an error message: what was added after its first `from` bytes, at most
+/// the last two kilobytes.
+pub(super) fn log_tail(log: &Path, from: u64) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let end = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(
+            from.max(end.saturating_sub(TAIL_BYTES)).min(end),
+        ))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    read().unwrap_or_else(|error| format!("(unreadable: {error})"))
+}
+
+/// How long a log is now.
+pub(super) fn log_length(log: &Path) -> u64 {
+    fs::metadata(log).map_or(0, |file| file.len())
+}
+
+/// A short name for a directory, always the same for the same path.
+pub(super) fn short_hash(directory: &Path) -> String {
+    let digest: [u8; 32] = Sha256::digest(directory.as_os_str().as_encoded_bytes()).into();
+    let [a, b, c, d, e, f, ..] = digest;
+    format!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_lock_on_a_directory_names_the_holder() {
+        let directory = tempfile::tempdir().unwrap();
+        let _first = DirectoryLock::take(directory.path()).unwrap();
+
+        let refused = DirectoryLock::take(directory.path()).unwrap_err();
+
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "data directory {} is in use by process {}",
+                directory.path().display(),
+                std::process::id()
+            )
+        );
+    }
+
+    #[test]
+    fn a_dropped_lock_can_be_taken_again() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(DirectoryLock::take(directory.path()).unwrap());
+
+        assert!(DirectoryLock::take(directory.path()).is_ok());
+    }
+
+    #[test]
+    fn writing_a_file_anew_does_not_follow_a_symbolic_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let (target, link) = (
+            directory.path().join("target"),
+            directory.path().join("link"),
+        );
+        fs::write(&target, "untouched").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+
+        write_new(&link, "new").unwrap();
+
+        assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
+        assert_eq!(fs::read_to_string(&link).unwrap(), "new");
+    }
+
+    #[test]
+    fn a_log_tail_begins_where_this_run_began() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        fs::write(&log, "old line\nnew line\n").unwrap();
+
+        assert_eq!(log_tail(&log, 9), "new line");
+        assert_eq!(log_tail(&log, 99), "");
+        assert!(log_tail(&directory.path().join("none"), 0).starts_with("(unreadable"));
+    }
+
+    #[test]
+    fn a_short_hash_is_stable() {
+        assert_eq!(
+            short_hash(Path::new("/data")),
+            short_hash(Path::new("/data"))
+        );
+        assert_ne!(
+            short_hash(Path::new("/data")),
+            short_hash(Path::new("/data2"))
+        );
+        assert_eq!(short_hash(Path::new("/data")).len(), 12);
+    }
+}
