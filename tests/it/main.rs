@@ -1,2 +1,7 @@
 //! End-to-end tests, one binary.
-fn main() {}
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests are the edge: they read the clock, make ids and spawn tasks"
+)]
+
+mod nats;
