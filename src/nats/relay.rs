@@ -10,8 +10,11 @@
 //! only keeps two relays from disturbing one another.
 //!
 //! **Windows.** Messages are sent without waiting for one another and then all acknowledgements are
-//! awaited. The first bad one drops the window: what follows it in the window is refused by the
-//! fence, and the next step starts from the stream's end again.
+//! awaited. The first bad one drops the window, and the next step starts from the stream's end
+//! again. The sequence alone would not keep the rest of such a window out: behind three foreign
+//! messages the first three events are refused, and the fourth finds the sequence that it expects.
+//! So each message after the first also names the message that must stand directly before it, by an
+//! id (`Nats-Msg-Id`) that no other window shares.
 //!
 //! **Idle.** Once a second the end of the stream is compared with what it should be, so that a
 //! purged, recreated or shortened stream is filled again without a new event.
@@ -391,14 +394,20 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         mut cursor: Cursor,
         window: Vec<(Position, Outgoing)>,
     ) -> Result<(Cursor, usize), RelayError> {
+        // Never used twice, so that NATS takes nothing that is published again for a duplicate.
+        let window_id: u128 = rand::random();
         let mut acks = Vec::with_capacity(window.len());
         let mut expected = cursor.sequence;
         for (position, message) in window {
-            let publication = PublishMessage::build()
+            let mut publication = PublishMessage::build()
                 .payload(message.payload)
                 .headers(message.headers)
                 .expected_stream(&self.stream.options().stream)
-                .expected_last_sequence(expected);
+                .expected_last_sequence(expected)
+                .message_id(message_id(window_id, expected.saturating_add(1)));
+            if expected > cursor.sequence {
+                publication = publication.expected_last_message_id(message_id(window_id, expected));
+            }
             let ack = self
                 .stream
                 .context()
@@ -418,6 +427,10 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         cursor.looked = Instant::now();
         Ok((cursor, published))
     }
+}
+
+fn message_id(window_id: u128, sequence: u64) -> String {
+    format!("{window_id:032x}-{sequence}")
 }
 
 async fn acknowledged(

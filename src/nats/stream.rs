@@ -21,6 +21,10 @@ use super::{NatsOptions, connection::is_connected};
 /// How long an answer or an acknowledgement may take.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
+/// How long NATS remembers message ids. Nothing rests on it (an id is never used twice), and a short
+/// memory is a small one.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
+
 type Cause = Box<dyn Error + Send + Sync>;
 
 /// Why the stream could not be used. Everything here is worth another try: NATS may come back, and
@@ -282,6 +286,7 @@ impl EventStream {
             max_bytes: -1,
             max_message_size: -1,
             max_age: Duration::ZERO,
+            duplicate_window: DUPLICATE_WINDOW,
             ..config
         }
     }
@@ -307,6 +312,10 @@ impl EventStream {
                     || limited(config.max_message_size.into())
                     || !config.max_age.is_zero(),
                 "limits go".to_owned(),
+            ),
+            (
+                config.duplicate_window != DUPLICATE_WINDOW,
+                "the duplicate window becomes one second".to_owned(),
             ),
             (config.no_ack, "messages are acknowledged".to_owned()),
             (
