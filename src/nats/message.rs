@@ -285,7 +285,7 @@ mod tests {
         let message = encode("events", Position::new(18340), &event()).unwrap();
 
         assert_eq!(message.subject, "events.Order.OrderItemQuantityChanged");
-        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @"");
+        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor":null,"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
         let header = |name| message.headers.get(name).map(ToString::to_string);
         assert_eq!(
             header(EVENT_ID).as_deref(),

@@ -54,9 +54,10 @@ impl<L: Lease> Tenure<L> {
         self.asked = None;
         let epoch = self.lease.hold().await?;
         if epoch != self.epoch {
-            match epoch {
-                Some(Epoch(epoch)) => info!(lease = self.name, epoch, "the lease is ours"),
-                None => warn!(lease = self.name, "the lease was lost"),
+            if let Some(Epoch(epoch)) = epoch {
+                info!(lease = self.name, epoch, "the lease is ours");
+            } else {
+                warn!(lease = self.name, "the lease was lost");
             }
         }
         self.epoch = epoch;

@@ -247,6 +247,33 @@ async fn foreign_and_deleted_messages_at_the_end_do_not_stop_the_relay() {
 }
 
 #[tokio::test]
+async fn a_window_behind_unexpected_messages_is_refused_whole() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    let mut relay = relay(stream.clone(), &log, Position::ZERO);
+    log.append(10, 10);
+    drain(&mut relay).await;
+    for _ in 0..3 {
+        let sent = stream
+            .context()
+            .publish("events.Order.Nonsense", "hello".into());
+        sent.await.unwrap().await.unwrap();
+    }
+    log.append(10, 10);
+
+    let refused = relay.run_once().await;
+
+    assert!(
+        matches!(refused, Err(RelayError::Publish { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(published(&stream).await, log.positions()[..10]);
+    drain(&mut relay).await;
+    filled(&stream, &log).await;
+}
+
+#[tokio::test]
 async fn a_stream_of_another_store_is_left_alone() {
     let server = NatsServer::start();
     let stream = server.stream().await;

@@ -19,7 +19,7 @@ async fn a_stream_with_limits_and_other_subjects_is_changed() {
         name: "EVENTS".to_owned(),
         subjects: vec!["other.>".to_owned()],
         max_messages: 10,
-        max_age: Duration::from_secs(3600),
+        max_age: Duration::from_hours(1),
         description: Some("an operator's words".to_owned()),
         ..Config::default()
     };
