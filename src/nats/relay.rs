@@ -49,9 +49,6 @@ const WINDOW: u32 = 500;
 /// The most bytes on their way at once (one message may be larger).
 const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
-/// How long the relay rests when there is nothing to publish and nobody wakes it.
-const POLL: Duration = Duration::from_millis(50);
-
 /// How often an idle relay looks at the stream's end.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -71,6 +68,9 @@ pub struct RelayPorts {
     pub checkpoint: Checkpoint,
     /// Wakes the relay after an append, so that it need not wait for its next look.
     pub wake: Arc<Notify>,
+    /// How long the relay rests when there is nothing to publish and nobody wakes it; some 50 ms,
+    /// for another process's appends wake nobody here.
+    pub poll: Duration,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }
@@ -223,7 +223,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                     trouble.over();
                     select! {
                         () = woken => {}
-                        () = sleep(POLL) => {}
+                        () = sleep(self.ports.poll) => {}
                         () = cancel.cancelled() => {}
                     }
                 }

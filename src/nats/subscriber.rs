@@ -15,7 +15,7 @@ use async_nats::jetstream::{
     Message,
     consumer::{
         AckPolicy, DeliverPolicy,
-        pull::{Config, Stream as Messages},
+        pull::{Config, MessagesError, Stream as Messages},
     },
 };
 use futures::{FutureExt, StreamExt};
@@ -120,6 +120,13 @@ struct Session {
     seen: u64,
 }
 
+/// What arrived at once.
+struct Chunk {
+    events: Vec<Delivery>,
+    /// Why the consumer cannot go on after these.
+    trouble: Option<SubscriberError>,
+}
+
 /// Feeds the projection `P` while it holds the lease `L`.
 pub struct Subscriber<P, L> {
     stream: EventStream,
@@ -190,12 +197,16 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             self.session = self.look(session).await?;
             return Ok(Step::Idle);
         };
-        let chunk = self.collect(&mut session, first)?;
-        let applied = chunk.len();
+        let Chunk { events, trouble } = self.collect(&mut session, first);
+        let applied = events.len();
         if applied > 0 {
-            let checkpoint = self.projection.apply(chunk, epoch).await?;
+            let checkpoint = self.projection.apply(events, epoch).await?;
             metrics::counter!("orders_projection_applied_total").increment(applied as u64);
             report(checkpoint);
+        }
+        // Only now, so that a consumer in trouble still makes progress.
+        if let Some(trouble) = trouble {
+            return Err(trouble);
         }
         self.session = Some(session);
         Ok(Step::Applied(applied))
@@ -282,16 +293,27 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     fn collect(
         &self,
         session: &mut Session,
-        first: Option<Result<Message, async_nats::jetstream::consumer::pull::MessagesError>>,
-    ) -> Result<Vec<Delivery>, SubscriberError> {
-        let mut deliveries = Vec::new();
+        first: Option<Result<Message, MessagesError>>,
+    ) -> Chunk {
+        let mut events = Vec::new();
         let mut bytes = 0_usize;
         let mut next = first;
         for taken in 1_usize.. {
-            let message = next.ok_or(SubscriberError::Ended)?;
-            let message = message.map_err(|error| self.stream.unavailable(error))?;
-            bytes = bytes.saturating_add(message.length);
-            deliveries.extend(self.accept(session, &message)?);
+            let accepted = match next {
+                Some(Ok(message)) => {
+                    bytes = bytes.saturating_add(message.length);
+                    self.accept(session, &message)
+                }
+                Some(Err(error)) => Err(self.stream.unavailable(error).into()),
+                None => Err(SubscriberError::Ended),
+            };
+            match accepted {
+                Ok(event) => events.extend(event),
+                Err(error) => {
+                    let trouble = Some(error);
+                    return Chunk { events, trouble };
+                }
+            }
             if taken >= CHUNK || bytes >= CHUNK_BYTES {
                 break;
             }
@@ -301,7 +323,10 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
                 None => break,
             }
         }
-        Ok(deliveries)
+        Chunk {
+            events,
+            trouble: None,
+        }
     }
 
     /// Reads one message and checks that the consumer has left out none; `None` where it is no

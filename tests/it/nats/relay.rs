@@ -1,15 +1,19 @@
 //! The stream holds each event once and in order, whatever happens.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use orders::{
     event_sourcing::Position,
     nats::{Relay, RelayError, RelayPorts, message::decode},
 };
+use tokio::sync::Notify;
 
 use super::support::{
     Gift, Ledger, Log, NatsServer, TTL, drain, eventually, filled, messages, ports, published,
-    relay, run_relay,
+    relay, run, run_relay,
 };
 
 #[tokio::test]
@@ -294,16 +298,58 @@ async fn a_stream_of_another_store_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_append_wakes_the_relay() {
+async fn an_append_wakes_a_relay_that_rests() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     let log = Log::default();
-    let running = run_relay(stream.clone(), &log, &Ledger::new(&log));
+    let wake = Arc::new(Notify::new());
+    let ports = RelayPorts {
+        poll: Duration::from_hours(1),
+        ..ports(Position::ZERO, &wake)
+    };
+    let running = run(Relay::new(stream.clone(), log.clone(), Gift::held(), ports));
 
-    for _ in 0..5 {
+    for _ in 0..20 {
         log.append(1, 10);
+        wake.notify_one();
         filled(&stream, &log).await;
     }
 
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_comes_late_is_waited_for() {
+    let mut server = NatsServer::start();
+    server.kill();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(10, 10);
+    let running = run_relay(stream.clone(), &log, &Ledger::new(&log));
+
+    server.restart_empty();
+
+    filled(&stream, &log).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_relay_that_stops_gives_its_lease_back() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(10, 10);
+    let lease = Gift::held();
+    let ports = ports(Position::ZERO, &Arc::default());
+    let running = run(Relay::new(
+        stream.clone(),
+        log.clone(),
+        lease.clone(),
+        ports,
+    ));
+    filled(&stream, &log).await;
+
+    running.stop().await;
+
+    assert_eq!(lease.0.load(Ordering::SeqCst), 0);
 }

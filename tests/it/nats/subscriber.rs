@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use orders::{
     event_sourcing::{EventStore, Position},
-    nats::{Subscriber, subscriber::Step},
+    nats::{EventStream, Subscriber, subscriber::Step},
 };
 
 use super::support::{
@@ -197,4 +197,42 @@ async fn a_quiet_stream_keeps_its_consumer() {
     let consumers = stream.context().get_stream("EVENTS").await.unwrap();
     assert!(consumers.cached_info().state.consumer_count <= 2);
     assert_eq!(log.read_all(ledger.position(), 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn large_events_are_applied() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(60, 400_000);
+    log.append(300, 10);
+    log.append(20, 900_000);
+    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    let ledger = Ledger::new(&log);
+    let running = run_subscriber(stream.clone(), &ledger);
+
+    ledger.caught_up().await;
+
+    assert_eq!(ledger.delivered.load(Ordering::SeqCst), 380);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn messages_that_were_dropped_on_arrival_are_fetched_again() {
+    let server = NatsServer::start();
+    let log = Log::default();
+    log.append(100, 10);
+    drain(&mut relay(server.stream().await, &log, Position::ZERO)).await;
+    // Asks for more messages than it has room for.
+    let client = async_nats::ConnectOptions::new()
+        .subscription_capacity(40)
+        .connect(server.options().url)
+        .await
+        .unwrap();
+    let ledger = Ledger::new(&log);
+    let running = run_subscriber(EventStream::new(client, server.options()), &ledger);
+
+    ledger.caught_up().await;
+
+    running.stop().await;
 }

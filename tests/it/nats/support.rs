@@ -199,6 +199,7 @@ impl Lease for Gift {
     }
 
     async fn release(&self) -> Result<(), StoreError> {
+        self.0.store(0, Ordering::SeqCst);
         Ok(())
     }
 }
@@ -291,6 +292,7 @@ pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         wake: Arc::clone(wake),
+        poll: Duration::from_millis(20),
         lease_ttl: TTL,
     }
 }
@@ -310,7 +312,11 @@ pub fn run_relay(stream: EventStream, log: &Log, ledger: &Ledger) -> Running {
         }),
         ..ports(Position::ZERO, &Arc::default())
     };
-    let relay = Relay::new(stream, log.clone(), Gift::held(), ports);
+    run(Relay::new(stream, log.clone(), Gift::held(), ports))
+}
+
+/// Runs a relay as a task.
+pub fn run(relay: Relay<Log, Gift>) -> Running {
     let cancel = CancellationToken::new();
     Running(cancel.clone(), tokio::spawn(relay.run(cancel)))
 }
