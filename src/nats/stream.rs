@@ -77,6 +77,8 @@ pub struct StreamState {
     pub created: String,
     /// How many messages it holds.
     pub messages: u64,
+    /// How many bytes they take.
+    pub bytes: u64,
     /// The lowest sequence that may still be there.
     pub first_sequence: u64,
     /// The highest sequence ever given out.
@@ -88,6 +90,7 @@ impl From<&Info> for StreamState {
         Self {
             created: info.created.to_string(),
             messages: info.state.messages,
+            bytes: info.state.bytes,
             first_sequence: info.state.first_sequence,
             last_sequence: info.state.last_sequence,
         }

@@ -44,11 +44,11 @@ const CHUNK: usize = 1000;
 /// A chunk takes no further message once it holds this many bytes.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many messages are asked for at once.
-const BATCH: usize = 500;
+/// How many messages are asked for at once: at least, and at most.
+const BATCH: (u64, u64) = (16, 500);
 
-/// How many bytes are asked for at once, at least.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// How many bytes a batch of average messages may have.
+const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How often NATS says that a silent consumer lives; two misses and it counts as gone.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -222,7 +222,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
         let checkpoint = self.projection.checkpoint().await?;
         report(checkpoint);
         let start = start::find(&self.stream, &state, checkpoint).await?;
-        let (messages, pending) = self.consume(start).await?;
+        let (messages, pending) = self.consume(start, &state).await?;
         metrics::counter!("orders_projection_consumers_total").increment(1);
         debug!(
             checkpoint = checkpoint.get(),
@@ -245,7 +245,11 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     }
 
     /// The messages from `start_sequence` on, and how many there are by now.
-    async fn consume(&self, start_sequence: u64) -> Result<(Messages, u64), StreamError> {
+    async fn consume(
+        &self,
+        start_sequence: u64,
+        state: &StreamState,
+    ) -> Result<(Messages, u64), StreamError> {
         let config = Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence },
             ack_policy: AckPolicy::None,
@@ -256,12 +260,13 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
         };
         let consumer = self.stream.handle().await?.create_consumer(config).await;
         let consumer = consumer.map_err(|error| self.stream.unavailable(error))?;
-        // One message must always fit, or the consumer would wait for ever.
-        let largest = self.stream.context().client().server_info().max_payload;
+        // Bounded by a number of messages that suits their size: with `max_bytes_per_batch` the
+        // client counts other bytes than the server and stops asking (async-nats 0.51).
+        let average = state.bytes.checked_div(state.messages).unwrap_or(0).max(1);
+        let batch = (BATCH_BYTES / average).clamp(BATCH.0, BATCH.1);
         let messages = consumer
             .stream()
-            .max_messages_per_batch(BATCH)
-            .max_bytes_per_batch(BATCH_BYTES.max(largest.saturating_mul(2)))
+            .max_messages_per_batch(usize::try_from(batch).unwrap_or(usize::MAX))
             .heartbeat(HEARTBEAT)
             .messages();
         let messages = messages

@@ -214,6 +214,9 @@ async fn large_events_are_applied() {
     ledger.caught_up().await;
 
     assert_eq!(ledger.delivered.load(Ordering::SeqCst), 380);
+    // A consumer that stalls is replaced: each of them would be here still.
+    let stream = stream.context().get_stream("EVENTS").await.unwrap();
+    assert!(stream.cached_info().state.consumer_count <= 2);
     running.stop().await;
 }
 
