@@ -2,8 +2,8 @@
 //! feeds a projection from it; generic over aggregates.
 //!
 //! The event store is the truth and NATS the doorbell: whatever NATS loses only costs latency.
-//! Reading order: [`message`] (an event on the wire) → [`stream`] (where they are kept) → [`tail`]
-//! and [`relay`] (store → stream) → [`start`] and [`subscriber`] (stream → projection);
+//! Reading order: [`message`] (an event on the wire) → [`stream`] (where they are kept) → [`tail`],
+//! [`window`] and [`relay`] (store → stream) → [`start`] and [`subscriber`] (stream → projection);
 //! [`connection`], [`tenure`] and [`trouble`] serve them.
 //!
 //! What the two tasks guarantee:
@@ -17,12 +17,14 @@
 pub mod connection;
 pub mod message;
 pub mod relay;
+pub mod relay_error;
 pub mod start;
 pub mod stream;
 pub mod subscriber;
 pub mod tail;
 pub mod tenure;
 pub mod trouble;
+pub mod window;
 
 pub use connection::{ConnectError, connect, is_connected};
 pub use relay::{Relay, RelayError, RelayPorts};

@@ -9,22 +9,14 @@
 //! one is refused, and a message that is late, repeated or overtaken is refused as well. The lease
 //! only keeps two relays from disturbing one another.
 //!
-//! **Windows.** Messages are sent without waiting for one another and then all acknowledgements are
-//! awaited. The first bad one drops the window, and the next step starts from the stream's end
-//! again. The sequence alone would not keep the rest of such a window out: behind three foreign
-//! messages the first three events are refused, and the fourth finds the sequence that it expects.
-//! So each message after the first also names the message that must stand directly before it, by an
-//! id (`Nats-Msg-Id`) that no other window shares.
+//! **Windows.** Many messages are on their way at once; the first bad acknowledgement ends the step,
+//! and the next one starts from the stream's end again (see [`super::window`]).
 //!
 //! **Idle.** Once a second the end of the stream is compared with what it should be, so that a
 //! purged, recreated or shortened stream is filled again without a new event.
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream::{
-    context::{PublishAckFuture, PublishError, PublishErrorKind},
-    message::PublishMessage,
-};
 use futures::future::BoxFuture;
 use tokio::{
     select,
@@ -34,20 +26,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+pub use super::relay_error::RelayError;
 use super::{
-    message::{self, Outgoing},
-    stream::{DEADLINE, EventStream, StreamError},
+    stream::{DEADLINE, EventStream},
     tail::{self, End, Tail},
     tenure::Tenure,
-    trouble::{Loudness, Trouble},
+    trouble::Trouble,
+    window,
 };
 use crate::event_sourcing::{Epoch, EventStore, Lease, Position, RecordedEvent, StoreError};
-
-/// The most messages on their way at once.
-const WINDOW: u32 = 500;
-
-/// The most bytes on their way at once (one message may be larger).
-const WINDOW_BYTES: usize = 4 * 1024 * 1024;
 
 /// How often an idle relay looks at the stream's end.
 const LOOK: Duration = Duration::from_secs(1);
@@ -73,96 +60,6 @@ pub struct RelayPorts {
     pub poll: Duration,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
-}
-
-/// Why a step of the relay did not publish what it should.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The event store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The stream cannot be used.
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    /// The stream's last event is not the store's event at that position.
-    #[error(
-        "the stream {stream} does not belong to this event store: its last event (sequence \
-         {sequence}) says position {position}, where the store has another event or none; nothing \
-         is published until they agree (delete the stream to have it filled again)"
-    )]
-    Disagreement {
-        /// The stream's name.
-        stream: String,
-        /// The sequence of the last event message.
-        sequence: u64,
-        /// Its position.
-        position: Position,
-    },
-    /// An event cannot be written as a message.
-    #[error("the event at position {position} cannot be written as a message")]
-    Encode {
-        /// The event's position.
-        position: Position,
-        /// Why not.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A message could not be sent or was refused.
-    #[error("the event at position {position} was not published")]
-    Publish {
-        /// The event's position.
-        position: Position,
-        /// Why not.
-        #[source]
-        source: PublishError,
-    },
-    /// A message was acknowledged, but not as the one that it should be.
-    #[error(
-        "the event at position {position} was acknowledged at sequence {found} instead of \
-         {expected} (duplicate: {duplicate})"
-    )]
-    Acknowledgement {
-        /// The event's position.
-        position: Position,
-        /// The sequence that it should have.
-        expected: u64,
-        /// The sequence that was acknowledged.
-        found: u64,
-        /// Whether NATS says that it was there before.
-        duplicate: bool,
-    },
-    /// The window was not acknowledged in time.
-    #[error("the window after position {after} was not acknowledged in time")]
-    Deadline {
-        /// The position before the window.
-        after: Position,
-    },
-}
-
-impl RelayError {
-    fn loudness(&self) -> Loudness {
-        match self {
-            Self::Disagreement { .. } | Self::Encode { .. } => Loudness::Alarm,
-            Self::Stream(StreamError::Refused { .. } | StreamError::Unchangeable { .. }) => {
-                Loudness::Alarm
-            }
-            // NATS must allow larger messages: nothing after this event is published until then.
-            Self::Publish { source, .. }
-                if source.kind() == PublishErrorKind::MaxPayloadExceeded =>
-            {
-                Loudness::Alarm
-            }
-            Self::Store(_)
-            | Self::Stream(
-                StreamError::Disconnected
-                | StreamError::Unavailable { .. }
-                | StreamError::Missing { .. },
-            )
-            | Self::Acknowledgement { .. }
-            | Self::Publish { .. }
-            | Self::Deadline { .. } => Loudness::Warning,
-        }
-    }
 }
 
 /// Where the relay stands between two good steps.
@@ -199,7 +96,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             tenure,
             ports,
             cursor: None,
-            batch: WINDOW,
+            batch: window::MESSAGES,
         }
     }
 
@@ -258,8 +155,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             None => self.resynchronise(epoch).await?,
         };
         let events = self.store.read_all(cursor.position, self.batch).await?;
-        let published = events.len().min(self.batch as usize);
-        let (cursor, published) = if published == 0 {
+        let (cursor, published) = if events.is_empty() {
             (cursor, 0)
         } else {
             self.publish(cursor, events).await?
@@ -352,102 +248,27 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         events: Vec<RecordedEvent>,
     ) -> Result<(Cursor, usize), RelayError> {
         let read = events.len();
-        let window = self.encode(cursor.position, events)?;
-        // Large events: read fewer next time instead of reading and dropping them.
-        self.batch = if window.len() < read {
-            u32::try_from(window.len()).unwrap_or(WINDOW).max(1)
-        } else {
-            self.batch.saturating_mul(2).min(WINDOW)
-        };
-        let after = cursor.position;
-        let sent = timeout(DEADLINE, self.send(cursor, window)).await;
-        let (cursor, published) = sent.map_err(|_elapsed| RelayError::Deadline { after })??;
-        metrics::counter!("orders_relay_published_total").increment(published as u64);
-        Ok((cursor, published))
-    }
-
-    fn encode(
-        &self,
-        mut previous: Position,
-        events: Vec<RecordedEvent>,
-    ) -> Result<Vec<(Position, Outgoing)>, RelayError> {
         let prefix = &self.stream.options().subject_prefix;
-        let mut bytes = 0_usize;
-        let mut window = Vec::with_capacity(events.len());
-        for event in events {
-            let position = event.position;
-            let message = message::encode(prefix, previous, &(self.ports.lift)(event))
-                .map_err(|source| RelayError::Encode { position, source })?;
-            bytes = bytes.saturating_add(message.size());
-            if bytes > WINDOW_BYTES && !window.is_empty() {
-                break;
-            }
-            window.push((position, message));
-            previous = position;
-        }
-        Ok(window)
-    }
-
-    /// Sends a window and awaits its acknowledgements in order; the first bad one ends it.
-    async fn send(
-        &self,
-        mut cursor: Cursor,
-        window: Vec<(Position, Outgoing)>,
-    ) -> Result<(Cursor, usize), RelayError> {
-        // Never used twice, so that NATS takes nothing that is published again for a duplicate.
-        let window_id: u128 = rand::random();
-        let mut acks = Vec::with_capacity(window.len());
-        let mut expected = cursor.sequence;
-        for (position, message) in window {
-            let mut publication = PublishMessage::build()
-                .payload(message.payload)
-                .headers(message.headers)
-                .expected_stream(&self.stream.options().stream)
-                .expected_last_sequence(expected)
-                .message_id(message_id(window_id, expected.saturating_add(1)));
-            if expected > cursor.sequence {
-                publication = publication.expected_last_message_id(message_id(window_id, expected));
-            }
-            let ack = self
-                .stream
-                .context()
-                .send_publish(message.subject, publication);
-            let ack = ack
-                .await
-                .map_err(|source| RelayError::Publish { position, source })?;
-            expected = expected.saturating_add(1);
-            acks.push((position, expected, ack));
-        }
-        let published = acks.len();
-        for (position, expected, ack) in acks {
-            acknowledged(position, expected, ack).await?;
-            cursor.sequence = expected;
-            cursor.position = position;
-        }
-        cursor.looked = Instant::now();
+        let lifted = events.into_iter().map(|event| (self.ports.lift)(event));
+        let window = window::encode(prefix, cursor.position, lifted)?;
+        let published = window.len();
+        // Large events: read fewer next time instead of reading and dropping them.
+        self.batch = if published < read {
+            u32::try_from(published).unwrap_or(window::MESSAGES)
+        } else {
+            self.batch.saturating_mul(2).min(window::MESSAGES)
+        };
+        let position = window
+            .last()
+            .map_or(cursor.position, |(position, _)| *position);
+        window::publish(&self.stream, cursor.sequence, window).await?;
+        metrics::counter!("orders_relay_published_total").increment(published as u64);
+        let cursor = Cursor {
+            sequence: cursor.sequence.saturating_add(published as u64),
+            position,
+            looked: Instant::now(),
+            ..cursor
+        };
         Ok((cursor, published))
     }
-}
-
-fn message_id(window_id: u128, sequence: u64) -> String {
-    format!("{window_id:032x}-{sequence}")
-}
-
-async fn acknowledged(
-    position: Position,
-    expected: u64,
-    ack: PublishAckFuture,
-) -> Result<(), RelayError> {
-    let ack = ack
-        .await
-        .map_err(|source| RelayError::Publish { position, source })?;
-    if ack.sequence == expected && !ack.duplicate {
-        return Ok(());
-    }
-    Err(RelayError::Acknowledgement {
-        position,
-        expected,
-        found: ack.sequence,
-        duplicate: ack.duplicate,
-    })
 }
