@@ -91,12 +91,12 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     pub fn new(stream: EventStream, store: S, lease: L, ports: RelayPorts) -> Self {
         let tenure = Tenure::new(lease, "relay", ports.lease_ttl);
         Self {
+            batch: window::size(&stream),
             stream,
             store,
             tenure,
             ports,
             cursor: None,
-            batch: window::MESSAGES,
         }
     }
 
@@ -254,9 +254,10 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         let published = window.len();
         // Large events: read fewer next time instead of reading and dropping them.
         self.batch = if published < read {
-            u32::try_from(published).unwrap_or(window::MESSAGES)
+            u32::try_from(published).unwrap_or(self.batch)
         } else {
-            self.batch.saturating_mul(2).min(window::MESSAGES)
+            let most = window::size(&self.stream);
+            self.batch.saturating_mul(2).min(most)
         };
         let position = window
             .last()

@@ -5,6 +5,10 @@
 //! of it out: behind three foreign messages the first three events are refused, and the fourth finds
 //! the sequence that it expects. So each message after the first also names the message that must
 //! stand directly before it, by an id (`Nats-Msg-Id`) that no other window shares.
+//!
+//! Replicated streams are published to one message at a time: NATS 2.15 checks that id only after
+//! replication there, takes a refusal for a damaged replica and closes the whole stream ("last msgid
+//! mismatch", "critical write error"). One message at a time needs no chain.
 
 use async_nats::jetstream::{context::PublishAckFuture, message::PublishMessage};
 use tokio::time::timeout;
@@ -17,13 +21,30 @@ use super::{
 use crate::event_sourcing::{Position, RecordedEvent};
 
 /// The most messages on their way at once.
-pub const MESSAGES: u32 = 500;
+const MESSAGES: u32 = 500;
+
+/// The most messages in a window that is published one by one.
+const MESSAGES_ONE_BY_ONE: u32 = 50;
 
 /// The most bytes on their way at once (one message may be larger).
 const BYTES: usize = 4 * 1024 * 1024;
 
 /// The messages of a window with their positions.
 pub type Window = Vec<(Position, Outgoing)>;
+
+/// The most messages of a window to this stream.
+#[must_use]
+pub fn size(stream: &EventStream) -> u32 {
+    if one_by_one(stream) {
+        MESSAGES_ONE_BY_ONE
+    } else {
+        MESSAGES
+    }
+}
+
+fn one_by_one(stream: &EventStream) -> bool {
+    stream.options().replicas > 1
+}
 
 /// Writes the events after `previous` as messages, as many as fit.
 ///
@@ -76,14 +97,18 @@ async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), Rel
             .expected_stream(&stream.options().stream)
             .expected_last_sequence(before)
             .message_id(message_id(sequence));
-        if before > last {
+        if before > last && !one_by_one(stream) {
             publication = publication.expected_last_message_id(message_id(before));
         }
         let sent = stream.context().send_publish(message.subject, publication);
         let ack = sent
             .await
             .map_err(|source| RelayError::Publish { position, source })?;
-        acks.push((position, sequence, ack));
+        if one_by_one(stream) {
+            acknowledged(position, sequence, ack).await?;
+        } else {
+            acks.push((position, sequence, ack));
+        }
         before = sequence;
     }
     for (position, sequence, ack) in acks {
