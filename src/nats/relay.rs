@@ -36,6 +36,10 @@ use super::{
 };
 use crate::event_sourcing::{Epoch, EventStore, Lease, Position, RecordedEvent, StoreError};
 
+/// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of
+/// another process wake nobody here.
+const POLL: Duration = Duration::from_millis(50);
+
 /// How often an idle relay looks at the stream's end.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -55,9 +59,6 @@ pub struct RelayPorts {
     pub checkpoint: Checkpoint,
     /// Wakes the relay after an append, so that it need not wait for its next look.
     pub wake: Arc<Notify>,
-    /// How long the relay rests when there is nothing to publish and nobody wakes it; some 50 ms,
-    /// for another process's appends wake nobody here.
-    pub poll: Duration,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }
@@ -80,6 +81,7 @@ pub struct Relay<S, L> {
     store: S,
     tenure: Tenure<L>,
     ports: RelayPorts,
+    poll: Duration,
     cursor: Option<Cursor>,
     /// How many events are read at once: fewer while they are large.
     batch: u32,
@@ -96,8 +98,16 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             store,
             tenure,
             ports,
+            poll: POLL,
             cursor: None,
         }
+    }
+
+    /// Rests for `poll` instead of the usual 50 ms when nobody wakes it.
+    #[must_use]
+    pub fn polling_every(mut self, poll: Duration) -> Self {
+        self.poll = poll;
+        self
     }
 
     /// Publishes until `cancel`; then gives the lease back.
@@ -120,7 +130,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                     trouble.over();
                     select! {
                         () = woken => {}
-                        () = sleep(self.ports.poll) => {}
+                        () = sleep(self.poll) => {}
                         () = cancel.cancelled() => {}
                     }
                 }

@@ -303,11 +303,9 @@ async fn an_append_wakes_a_relay_that_rests() {
     let stream = server.stream().await;
     let log = Log::default();
     let wake = Arc::new(Notify::new());
-    let ports = RelayPorts {
-        poll: Duration::from_hours(1),
-        ..ports(Position::ZERO, &wake)
-    };
-    let running = run(Relay::new(stream.clone(), log.clone(), Gift::held(), ports));
+    let ports = ports(Position::ZERO, &wake);
+    let relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
+    let running = run(relay.polling_every(Duration::from_hours(1)));
 
     for _ in 0..20 {
         log.append(1, 10);

@@ -292,7 +292,6 @@ pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         wake: Arc::clone(wake),
-        poll: Duration::from_millis(20),
         lease_ttl: TTL,
     }
 }
