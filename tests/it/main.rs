@@ -3,9 +3,15 @@
     clippy::disallowed_methods,
     reason = "tests make ids, read the clock and ask the database directly"
 )]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod architecture;
 mod embedded;
+mod nats;
 mod openapi;
 mod read_model;
 mod smoke;
