@@ -14,6 +14,7 @@ mod embedded;
 mod nats;
 mod openapi;
 mod read_model;
+mod readme;
 mod smoke;
 mod store;
 mod support;

@@ -1,0 +1,49 @@
+//! What the README shows works when it is pasted.
+
+use std::process::Stdio;
+
+use tokio::process::Command;
+
+use crate::support::TestApp;
+
+/// The text of the fenced block that is marked as the tour.
+fn tour() -> String {
+    let readme = include_str!("../../README.md");
+    let (_, rest) = readme.split_once("```sh tour\n").expect("a tour");
+    let (tour, _) = rest.split_once("```").expect("an end");
+    tour.to_owned()
+}
+
+#[tokio::test]
+async fn the_tour_works_when_pasted() {
+    let app = TestApp::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let script = tour().replace("http://127.0.0.1:8080", &app.url);
+    assert!(script.contains(&app.url));
+    // The read model follows by itself; whoever pastes line by line never outruns it, a script may.
+    let (before, after) = script.split_once("# Find it").expect("the part that reads");
+    for part in [before.to_owned(), format!("{}# Find it{after}", exports(&script))] {
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &part])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .expect("bash and curl");
+        let (told, failed) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{told}\n{failed}");
+        app.wait_until_caught_up().await;
+        if part.contains("# Find it") {
+            assert!(told.contains("\"totalCount\":1"), "{told}");
+            assert!(told.contains("\"code\":\"validation_failed\""), "{told}");
+        }
+    }
+    app.stop().await;
+}
+
+/// The variables that every part needs.
+fn exports(script: &str) -> String {
+    let lines = script.lines().filter(|line| line.starts_with("export "));
+    lines.map(|line| format!("{line}\n")).collect()
+}
