@@ -4,5 +4,6 @@
     reason = "tests make ids, read the clock and ask the database directly"
 )]
 
+mod contract;
 mod smoke;
 mod support;
