@@ -106,6 +106,8 @@ impl<'de> Deserialize<'de> for Members<'de> {
 pub struct Object<'a> {
     pointer: String,
     members: Vec<(String, &'a RawValue)>,
+    /// Whether it is an object at all: of what is none, no member is missed.
+    was_read: bool,
 }
 
 impl<'a> Object<'a> {
@@ -113,17 +115,21 @@ impl<'a> Object<'a> {
     pub fn open(value: &'a RawValue, pointer: impl Into<String>, errors: &mut Errors) -> Self {
         let pointer = pointer.into();
         let members = match serde_json::from_str::<Members<'a>>(value.get()) {
-            Ok(Members(members)) => members,
+            Ok(Members(members)) => Some(members),
             Err(_) if value.get().starts_with('{') => {
                 errors.push(invalid_characters(&pointer));
-                vec![]
+                None
             }
             Err(_) => {
                 errors.push(wrong_type(&pointer, "must be a JSON object"));
-                vec![]
+                None
             }
         };
-        let mut object = Self { pointer, members };
+        let mut object = Self {
+            pointer,
+            was_read: members.is_some(),
+            members: members.unwrap_or_default(),
+        };
         object.refuse_repeated(errors);
         object
     }
@@ -165,7 +171,7 @@ impl<'a> Object<'a> {
     /// Takes a member that must be there.
     fn require(&mut self, name: &str, errors: &mut Errors) -> Option<&'a RawValue> {
         let value = self.take(name);
-        if value.is_none() {
+        if value.is_none() && self.was_read {
             errors.push(FieldError::pointer(
                 self.pointer_to(name),
                 "required",

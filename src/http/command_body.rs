@@ -14,8 +14,8 @@ use super::{
 use crate::{
     event_sourcing::Version,
     order::{
-        Currency, CustomerId, NewItem, OrderCommand, OutOfRange, ProductId, Quantity, Reason,
-        command::Price, error::MAX_LINES,
+        Currency, CustomerId, InvalidMoney, NewItem, OrderCommand, OutOfRange, ProductId, Quantity,
+        Reason, command::Price, error::MAX_LINES,
     },
 };
 
@@ -59,7 +59,7 @@ pub struct CreateOrderItem {
 
 /// A line to be added.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({"productId": "product-2", "quantity": 1, "price": "0.50"}))]
 #[expect(dead_code, reason = "documents what add_item reads")]
 pub struct NewOrderItem {
     /// The line's id, where the client chooses it (by default a new one, of version 7).
@@ -93,7 +93,7 @@ pub enum PriceInput {
 
 /// A new quantity.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({"quantity": 3}))]
 #[expect(dead_code, reason = "documents what change_item reads")]
 pub struct ChangeItem {
     /// How many from now on.
@@ -106,7 +106,7 @@ pub struct ChangeItem {
 
 /// How to complete an order.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({}))]
 #[expect(dead_code, reason = "documents what complete_order reads")]
 pub struct CompleteOrder {
     /// The version that the order must be at.
@@ -116,7 +116,7 @@ pub struct CompleteOrder {
 
 /// How to cancel an order.
 #[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
+#[schema(rename_all = "camelCase", example = json!({"reason": "changed my mind"}))]
 #[expect(dead_code, reason = "documents what cancel_order reads")]
 pub struct CancelOrder {
     /// Why.
@@ -147,28 +147,7 @@ pub fn create_order(
         .optional_array("items", &mut errors)
         .unwrap_or_default();
     object.close(&mut errors);
-    if elements.len() > MAX_LINES {
-        let detail = format!("must have at most {MAX_LINES} items");
-        let error = FieldError::pointer("#/items", Code::LimitExceeded.as_str(), detail);
-        return Err(ApiError::fields(vec![error]));
-    }
-    let mut items = Vec::with_capacity(elements.len());
-    let mut ids = HashSet::with_capacity(elements.len());
-    for (index, element) in elements.into_iter().enumerate() {
-        let pointer = format!("#/items/{index}");
-        let Some(item) = created_item(element, &pointer, currency, &mut errors) else {
-            continue;
-        };
-        if !ids.insert(item.item_id) {
-            let pointer = format!("{pointer}/itemId");
-            errors.push(FieldError::pointer(
-                pointer,
-                "duplicate",
-                "must not be used twice",
-            ));
-        }
-        items.push(item);
-    }
+    let items = created_items(elements, currency, &mut errors);
     errors.check()?;
     let (Some(customer_id), Some(currency)) = (customer_id, currency) else {
         return Err(unnoticed());
@@ -200,6 +179,40 @@ fn currency(object: &mut Object<'_>, default: Currency, errors: &mut Errors) -> 
     }
 }
 
+/// Reads the lines of a new order. Where there are too many, that is all that is said of them.
+fn created_items(
+    elements: Vec<&RawValue>,
+    currency: Option<Currency>,
+    errors: &mut Errors,
+) -> Vec<NewItem> {
+    if elements.len() > MAX_LINES {
+        let (code, detail) = (
+            Code::LimitExceeded,
+            format!("must have at most {MAX_LINES} items"),
+        );
+        errors.push(FieldError::pointer("#/items", code.as_str(), detail));
+        return vec![];
+    }
+    let mut items = Vec::with_capacity(elements.len());
+    let mut ids = HashSet::with_capacity(elements.len());
+    for (index, element) in elements.into_iter().enumerate() {
+        let pointer = format!("#/items/{index}");
+        let Some(item) = created_item(element, &pointer, currency, errors) else {
+            continue;
+        };
+        if !ids.insert(item.item_id) {
+            let pointer = format!("{pointer}/itemId");
+            errors.push(FieldError::pointer(
+                pointer,
+                "duplicate",
+                "must not be used twice",
+            ));
+        }
+        items.push(item);
+    }
+    items
+}
+
 fn created_item(
     element: &RawValue,
     pointer: &str,
@@ -213,7 +226,7 @@ fn created_item(
 }
 
 /// Reads the members of a line. A price is judged as strictly as `currency` allows: where it is not
-/// known, by what no currency has.
+/// known, by what no currency has. What is too large for the finest one may be fine in another.
 fn item(
     object: &mut Object<'_>,
     currency: Option<Currency>,
@@ -227,7 +240,10 @@ fn item(
         Some(currency) => price.in_currency(currency),
         None => price.in_currency(Currency::finest()),
     });
-    if let Some(Err(reason)) = judged {
+    let is_open = currency.is_none() && judged == Some(Err(InvalidMoney::TooLarge));
+    if let Some(Err(reason)) = judged
+        && !is_open
+    {
         errors.push(price_error(object.pointer_to("price"), reason));
     }
     let price = match (currency, judged) {

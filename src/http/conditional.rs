@@ -1,6 +1,9 @@
 //! Versions in headers: `ETag`, `If-Match`, `If-None-Match`; and `Idempotency-Key`.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
@@ -136,35 +139,42 @@ pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> [u8; 32] {
     digest.update([0]);
     digest.update(path);
     digest.update([0]);
-    // Parsed objects are sorted by member, so that order and white space do not count.
-    let parsed: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let parsed: Option<Value> = serde_json::from_slice(body).ok();
     if let Some(mut value) = parsed {
         if let Some(object) = value.as_object_mut() {
             object.remove("expectedVersion");
         }
         // No body and an empty object ask for the same.
         if value.as_object().is_none_or(|object| !object.is_empty()) {
-            unify_numbers(&mut value);
-            digest.update(value.to_string());
+            digest.update(canonical(&value));
         }
     }
     digest.finalize().into()
 }
 
-/// Writes whole numbers one way: `1`, `1.0` and `1e0` are the same number.
-fn unify_numbers(value: &mut serde_json::Value) {
-    use serde_json::Value;
-
+/// Writes equal values equally: members in order of their names, numbers by their exact value
+/// (`50`, `50.0` and `5e1` are one number).
+fn canonical(value: &Value) -> String {
     match value {
-        Value::Number(number) => {
-            let text = number.to_string();
-            if let Some(whole) = Decimal::parse(&text).and_then(|decimal| decimal.to_i64()) {
-                *number = whole.into();
-            }
+        Value::Object(members) => {
+            let members: BTreeMap<_, _> = members.iter().collect();
+            let members = members
+                .into_iter()
+                .map(|(name, value)| format!("{name:?}:{}", canonical(value)));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
         }
-        Value::Array(elements) => elements.iter_mut().for_each(unify_numbers),
-        Value::Object(members) => members.values_mut().for_each(unify_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Array(elements) => {
+            let elements: Vec<_> = elements.iter().map(canonical).collect();
+            format!("[{}]", elements.join(","))
+        }
+        Value::Number(number) => {
+            let number = number.to_string();
+            Decimal::parse(&number).map_or(number, |exact| {
+                let sign = if exact.is_negative { "-" } else { "" };
+                format!("{sign}{}e{}", exact.digits, exact.exponent)
+            })
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error, fmt::Write as _, sync::Arc, time::Instant};
 use axum::{
     body::Body,
     extract::{FromRequestParts, MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -142,13 +142,22 @@ pub async fn with_context(mut request: Request, next: Next) -> Response {
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
     debug!(status, elapsed_us = elapsed.as_micros(), "answered");
     let labels = [
-        ("method", method.to_string()),
+        ("method", known_method(&method).to_owned()),
         ("route", route),
         ("status", status.to_string()),
     ];
     counter!("orders_http_requests_total", &labels).increment(1);
     histogram!("orders_http_request_seconds", &labels[..2]).record(elapsed.as_secs_f64());
     response
+}
+
+/// A method as a label: clients may invent methods, and each label value lives as long as the
+/// process.
+fn known_method(method: &Method) -> &str {
+    match method.as_str() {
+        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
+        _ => "other",
+    }
 }
 
 /// Writes the body of an error. Answers that are errors without being ours (an unknown route, a

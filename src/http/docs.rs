@@ -135,6 +135,11 @@ fn complete_query(operation: &mut Operation) {
         "Prefer",
         "`wait=<s>`: how long the read may wait (default 2, at most 10).",
     );
+    add_header(
+        operation,
+        "X-Request-Id",
+        "Names the request in answers and logs.",
+    );
     if operation.operation_id.as_deref() == Some("get_order") {
         add_header(
             operation,

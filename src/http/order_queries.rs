@@ -88,7 +88,10 @@ pub async fn get_order(
                 .reads
                 .until(&consistency, |views| async move { views.position().await })
                 .await?;
-            let loaded = load_past(&api, id, until).await?;
+            let loaded = match load_past(&api, id, until).await {
+                Ok(loaded) => loaded,
+                Err(error) => return Ok(refuse(error, &consistency, position)),
+            };
             let mut view = view_of_state(&loaded)?;
             view.allowed_actions.clear();
             Ok(show(&view, &seen, &consistency, position))
@@ -147,21 +150,20 @@ async fn show_now(
         .as_ref()
         .map(|view| Version::new(view.order.version));
     if !found.is_parked && shown >= at_least {
-        let Some(order) = &found.order else {
-            return Err(not_found(id));
+        return match &found.order {
+            Some(order) => Ok(show(&view_of(order)?, seen, consistency, position)),
+            None => Ok(refuse(not_found(id), consistency, position)),
         };
-        return Ok(show(&view_of(order)?, seen, consistency, position));
     }
-    let loaded = api
-        .history
-        .load(id, Until::Now)
-        .await?
-        .ok_or_else(|| not_found(id))?;
+    let Some(loaded) = api.history.load(id, Until::Now).await? else {
+        return Ok(refuse(not_found(id), consistency, position));
+    };
     if let Some(wanted) = min_version.filter(|wanted| *wanted > loaded.version) {
-        return Err(no_such_version(&format!(
+        let detail = format!(
             "The order is at version {}, there is no version {wanted} yet.",
             loaded.version
-        )));
+        );
+        return Ok(refuse(no_such_version(&detail), consistency, position));
     }
     Ok(show(&view_of_state(&loaded)?, seen, consistency, position))
 }
@@ -220,7 +222,7 @@ pub async fn get_history(
         .await?;
     let mut events = api.history.events(id, from, limit + 1).await?;
     if events.is_empty() && !exists(&api, id).await? {
-        return Err(not_found(id));
+        return Ok(refuse(not_found(id), &consistency, position));
     }
     let next = events.get(limit as usize).map(|event| event.version.get());
     events.truncate(limit as usize);
@@ -252,6 +254,14 @@ fn show(
         HeaderValue::from_static("private, no-cache"),
     );
     consistency.write(position, headers);
+    response
+}
+
+/// A refusal that says, as every read does, up to where the read model was complete: what is not
+/// there yet may be there later.
+fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Response {
+    let mut response = error.into_response();
+    consistency.write(position, response.headers_mut());
     response
 }
 

@@ -24,7 +24,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
-        let is_json = is_json(request.headers());
+        let is_json = is_json(request.headers()) && !is_encoded(request.headers());
         let mut body = request.into_body();
         let (mut taken, mut size) = (BytesMut::new(), 0);
         while let Some(frame) = body.frame().await {
@@ -68,6 +68,14 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
+/// Whether the body is compressed, or encoded in another way that would have to be undone first.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
 /// 413
 #[must_use]
 pub fn too_large() -> ApiError {
@@ -82,6 +90,6 @@ pub fn too_large() -> ApiError {
 pub fn unsupported() -> ApiError {
     ApiError::new(
         Code::UnsupportedMediaType,
-        "The body must have Content-Type application/json.",
+        "The body must have Content-Type application/json, and no Content-Encoding.",
     )
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    event_sourcing::{Instant, RecordedEvent, Version},
+    event_sourcing::{Instant, Metadata, RecordedEvent, Version},
     order::{
         Currency, Money, OrderState, Reason, Status, aggregate::allowed_actions,
         money::DisplayMoney,
@@ -297,7 +297,7 @@ pub struct HistoryEntry {
     pub data: Box<RawValue>,
     /// Who asked for it, and in which context.
     #[schema(value_type = EventMetadata)]
-    pub metadata: Box<RawValue>,
+    pub metadata: Metadata,
 }
 
 /// Who asked for an event, and in which context.
@@ -305,7 +305,7 @@ pub struct HistoryEntry {
 #[schema(rename_all = "camelCase")]
 #[expect(
     dead_code,
-    reason = "documents stored JSON, which passes through as it is"
+    reason = "documents Metadata, whose own layer knows no OpenAPI"
 )]
 pub struct EventMetadata<'a> {
     /// The principal.
@@ -336,7 +336,8 @@ impl From<RecordedEvent> for HistoryEntry {
             schema_version: event.schema_version,
             occurred_at: Timestamp(event.occurred_at),
             data: event.data,
-            metadata: event.metadata,
+            // Old events may have been stored with less, or with more.
+            metadata: serde_json::from_str(event.metadata.get()).unwrap_or_default(),
         }
     }
 }

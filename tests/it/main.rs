@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod contract;
 mod embedded;
 mod nats;
 mod openapi;

@@ -22,7 +22,10 @@ async fn the_tour_works_when_pasted() {
     assert!(script.contains(&app.url));
     // The read model follows by itself; whoever pastes line by line never outruns it, a script may.
     let (before, after) = script.split_once("# Find it").expect("the part that reads");
-    for part in [before.to_owned(), format!("{}# Find it{after}", exports(&script))] {
+    for part in [
+        before.to_owned(),
+        format!("{}# Find it{after}", exports(&script)),
+    ] {
         let output = Command::new("bash")
             .args(["-euo", "pipefail", "-c", &part])
             .current_dir(folder.path())
@@ -30,8 +33,10 @@ async fn the_tour_works_when_pasted() {
             .output()
             .await
             .expect("bash and curl");
-        let (told, failed) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (told, failed) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         assert!(output.status.success(), "{told}\n{failed}");
         app.wait_until_caught_up().await;
         if part.contains("# Find it") {
@@ -45,5 +50,5 @@ async fn the_tour_works_when_pasted() {
 /// The variables that every part needs.
 fn exports(script: &str) -> String {
     let lines = script.lines().filter(|line| line.starts_with("export "));
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.flat_map(|line| [line, "\n"]).collect()
 }

@@ -1,0 +1,407 @@
+//! Idempotency keys: a command that is sent twice happens once.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::{
+    NOBODY, assert_invalid, assert_problem, delete, id, line, patch, place_one, post_nothing,
+    post_text,
+};
+use crate::support::{TestApp, app::Answer, eventually};
+
+const KEY: &str = "idempotency-key";
+
+#[track_caller]
+fn assert_replays(again: &Answer, first: &Answer) {
+    assert_eq!(
+        again.header("idempotent-replayed"),
+        "true",
+        "{}",
+        again.text
+    );
+    assert_eq!((again.status, &again.text), (first.status, &first.text));
+    for header in ["etag", "location", "consistency-token", "content-type"] {
+        assert_eq!(again.header(header), first.header(header), "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_answers_the_same_however_the_order_has_changed() {
+    let app = TestApp::start().await;
+    let body = json!({"customerId": "c", "items": [line("p", 1, "1")]});
+    let first = app
+        .post_with("/v1/orders", &body, &[(KEY, "create-1")])
+        .await;
+    assert_eq!(
+        (first.status, first.header("idempotent-replayed")),
+        (201, "")
+    );
+    let path = format!("/v1/orders/{}", first.id());
+    let added = app
+        .post_with(
+            &format!("{path}/items"),
+            &line("q", 1, "2"),
+            &[(KEY, "add")],
+        )
+        .await;
+    let item = format!(
+        "{path}/items/{}",
+        added.json()["items"][1]["itemId"].as_str().expect("an id")
+    );
+    let changed = patch(&app, &item, &json!({"quantity": 5}), &[(KEY, "change")]).await;
+    let removed = delete(&app, &item, &[(KEY, "remove")]).await;
+    let completed = post_nothing(&app, &format!("{path}/complete"), &[(KEY, "complete")]).await;
+    assert_eq!(
+        (removed.status, completed.status),
+        (200, 200),
+        "{}",
+        completed.text
+    );
+
+    let first_again = app
+        .post_with("/v1/orders", &body, &[(KEY, "create-1")])
+        .await;
+    let added_again = app
+        .post_with(
+            &format!("{path}/items"),
+            &line("q", 1, "2"),
+            &[(KEY, "add")],
+        )
+        .await;
+    let changed_again = patch(&app, &item, &json!({"quantity": 5}), &[(KEY, "change")]).await;
+    let removed_again = delete(&app, &item, &[(KEY, "remove")]).await;
+    let completed_again =
+        post_nothing(&app, &format!("{path}/complete"), &[(KEY, "complete")]).await;
+
+    assert_replays(&first_again, &first);
+    assert_replays(&added_again, &added);
+    assert_replays(&changed_again, &changed);
+    assert_replays(&removed_again, &removed);
+    assert_replays(&completed_again, &completed);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_replay_outlives_the_process_that_first_answered() {
+    let app = TestApp::start().await;
+    let second = app.second().await;
+    let body = json!({"customerId": "c"});
+    let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+
+    let elsewhere = second.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+
+    assert_replays(&elsewhere, &first);
+    second.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn the_key_is_looked_up_before_any_precondition() {
+    let app = TestApp::start().await;
+    let (path, _) = place_one(&app).await;
+    let items = format!("{path}/items");
+    let mut body = line("q", 1, "2");
+    let first = app
+        .post_with(&items, &body, &[(KEY, "k"), ("if-match", "\"1\"")])
+        .await;
+    assert_eq!(first.status, 201, "{}", first.text);
+
+    let stale = app
+        .post_with(&items, &body, &[(KEY, "k"), ("if-match", "\"1\"")])
+        .await;
+    let other = app
+        .post_with(&items, &body, &[(KEY, "k"), ("if-match", "\"77\"")])
+        .await;
+    let none = app.post_with(&items, &body, &[(KEY, "k")]).await;
+    body["expectedVersion"] = json!(1);
+    let in_body = app.post_with(&items, &body, &[(KEY, "k")]).await;
+
+    for again in [stale, other, none, in_body] {
+        assert_replays(&again, &first);
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_of_another_request_is_refused() {
+    let app = TestApp::start().await;
+    let (path, item) = place_one(&app).await;
+    let (other, _) = place_one(&app).await;
+    let key = [(KEY, "k")];
+    let items = format!("{path}/items");
+    assert_eq!(
+        app.post_with(&items, &line("p", 1, "1"), &key).await.status,
+        201
+    );
+
+    let refused = [
+        app.post_with(&items, &line("p", 2, "1"), &key).await,
+        app.post_with(
+            &items,
+            &json!({"productId": "p", "quantity": 1, "price": 1}),
+            &key,
+        )
+        .await,
+        app.post_with(&format!("{other}/items"), &line("p", 1, "1"), &key)
+            .await,
+        app.post_with(
+            &format!("/v1/orders/{NOBODY}/items"),
+            &line("p", 1, "1"),
+            &key,
+        )
+        .await,
+        post_nothing(&app, &format!("{path}/complete"), &key).await,
+        patch(&app, &item, &json!({"quantity": 9}), &key).await,
+        delete(&app, &item, &key).await,
+        delete(&app, &item, &[(KEY, "k"), ("if-match", "\"77\"")]).await,
+        app.post_with("/v1/orders", &json!({"customerId": "c"}), &key)
+            .await,
+    ];
+
+    for answer in refused {
+        assert_problem(&answer, 422, "idempotency_key_reused");
+    }
+    let shown = app.get(&format!("{path}?minVersion=2")).await;
+    assert_eq!(shown.json()["version"], 2);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn requests_are_the_same_by_their_parsed_json() {
+    let app = TestApp::start().await;
+    let first = r#"{"customerId":"c\u0061","items":[{"productId":"p","quantity":2,"price":50}]}"#;
+    let spaced =
+        r#" { "items" : [ {"price": 50, "quantity": 2, "productId": "p"} ], "customerId": "ca" } "#;
+    let send = async |text: &'static str| {
+        let headers = [(KEY, "k"), ("content-type", "application/json")];
+        app.send_raw(reqwest::Method::POST, "/v1/orders", &headers, text)
+            .await
+    };
+    let placed = send(first).await;
+    assert_eq!(placed.status, 201, "{}", placed.text);
+
+    let again = send(spaced).await;
+    // Other spellings of the same numbers.
+    let spelled =
+        send(r#"{"customerId":"ca","items":[{"productId":"p","quantity":2.0,"price":5e1}]}"#).await;
+    let other =
+        send(r#"{"customerId":"ca","items":[{"productId":"p","quantity":2,"price":"50"}]}"#).await;
+
+    assert_replays(&again, &placed);
+    assert_replays(&spelled, &placed);
+    assert_problem(&other, 422, "idempotency_key_reused");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_left_out_asks_for_the_same_as_an_empty_one() {
+    let app = TestApp::start().await;
+    let (path, _) = place_one(&app).await;
+    let complete = format!("{path}/complete");
+    let first = post_nothing(&app, &complete, &[(KEY, "k")]).await;
+
+    let empty = app.post_with(&complete, &json!({}), &[(KEY, "k")]).await;
+    let expecting = app
+        .post_with(&complete, &json!({"expectedVersion": 1}), &[(KEY, "k")])
+        .await;
+
+    assert_replays(&empty, &first);
+    assert_replays(&expecting, &first);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_command_leaves_its_key_free() {
+    let app = TestApp::start().await;
+    let order = json!({"id": id(1), "customerId": "c"});
+    let placed = app.post("/v1/orders", &order).await;
+    let path = format!("/v1/orders/{}", placed.id());
+    let key = [(KEY, "k")];
+
+    let no_items = post_nothing(&app, &format!("{path}/complete"), &key).await;
+    let stale = post_nothing(
+        &app,
+        &format!("{path}/cancel"),
+        &[(KEY, "k"), ("if-match", "\"9\"")],
+    )
+    .await;
+    let invalid = app
+        .post_with(&format!("{path}/items"), &line("p", 0, "1"), &key)
+        .await;
+    let malformed = app
+        .send_raw(
+            reqwest::Method::POST,
+            &format!("{path}/items"),
+            &[(KEY, "k"), ("content-type", "application/json")],
+            "{",
+        )
+        .await;
+    let taken = json!({"id": id(1), "customerId": "d"});
+    let taken = app.post_with("/v1/orders", &taken, &key).await;
+    let nobody = post_nothing(&app, &format!("/v1/orders/{NOBODY}/cancel"), &key).await;
+    let added = app
+        .post_with(&format!("{path}/items"), &line("p", 1, "1"), &key)
+        .await;
+
+    assert_problem(&no_items, 409, "order_has_no_items");
+    assert_problem(&stale, 412, "version_conflict");
+    assert_invalid(&invalid, &[("#/quantity", "out_of_range")]);
+    assert_problem(&malformed, 400, "malformed_json");
+    assert_problem(&taken, 409, "order_already_exists");
+    assert_problem(&nobody, 404, "order_not_found");
+    assert_eq!(
+        (added.status, added.header("idempotent-replayed")),
+        (201, "")
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn one_pair_of_quotes_around_a_key_does_not_count() {
+    let app = TestApp::start().await;
+    let longest = "k".repeat(255);
+    let body = json!({"customerId": "c"});
+    let send = |key: String| {
+        let (app, body) = (&app, &body);
+        async move { app.post_with("/v1/orders", body, &[(KEY, &key)]).await }
+    };
+
+    let first = send("a b!~".to_owned()).await;
+    let quoted = send("\"a b!~\"".to_owned()).await;
+    let twice = send("\"\"a b!~\"\"".to_owned()).await;
+    let long = send(format!("\"{longest}\"")).await;
+    let quote = send("\"".to_owned()).await;
+
+    assert_replays(&quoted, &first);
+    assert_eq!(
+        (twice.status, twice.header("idempotent-replayed")),
+        (201, "")
+    );
+    assert_eq!((long.status, quote.status), (201, 201));
+    for bad in [
+        String::new(),
+        "\"\"".to_owned(),
+        "k".repeat(256),
+        format!("\"{longest}k\""),
+        "é".to_owned(),
+        "a\tb".to_owned(),
+    ] {
+        assert_problem(&send(bad).await, 400, "invalid_header");
+    }
+    let repeated = app
+        .post_with("/v1/orders", &body, &[(KEY, "a"), (KEY, "b")])
+        .await;
+    let problem = assert_problem(&repeated, 400, "invalid_header");
+    assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_at_once_with_one_key_exactly_one_is_applied() {
+    let app = TestApp::start().await;
+    let second = app.second().await;
+    let (path, _) = place_one(&app).await;
+    let (items, body) = (format!("{path}/items"), line("q", 1, "1"));
+
+    let answers = join_all((0..24).map(|number| {
+        let service = if number % 2 == 0 { &app } else { &second };
+        service.post_with(&items, &body, &[(KEY, "k")])
+    }))
+    .await;
+
+    let applied: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201 && answer.header("idempotent-replayed").is_empty())
+        .collect();
+    assert_eq!(applied.len(), 1);
+    for answer in &answers {
+        match answer.status {
+            201 => assert_eq!(answer.text, applied[0].text),
+            _ => drop(assert_problem(answer, 409, "idempotency_in_progress")),
+        }
+    }
+    assert_eq!(
+        app.get(&format!("{path}?minVersion=2")).await.json()["version"],
+        2
+    );
+    second.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn creations_at_once_with_one_key_make_one_order() {
+    let app = TestApp::start().await;
+    let body = json!({"customerId": "once"});
+
+    let answers =
+        join_all((0..16).map(|_| app.post_with("/v1/orders", &body, &[(KEY, "k")]))).await;
+
+    let placed: Vec<Value> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .map(|answer| answer.json()["id"].clone())
+        .collect();
+    assert!(!placed.is_empty() && placed.iter().all(|id| *id == placed[0]));
+    app.wait_until_caught_up().await;
+    let listed = app
+        .get("/v1/orders?customerId=once&includeTotal=true")
+        .await;
+    assert_eq!(listed.json()["totalCount"], 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_runs_out_after_its_time() {
+    let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_secs(1)).await;
+    let body = json!({"customerId": "c"});
+    let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+
+    let other = json!({"customerId": "d"});
+    let later = eventually("the key has run out", || async {
+        let answer = app.post_with("/v1/orders", &other, &[(KEY, "k")]).await;
+        (answer.status == 201).then_some(answer)
+    })
+    .await;
+
+    assert_eq!(later.header("idempotent-replayed"), "");
+    assert_ne!(later.id(), first.id());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_whose_command_is_still_running_is_in_progress() {
+    let app = TestApp::start().await;
+    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
+    sqlx::query("select pg_advisory_xact_lock(7021839001)")
+        .execute(&mut *blocker)
+        .await
+        .expect("appends wait");
+    let body = json!({"customerId": "c"});
+    let key = [(KEY, "k")];
+
+    let first = app.post_with("/v1/orders", &body, &key);
+    let meanwhile = async {
+        let answer = eventually("the first one runs", || async {
+            let other = json!({"customerId": "d"});
+            let short = Duration::from_millis(200);
+            let answer = app.post_with("/v1/orders", &other, &key);
+            tokio::time::timeout(short, answer)
+                .await
+                .ok()
+                .filter(|answer| answer.status == 409)
+        })
+        .await;
+        blocker.rollback().await.expect("appends go on");
+        answer
+    };
+    let (first, meanwhile) = futures::join!(first, meanwhile);
+
+    assert_problem(&meanwhile, 409, "idempotency_in_progress");
+    assert_eq!(first.status, 201, "{}", first.text);
+    let again = post_text(&app, "/v1/orders", "{}").await;
+    assert_eq!(again.status, 422);
+    assert_replays(&app.post_with("/v1/orders", &body, &key).await, &first);
+    app.stop().await;
+}
