@@ -15,7 +15,7 @@ fi
 # PostgreSQL refuses to run as root.
 as_postgres() {
     if [ "$(id -u)" = 0 ]; then
-        su -s /bin/sh "$user" -c 'exec "$0" "$@"' -- "$@"
+        setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups -- "$@"
     else
         "$@"
     fi
