@@ -67,7 +67,7 @@ impl PrivatePostgres {
         if !data.exists() {
             cluster::create(&bin, &home, account).await?;
         }
-        let socket_directory = PathBuf::from(format!("/tmp/orders-{}", short_hash(&home)));
+        let socket_directory = socket_directory(&home);
         let mut postgres = Self {
             bin,
             home,
@@ -78,6 +78,22 @@ impl PrivatePostgres {
         };
         postgres.launch().await?;
         Ok(postgres)
+    }
+
+    /// The address of the server of this data directory, where one runs for another process.
+    ///
+    /// # Errors
+    /// When the data directory cannot be used.
+    pub fn running(options: &EmbeddedOptions) -> Result<Option<String>, EmbeddedError> {
+        let link = options.data_dir.join("postgres");
+        let Ok(home) = fs::canonicalize(&link) else {
+            return Ok(None);
+        };
+        match DirectoryLock::take(&home) {
+            Ok(_free) => Ok(None),
+            Err(EmbeddedError::InUse { .. }) => Ok(Some(address(&socket_directory(&home)))),
+            Err(error) => Err(error),
+        }
     }
 
     /// Starts the server again on the same data and socket, after `stop`, `kill` or a crash; a
@@ -123,13 +139,7 @@ impl PrivatePostgres {
     /// The address of the database, for `sqlx` and `psql`. The same over restarts.
     #[must_use]
     pub fn database_url(&self) -> String {
-        // The port and TLS mode are named, or PGPORT and PGSSLMODE would choose them.
-        format!(
-            "postgres:///{database}?host={}&port={PORT}&user={}&sslmode=disable",
-            self.socket_directory.display(),
-            cluster::SUPERUSER,
-            database = cluster::DATABASE,
-        )
+        address(&self.socket_directory)
     }
 
     /// Starts the server, again and again while backends of a killed one are still ending.
@@ -257,6 +267,22 @@ async fn ready(pid_file: &Path, pid: i32) {
 fn says_ready(pid_file: &str, pid: i32) -> bool {
     let mut lines = pid_file.lines().map(str::trim);
     lines.next() == Some(pid.to_string().as_str()) && lines.nth(6) == Some("ready")
+}
+
+/// Where the socket of the server of this directory is: a short path, for they have 107 bytes.
+fn socket_directory(home: &Path) -> PathBuf {
+    PathBuf::from(format!("/tmp/orders-{}", short_hash(home)))
+}
+
+/// The address behind a socket. The port and TLS mode are named, or PGPORT and PGSSLMODE would
+/// choose them.
+fn address(socket_directory: &Path) -> String {
+    format!(
+        "postgres:///{database}?host={}&port={PORT}&user={}&sslmode=disable",
+        socket_directory.display(),
+        cluster::SUPERUSER,
+        database = cluster::DATABASE,
+    )
 }
 
 /// The directory that holds everything of PostgreSQL: `<data_dir>/postgres`, or a symbolic link

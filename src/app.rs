@@ -1,0 +1,422 @@
+//! The composition root: the only place that sees all parts, starts them in order and stops them in
+//! the reverse one.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context, anyhow};
+use axum::serve::ListenerExt;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc},
+    task::{JoinError, JoinSet},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use crate::{
+    config::{Config, Servers},
+    embedded::{Embedded, EmbeddedOptions},
+    event_sourcing::{
+        Epoch, Position, Repository, StoreError,
+        projection::{Delivery, Projection},
+        repository::RepositoryOptions,
+        snapshot::{self, keep_snapshots},
+        upcast::UpcasterChain,
+    },
+    http::{self, Api, context::new_id, reads::Reads},
+    nats::{self, EventStream, NatsOptions, Relay, RelayPorts, Subscriber},
+    order::{Order, upcasters::upcasters},
+    postgres::{self, PgEventStore, PgLease, PgSnapshotStore, PrepareError, Writer, idempotency},
+    read_model::{OrderViews, Projector},
+    readiness::Readiness,
+    telemetry,
+};
+
+/// How long the start waits for PostgreSQL.
+const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long requests may take to end when the service stops.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(7);
+/// How long background tasks may take to end after that.
+const TASKS_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the embedded servers may take to end after that.
+const SERVERS_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a process may be silent before another one relays and projects in its place.
+const LEASE_TTL: Duration = Duration::from_secs(5);
+/// How often idempotency keys that have run out are looked for.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+
+/// The running service.
+pub struct App {
+    listener: TcpListener,
+    address: SocketAddr,
+    router: axum::Router,
+    tasks: JoinSet<&'static str>,
+    commands: TaskTracker,
+    cancel: CancellationToken,
+    leases: [PgLease; 2],
+    embedded: Option<Embedded>,
+}
+
+/// A projection that tells waiting reads when it has moved on.
+struct Announced<P> {
+    projection: P,
+    projected: Arc<Notify>,
+}
+
+impl<P: Projection> Projection for Announced<P> {
+    async fn checkpoint(&self) -> Result<Position, StoreError> {
+        self.projection.checkpoint().await
+    }
+
+    async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
+        let position = self.projection.apply(deliveries, epoch).await?;
+        self.projected.notify_waiters();
+        Ok(position)
+    }
+}
+
+/// What the parts share.
+struct Parts {
+    pool: PgPool,
+    read_pool: PgPool,
+    store: PgEventStore,
+    upcasters: Arc<UpcasterChain>,
+    appended: Arc<Notify>,
+    projected: Arc<Notify>,
+}
+
+impl App {
+    /// Starts every part: servers where they are embedded, schema, writer, relay, projector, HTTP.
+    ///
+    /// # Errors
+    /// Where PostgreSQL does not answer within 30 seconds or cannot be used, an address is taken,
+    /// or an embedded server does not start. NATS is not waited for.
+    pub async fn start(config: Config) -> anyhow::Result<Self> {
+        let (embedded, database_url, nats_url) = match &config.servers {
+            Servers::Embedded(data_dir) => {
+                info!(data_dir = %data_dir.display(), "starting the embedded servers");
+                let embedded = Embedded::start(&EmbeddedOptions::new(data_dir)).await?;
+                let (database, nats) = (embedded.database_url(), embedded.nats_url());
+                let urls = (database.to_owned(), nats.to_owned());
+                (Some(embedded), urls.0, urls.1)
+            }
+            Servers::Given {
+                database_url,
+                nats_url,
+            } => (None, database_url.clone(), nats_url.clone()),
+        };
+        let started = Self::start_on(&config, &database_url, nats_url).await;
+        match started {
+            Ok(app) => Ok(Self { embedded, ..app }),
+            Err(error) => {
+                if let Some(embedded) = embedded {
+                    embedded.stop().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn start_on(
+        config: &Config,
+        database_url: &str,
+        nats_url: String,
+    ) -> anyhow::Result<Self> {
+        let connect = postgres::connect_options(database_url)?;
+        wait_for_database(&connect, config.allow_unsafe_database).await?;
+        let read_connect = match &config.database_read_url {
+            Some(url) => postgres::connect_options(url)?,
+            None => connect.clone(),
+        };
+        let mut tasks = JoinSet::new();
+        let cancel = CancellationToken::new();
+        let appended = Arc::new(Notify::new());
+        let (writer, handle) = Writer::new(
+            connect.clone(),
+            config.writer.clone(),
+            Arc::clone(&appended),
+        );
+        tasks.spawn(async move {
+            writer.run().await;
+            "writer"
+        });
+        let pool = postgres::pool(connect, config.database_connections);
+        let parts = Parts {
+            store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
+            read_pool: postgres::pool(
+                OrderViews::connect_options(read_connect),
+                config.database_connections,
+            ),
+            pool,
+            upcasters: Arc::new(upcasters(config.default_currency)?),
+            appended,
+            projected: Arc::new(Notify::new()),
+        };
+        let options = NatsOptions {
+            stream: config.nats_stream.clone(),
+            subject_prefix: config.nats_prefix.clone(),
+            ..NatsOptions::new(nats_url)
+        };
+        let client = nats::connect(&options).await?;
+        let stream = EventStream::new(client.clone(), options);
+        let leases = spawn_relay_and_projector(&mut tasks, &parts, stream, &cancel);
+        spawn_expiry(
+            &mut tasks,
+            parts.pool.clone(),
+            config.writer.key_ttl,
+            &cancel,
+        );
+
+        let commands = TaskTracker::new();
+        let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
+        let views = OrderViews::new(parts.read_pool.clone());
+        let readiness = Readiness::new(
+            parts.pool.clone(),
+            views.clone(),
+            client,
+            telemetry::metrics()?,
+        );
+        let api = Api {
+            orders: repository.clone(),
+            history: repository,
+            reads: Reads {
+                views,
+                projected: Arc::clone(&parts.projected),
+            },
+            health: Arc::new(readiness),
+            tasks: commands.clone(),
+            default_currency: config.default_currency,
+        };
+        let listener = TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("cannot listen on {}", config.listen))?;
+        let address = listener.local_addr()?;
+        let router = http::router(api, &config.http);
+        Ok(Self {
+            listener,
+            address,
+            router,
+            tasks,
+            commands,
+            cancel,
+            leases,
+            embedded: None,
+        })
+    }
+
+    /// Where the service listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` completes, then stops: what was accepted is answered, idle connections
+    /// are closed, leases are given back.
+    ///
+    /// # Errors
+    /// Where a background task ended by itself, or something did not stop in time.
+    pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self {
+            listener,
+            router,
+            mut tasks,
+            commands,
+            cancel,
+            leases,
+            embedded,
+            ..
+        } = self;
+        let stopping = CancellationToken::new();
+        let listener = listener.tap_io(|stream| {
+            if let Err(error) = stream.set_nodelay(true) {
+                warn!(%error, "TCP_NODELAY not set");
+            }
+        });
+        let server = axum::serve(listener, router)
+            .with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let server = server.into_future();
+        tokio::pin!(server);
+
+        let ended = tokio::select! {
+            () = stop => Ok(()),
+            Some(task) = tasks.join_next() => Err(died(task)),
+            served = &mut server => Err(anyhow!("the HTTP server ended: {served:?}")),
+        };
+        stopping.cancel();
+        let drained = timeout(DRAIN_DEADLINE, async {
+            // The server drops the router when it is done, and with it its way to the writer.
+            let served = server.await;
+            commands.close();
+            commands.wait().await;
+            served
+        });
+        if drained.await.is_err() {
+            warn!("requests did not end within {DRAIN_DEADLINE:?}, their connections are cut");
+        }
+        cancel.cancel();
+        let released = timeout(TASKS_DEADLINE, async {
+            stop_tasks(tasks, &leases).await;
+        });
+        if released.await.is_err() {
+            warn!("background tasks did not end within {TASKS_DEADLINE:?}");
+        }
+        if let Some(embedded) = embedded
+            && timeout(SERVERS_DEADLINE, embedded.stop()).await.is_err()
+        {
+            warn!("the embedded servers did not end within {SERVERS_DEADLINE:?}");
+        }
+        info!("stopped");
+        ended
+    }
+}
+
+/// Waits until the background tasks have ended, and lets others go on at once.
+async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease; 2]) {
+    use crate::event_sourcing::Lease;
+
+    for lease in leases {
+        if let Err(error) = lease.release().await {
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "lease not given back"
+            );
+        }
+    }
+    while let Some(task) = tasks.join_next().await {
+        if let Err(error) = task {
+            error!(%error, "a background task ended badly");
+        }
+    }
+}
+
+fn died(task: Result<&'static str, JoinError>) -> anyhow::Error {
+    match task {
+        Ok(name) => anyhow!("the {name} ended by itself"),
+        Err(error) => anyhow!(error).context("a background task died"),
+    }
+}
+
+/// Waits for PostgreSQL and brings its schema up to date.
+///
+/// # Errors
+/// Where it does not answer in time, or cannot be used.
+pub async fn wait_for_database(
+    connect: &PgConnectOptions,
+    allow_unsafe: bool,
+) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DATABASE_PATIENCE;
+    let mut has_warned = false;
+    loop {
+        match postgres::prepare(connect, allow_unsafe).await {
+            Ok(()) => return Ok(()),
+            Err(PrepareError::Unavailable(error)) if Instant::now() < deadline => {
+                if !has_warned {
+                    warn!(%error, "waiting for PostgreSQL");
+                    has_warned = true;
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn spawn_relay_and_projector(
+    tasks: &mut JoinSet<&'static str>,
+    parts: &Parts,
+    stream: EventStream,
+    cancel: &CancellationToken,
+) -> [PgLease; 2] {
+    let holder: Uuid = new_id();
+    let lease = |name| PgLease::new(parts.pool.clone(), name, holder, LEASE_TTL);
+    let (relay_lease, projector_lease) = (lease("relay"), lease("projector"));
+    let leases = [relay_lease.clone(), projector_lease.clone()];
+
+    let projector = || {
+        Projector::new(
+            parts.pool.clone(),
+            parts.store.clone(),
+            Arc::clone(&parts.upcasters),
+        )
+    };
+    let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(projector()));
+    let ports = RelayPorts {
+        // What cannot be lifted goes out as it is stored: others may know it.
+        lift: Arc::new(move |event| upcasters.lift(event.clone()).unwrap_or(event)),
+        checkpoint: Arc::new(move || {
+            let projector = Arc::clone(&checkpoint);
+            Box::pin(async move { projector.checkpoint().await })
+        }),
+        wake: Arc::clone(&parts.appended),
+        lease_ttl: LEASE_TTL,
+    };
+    let relay = Relay::new(stream.clone(), parts.store.clone(), relay_lease, ports);
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        relay.run(token).await;
+        "relay"
+    });
+
+    let projected = Arc::clone(&parts.projected);
+    let projection = Announced {
+        projection: projector(),
+        projected,
+    };
+    let subscriber = Subscriber::new(stream, projection, projector_lease, LEASE_TTL);
+    let token = cancel.clone();
+    tasks.spawn(async move {
+        subscriber.run(token).await;
+        "subscriber"
+    });
+    leases
+}
+
+fn spawn_expiry(
+    tasks: &mut JoinSet<&'static str>,
+    pool: PgPool,
+    ttl: Duration,
+    cancel: &CancellationToken,
+) {
+    let cancel = cancel.clone();
+    tasks.spawn(async move {
+        let clearing = async {
+            loop {
+                match idempotency::clear_expired(&pool, ttl).await {
+                    // A full batch: there may be more.
+                    Ok(cleared) if cleared > 0 => continue,
+                    Ok(_) => {}
+                    Err(error) => {
+                        warn!(error = &error as &dyn std::error::Error, "keys not cleared");
+                    }
+                }
+                sleep(EXPIRY_PAUSE).await;
+            }
+        };
+        cancel
+            .run_until_cancelled(clearing)
+            .await
+            .unwrap_or("key expiry")
+    });
+}
+
+fn repository(
+    config: &Config,
+    parts: &Parts,
+    tasks: &mut JoinSet<&'static str>,
+    cancel: &CancellationToken,
+) -> Repository<Order, PgEventStore> {
+    let (queue, snapshots) = mpsc::channel(snapshot::QUEUE);
+    let (store, token) = (PgSnapshotStore::new(parts.pool.clone()), cancel.clone());
+    tasks.spawn(async move {
+        keep_snapshots::<Order, _>(snapshots, store, token).await;
+        "snapshot writer"
+    });
+    let options = RepositoryOptions {
+        cached_aggregates: config.cached_orders,
+    };
+    Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
+        .with_snapshots(config.snapshot_every, queue)
+}

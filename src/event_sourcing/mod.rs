@@ -1,0 +1,31 @@
+//! The generic core of event sourcing: it knows no order, no SQL, no NATS and no HTTP.
+//!
+//! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
+//! [`store`] (what a store promises) → [`repository`] (load → decide → append) → [`snapshot`] and
+//! [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
+//! model promises) → [`testing`] (given/when/then and the contract every store passes).
+
+pub mod aggregate;
+pub mod event;
+pub mod lease;
+pub mod projection;
+pub mod repository;
+pub mod snapshot;
+pub mod store;
+pub mod testing;
+pub mod turn;
+pub mod upcast;
+
+pub use aggregate::Aggregate;
+pub use event::{
+    DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
+    Version,
+};
+pub use lease::{Epoch, Lease};
+pub use repository::{ExecuteError, Executed, Repository, Request};
+pub use snapshot::{NewSnapshot, SnapshotStore};
+pub use store::{
+    Append, AppendError, Appended, EventStore, IdempotencyKey, Receipt, StoreError, StoredReceipt,
+    StoredSnapshot, StoredStream,
+};
+pub use upcast::{UpcastError, UpcasterChain};

@@ -1,0 +1,258 @@
+//! What every event store must do, as tests that a store's own tests call.
+
+use std::sync::Arc;
+
+use serde_json::value::{RawValue, to_raw_value};
+use uuid::Uuid;
+
+use super::instant;
+use crate::event_sourcing::{
+    Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
+    RecordedEvent, SnapshotStore, StreamId, Version, store::Until,
+};
+
+/// A stream of its own for each test: the store may hold others.
+fn new_stream() -> StreamId {
+    StreamId {
+        aggregate_type: "Contract",
+        aggregate_id: new_id(),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests make their own ids")]
+fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+fn number(n: usize) -> Box<RawValue> {
+    to_raw_value(&serde_json::json!({ "n": n })).unwrap()
+}
+
+/// So many events at an expected version.
+fn append(stream: StreamId, expected: i32, count: usize) -> Append {
+    let event = |n| NewEvent {
+        event_id: new_id(),
+        event_type: "Counted",
+        schema_version: 1,
+        data: number(n),
+    };
+    Append {
+        command_id: new_id(),
+        stream,
+        expected: Version::new(expected),
+        events: (0..count).map(event).collect(),
+        occurred_at: instant(usize::try_from(expected).unwrap()),
+        metadata: Arc::new(Metadata {
+            request_id: Some("r-1".to_owned()),
+            ..Metadata::default()
+        }),
+        key: None,
+    }
+}
+
+fn with_key(mut append: Append, key: &str) -> Append {
+    let scope = append.stream.aggregate_id.to_string();
+    let key = IdempotencyKey {
+        scope,
+        key: key.to_owned(),
+        fingerprint: [7; 32],
+    };
+    let receipt = Receipt {
+        status: 201,
+        body: "{\"done\": true}".into(),
+        version: append.expected.plus(append.events.len()),
+        location: Some("/here".to_owned()),
+    };
+    append.key = Some((key, receipt));
+    append
+}
+
+fn versions(events: &[RecordedEvent]) -> Vec<i32> {
+    events.iter().map(|event| event.version.get()).collect()
+}
+
+/// What was appended is read back: in order, with all that was given.
+pub async fn an_append_is_read_back<S: EventStore>(store: &S) {
+    let stream = new_stream();
+
+    let first = append(stream, 0, 3);
+    let appended = store.append(first.clone()).await.unwrap();
+    store.append(append(stream, 3, 1)).await.unwrap();
+
+    let events = store.load(stream, Until::Now, None).await.unwrap().events;
+    assert_eq!(versions(&events), [1, 2, 3, 4]);
+    assert_eq!(events[2].position, appended.position);
+    assert_eq!(events[0].event_id, first.events[0].event_id);
+    assert_eq!(events[0].occurred_at, first.occurred_at);
+    let data: serde_json::Value = serde_json::from_str(events[1].data.get()).unwrap();
+    assert_eq!(data, serde_json::json!({"n": 1}));
+    let metadata: Metadata = serde_json::from_str(events[0].metadata.get()).unwrap();
+    assert_eq!(metadata, *first.metadata);
+    let page = store.read_stream(stream, Version::new(2), 2).await.unwrap();
+    assert_eq!(versions(&page), [2, 3]);
+}
+
+/// The past is what had happened by then.
+pub async fn the_past_is_read_by_version_and_by_instant<S: EventStore>(store: &S) {
+    let stream = new_stream();
+    store.append(append(stream, 0, 2)).await.unwrap();
+    store.append(append(stream, 2, 2)).await.unwrap();
+
+    let by_version = store
+        .load(stream, Until::Version(Version::new(3)), None)
+        .await
+        .unwrap();
+    let by_instant = store
+        .load(stream, Until::Instant(instant(1)), None)
+        .await
+        .unwrap();
+
+    assert_eq!(versions(&by_version.events), [1, 2, 3]);
+    assert_eq!(versions(&by_instant.events), [1, 2]);
+}
+
+/// A wrong expected version stores nothing: no event, no key.
+pub async fn a_conflict_stores_nothing<S: EventStore>(store: &S) {
+    let stream = new_stream();
+    store.append(append(stream, 0, 1)).await.unwrap();
+
+    let behind = with_key(append(stream, 0, 2), "k");
+    let ahead = append(stream, 5, 1);
+
+    assert!(matches!(
+        store.append(behind.clone()).await,
+        Err(AppendError::VersionConflict)
+    ));
+    assert!(matches!(
+        store.append(ahead).await,
+        Err(AppendError::VersionConflict)
+    ));
+    let events = store.load(stream, Until::Now, None).await.unwrap().events;
+    assert_eq!(versions(&events), [1]);
+    let (key, _) = behind.key.unwrap();
+    assert_eq!(store.find_receipt(&key).await.unwrap(), None);
+}
+
+/// Of many appends at one version just one is stored.
+pub async fn of_racing_appends_one_wins<S: EventStore>(store: &S) {
+    let stream = new_stream();
+
+    let race = (0..8).map(|_| store.append(append(stream, 0, 2)));
+    let outcomes = futures::future::join_all(race).await;
+
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
+    let events = store.load(stream, Until::Now, None).await.unwrap().events;
+    assert_eq!(versions(&events), [1, 2]);
+}
+
+/// A key is stored with its events and answers with what it led to; it binds nothing twice.
+pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
+    let stream = new_stream();
+    let first = with_key(append(stream, 0, 1), "k");
+    let appended = store.append(first.clone()).await.unwrap();
+
+    let again = store.append(with_key(append(stream, 1, 1), "k")).await;
+
+    let Err(AppendError::DuplicateCommand(stored)) = again else {
+        panic!("{again:?}")
+    };
+    let (key, receipt) = first.key.unwrap();
+    assert_eq!(stored.receipt, receipt);
+    assert_eq!(stored.fingerprint, key.fingerprint);
+    assert_eq!(stored.position, appended.position);
+    assert_eq!(store.find_receipt(&key).await.unwrap(), Some(*stored));
+    let events = store.load(stream, Until::Now, None).await.unwrap().events;
+    assert_eq!(versions(&events), [1]);
+}
+
+/// A command that changes nothing still keeps its key, with the position of what is there.
+pub async fn a_key_without_events_is_kept<S: EventStore>(store: &S) {
+    let stream = new_stream();
+    let there = store.append(append(stream, 0, 2)).await.unwrap();
+
+    let kept = store
+        .append(with_key(append(stream, 2, 0), "k"))
+        .await
+        .unwrap();
+
+    assert_eq!(kept.position, there.position);
+    let again = store.append(with_key(append(stream, 2, 0), "k")).await;
+    assert!(matches!(again, Err(AppendError::DuplicateCommand(_))));
+}
+
+/// Positions rise in the order of appends, over all streams, and pages miss nothing.
+pub async fn positions_rise_over_all_streams<S: EventStore>(store: &S) {
+    let (one, other) = (new_stream(), new_stream());
+    let first = store.append(append(one, 0, 2)).await.unwrap();
+    let second = store.append(append(other, 0, 1)).await.unwrap();
+    let third = store.append(append(one, 2, 1)).await.unwrap();
+
+    assert!(first.position < second.position && second.position < third.position);
+    let is_ours = |event: &RecordedEvent| {
+        [one.aggregate_id, other.aggregate_id].contains(&event.aggregate_id)
+    };
+    let (mut after, mut seen) = (Position::ZERO, vec![]);
+    loop {
+        let page = store.read_all(after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.iter().all(|event| event.position > after));
+        after = last.position;
+        seen.extend(
+            page.iter()
+                .filter(|event| is_ours(event))
+                .map(|event| event.position),
+        );
+    }
+    assert_eq!(seen.len(), 4);
+    assert!(seen.is_sorted());
+}
+
+/// Snapshots: the newest wins, another schema is as none, and none reaches beyond the past.
+pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
+    let stream = new_stream();
+    store.append(append(stream, 0, 5)).await.unwrap();
+    let state = |n: i32| format!("{{\"n\": {n}}}");
+    store
+        .save(stream, Version::new(4), 1, state(4))
+        .await
+        .unwrap();
+    store
+        .save(stream, Version::new(2), 1, state(2))
+        .await
+        .unwrap();
+
+    let now = store.load(stream, Until::Now, Some(1)).await.unwrap();
+    let other_schema = store.load(stream, Until::Now, Some(2)).await.unwrap();
+    let past = store
+        .load(stream, Until::Version(Version::new(3)), Some(1))
+        .await
+        .unwrap();
+
+    assert_eq!(now.snapshot.unwrap().version, Version::new(4));
+    assert_eq!(versions(&now.events), [5]);
+    assert!(other_schema.snapshot.is_none());
+    assert_eq!(versions(&other_schema.events), [1, 2, 3, 4, 5]);
+    assert!(past.snapshot.is_none());
+    assert_eq!(versions(&past.events), [1, 2, 3]);
+
+    // A snapshot of what is not in the store (it was restored to an earlier time) is of no use.
+    store
+        .save(stream, Version::new(9), 1, state(9))
+        .await
+        .unwrap();
+    let restored = store.load(stream, Until::Now, Some(1)).await.unwrap();
+    assert!(restored.snapshot.is_none());
+    assert_eq!(versions(&restored.events), [1, 2, 3, 4, 5]);
+}
+
+/// All of the above.
+pub async fn every_promise_is_kept<S: EventStore + SnapshotStore>(store: &S) {
+    an_append_is_read_back(store).await;
+    the_past_is_read_by_version_and_by_instant(store).await;
+    a_conflict_stores_nothing(store).await;
+    of_racing_appends_one_wins(store).await;
+    a_key_is_used_once(store).await;
+    a_key_without_events_is_kept(store).await;
+    positions_rise_over_all_streams(store).await;
+    snapshots_are_a_cache(store).await;
+}

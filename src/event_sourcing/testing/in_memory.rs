@@ -1,0 +1,183 @@
+//! An event store in memory, for unit tests of the core only.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde_json::value::to_raw_value;
+use uuid::Uuid;
+
+use crate::event_sourcing::{
+    Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
+    SnapshotStore, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
+    store::Until,
+};
+
+/// Events, keys and snapshots in memory; clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct InMemoryEventStore(Arc<Mutex<Tables>>);
+
+#[derive(Debug, Default)]
+struct Tables {
+    events: Vec<RecordedEvent>,
+    keys: HashMap<(String, String), (Uuid, StoredReceipt)>,
+    snapshots: HashMap<Uuid, (Version, i32, String)>,
+}
+
+impl Tables {
+    fn stream(&self, stream: StreamId) -> impl Iterator<Item = &RecordedEvent> {
+        self.events.iter().filter(move |event| {
+            event.aggregate_id == stream.aggregate_id
+                && event.aggregate_type == stream.aggregate_type
+        })
+    }
+}
+
+impl InMemoryEventStore {
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_within(event: &RecordedEvent, until: Until) -> bool {
+    match until {
+        Until::Now => true,
+        Until::Version(version) => event.version <= version,
+        Until::Instant(instant) => event.occurred_at <= instant,
+    }
+}
+
+impl EventStore for InMemoryEventStore {
+    async fn load(
+        &self,
+        stream: StreamId,
+        until: Until,
+        snapshot: Option<i32>,
+    ) -> Result<StoredStream, StoreError> {
+        let tables = self.tables();
+        let mut events: Vec<_> = tables
+            .stream(stream)
+            .filter(|event| is_within(event, until))
+            .cloned()
+            .collect();
+        let usable =
+            tables
+                .snapshots
+                .get(&stream.aggregate_id)
+                .and_then(|(version, schema, state)| {
+                    let event = events.iter().find(|event| event.version == *version)?;
+                    (snapshot == Some(*schema)).then(|| StoredSnapshot {
+                        version: *version,
+                        position: event.position,
+                        occurred_at: event.occurred_at,
+                        state: state.clone(),
+                    })
+                });
+        if let Some(snapshot) = &usable {
+            events.retain(|event| event.version > snapshot.version);
+        }
+        Ok(StoredStream {
+            snapshot: usable,
+            events,
+        })
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let tables = self.tables();
+        let events = tables.stream(stream).filter(|event| event.version >= from);
+        Ok(events.take(limit as usize).cloned().collect())
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let tables = self.tables();
+        let events = tables.events.iter().filter(|event| event.position > after);
+        Ok(events.take(limit as usize).cloned().collect())
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let mut tables = self.tables();
+        if let Some((key, _)) = &append.key
+            && let Some((command, stored)) = tables.keys.get(&(key.scope.clone(), key.key.clone()))
+        {
+            return if *command == append.command_id {
+                Ok(Appended {
+                    position: stored.position,
+                })
+            } else {
+                Err(AppendError::DuplicateCommand(Box::new(stored.clone())))
+            };
+        }
+        let tail = tables
+            .stream(append.stream)
+            .last()
+            .map(|event| (event.version, event.position));
+        let (version, mut position) = tail.unwrap_or_default();
+        if version != append.expected {
+            return Err(AppendError::VersionConflict);
+        }
+        for (index, event) in append.events.iter().enumerate() {
+            position = Position::new(i64::try_from(tables.events.len() + 1).unwrap());
+            tables.events.push(RecordedEvent {
+                position,
+                event_id: event.event_id,
+                aggregate_type: append.stream.aggregate_type.to_owned(),
+                aggregate_id: append.stream.aggregate_id,
+                version: append.expected.plus(index + 1),
+                event_type: event.event_type.to_owned(),
+                schema_version: event.schema_version,
+                data: event.data.clone(),
+                metadata: to_raw_value(&*append.metadata).unwrap(),
+                occurred_at: append.occurred_at,
+            });
+        }
+        if let Some((key, receipt)) = append.key {
+            let stored = StoredReceipt {
+                fingerprint: key.fingerprint,
+                receipt,
+                position,
+            };
+            tables
+                .keys
+                .insert((key.scope, key.key), (append.command_id, stored));
+        }
+        Ok(Appended { position })
+    }
+
+    async fn find_receipt(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<StoredReceipt>, StoreError> {
+        let tables = self.tables();
+        let found = tables.keys.get(&(key.scope.clone(), key.key.clone()));
+        Ok(found.map(|(_, stored)| stored.clone()))
+    }
+}
+
+impl SnapshotStore for InMemoryEventStore {
+    async fn save(
+        &self,
+        stream: StreamId,
+        version: Version,
+        schema: i32,
+        state: String,
+    ) -> Result<(), StoreError> {
+        let mut tables = self.tables();
+        let stored = tables.snapshots.get(&stream.aggregate_id);
+        if stored.is_none_or(|(at, of, _)| (*at, *of) < (version, schema)) {
+            tables
+                .snapshots
+                .insert(stream.aggregate_id, (version, schema, state));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! A testing kit: given/when/then, an in-memory store, and the contract that every store passes.
+//!
+//! ```
+//! use orders::{
+//!     event_sourcing::testing::given,
+//!     order::{Order, OrderCommand, OrderError},
+//! };
+//!
+//! given::<Order>([]).when(OrderCommand::Complete).then_refused(&OrderError::NotFound);
+//! ```
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test fails by panicking"
+)]
+
+pub mod contract;
+pub mod in_memory;
+pub mod projection;
+pub mod specification;
+
+pub use in_memory::InMemoryEventStore;
+pub use projection::deliver_twice_and_late;
+pub use specification::{given, instant};

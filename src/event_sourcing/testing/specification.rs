@@ -1,0 +1,89 @@
+//! Given these events, when this is asked, then that happens (the form follows Emmett's
+//! specifications).
+
+use std::fmt::Debug;
+
+use chrono::{DateTime, TimeDelta};
+
+use crate::event_sourcing::{Aggregate, Instant};
+
+/// The instant of the `n`-th event in a specification.
+#[must_use]
+pub fn instant(n: usize) -> Instant {
+    let seconds = TimeDelta::seconds(i64::try_from(n).unwrap());
+    DateTime::UNIX_EPOCH + seconds
+}
+
+/// What happened before.
+#[derive(Debug)]
+pub struct Given<A: Aggregate> {
+    events: Vec<A::Event>,
+}
+
+/// What was asked and what came of it.
+#[derive(Debug)]
+pub struct When<A: Aggregate> {
+    given: Vec<A::Event>,
+    decided: Result<Vec<A::Event>, A::Refusal>,
+}
+
+/// Starts a specification from the events that happened before.
+pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
+    Given {
+        events: events.into_iter().collect(),
+    }
+}
+
+/// Folds events that happened one second after the other.
+fn fold<A: Aggregate>(events: &[A::Event]) -> A {
+    let mut state = A::default();
+    for (n, event) in events.iter().enumerate() {
+        state.evolve(event, instant(n));
+    }
+    state
+}
+
+impl<A: Aggregate> Given<A> {
+    /// Asks for something.
+    pub fn when(self, command: A::Command) -> When<A> {
+        let decided = fold::<A>(&self.events).decide(&command);
+        When {
+            given: self.events,
+            decided,
+        }
+    }
+
+    /// The state that the events lead to.
+    #[must_use]
+    pub fn state(self) -> A {
+        fold(&self.events)
+    }
+}
+
+impl<A> When<A>
+where
+    A: Aggregate + Debug + PartialEq,
+    A::Event: Debug + PartialEq,
+    A::Refusal: PartialEq,
+{
+    /// Then just this happens. The state that it leads to survives being stored as a snapshot and
+    /// read back.
+    pub fn then(self, expected: impl IntoIterator<Item = A::Event>) {
+        let expected: Vec<_> = expected.into_iter().collect();
+        assert_eq!(self.decided.as_ref().unwrap(), &expected);
+        let all: Vec<_> = self.given.into_iter().chain(expected).collect();
+        let state = fold::<A>(&all);
+        let stored = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<A>(&stored).unwrap(), state);
+    }
+
+    /// Then nothing happens, because all is as asked already.
+    pub fn then_nothing(self) {
+        self.then([]);
+    }
+
+    /// Then it is refused.
+    pub fn then_refused(self, refusal: &A::Refusal) {
+        assert_eq!(self.decided.as_ref().unwrap_err(), refusal);
+    }
+}

@@ -1,0 +1,114 @@
+//! HTTP: the only layer that knows paths, headers and statuses.
+//!
+//! [`router`] reads as a table of contents; [`error`] is the only place that knows statuses.
+//! A request passes [`context`] (id, log, problem documents) → CORS → panics → timeout → accepted
+//! types → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
+
+pub mod body;
+pub mod command_body;
+pub mod conditional;
+pub mod consistency;
+pub mod context;
+pub mod cursor;
+pub mod docs;
+pub mod error;
+pub mod extract;
+pub mod health;
+pub mod layers;
+pub mod order_commands;
+pub mod order_list;
+pub mod order_queries;
+pub mod reads;
+pub mod request_body;
+pub mod rows;
+pub mod view;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{Router, middleware::from_fn};
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::order::{Currency, OrderHistory, Orders};
+use error::{ApiError, Code};
+use health::Health;
+use reads::Reads;
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct Api {
+    /// The write side.
+    pub orders: Arc<dyn Orders>,
+    /// The past, from the event store.
+    pub history: Arc<dyn OrderHistory>,
+    /// The read model.
+    pub reads: Reads,
+    /// Readiness and metrics.
+    pub health: Arc<dyn Health>,
+    /// Runs commands, so that shutdown can wait for them.
+    pub tasks: TaskTracker,
+    /// The currency of orders that name none.
+    pub default_currency: Currency,
+}
+
+/// Settings of the HTTP layer.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// The origins that browsers may call from; `*` for all, nothing for none.
+    pub cors_origins: Vec<String>,
+}
+
+/// Every route.
+fn routes() -> OpenApiRouter<Api> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(
+            order_commands::create_order,
+            order_list::list_orders
+        ))
+        .routes(routes!(order_queries::get_order))
+        .routes(routes!(order_queries::get_history))
+        .routes(routes!(order_commands::add_item))
+        .routes(routes!(
+            order_commands::change_item,
+            order_commands::remove_item
+        ))
+        .routes(routes!(order_commands::complete_order))
+        .routes(routes!(order_commands::cancel_order))
+        .layer(from_fn(layers::accepts_json));
+    OpenApiRouter::with_openapi(docs::document())
+        .merge(api)
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+}
+
+/// The OpenAPI document of all routes.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    let (_, openapi) = routes().split_for_parts();
+    docs::complete(openapi)
+}
+
+/// The whole HTTP side of the service.
+pub fn router(api: Api, options: &HttpOptions) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let timeout = options.request_timeout;
+    let router = router
+        .merge(docs::pages(openapi()))
+        .fallback(async || ApiError::new(Code::RouteNotFound, "There is nothing at this path."))
+        .method_not_allowed_fallback(async || {
+            let detail = "The path takes the methods that Allow names, and no other.";
+            ApiError::new(Code::MethodNotAllowed, detail)
+        })
+        .layer(from_fn(move |request, next| {
+            layers::within(timeout, request, next)
+        }))
+        .layer(CatchPanicLayer::custom(context::panicked));
+    layers::with_cors(router, &options.cors_origins)
+        .layer(from_fn(context::with_context))
+        .with_state(api)
+}

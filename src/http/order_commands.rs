@@ -1,0 +1,401 @@
+//! The command endpoints: read the request strictly, execute, answer with what the write side knows.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::Response,
+};
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    command_body::{self, CancelOrder, ChangeItem, CompleteOrder, CreateOrder, NewOrderItem},
+    conditional::{self, IfMatch, etag},
+    consistency::{CONSISTENCY_TOKEN, token},
+    context::{Audit, new_id, now},
+    error::{ApiError, Code},
+    extract::{ItemPath, NoQuery, OrderPath},
+    request_body::JsonBody,
+    view::OrderView,
+};
+use crate::{
+    event_sourcing::{Executed, Receipt, Request, Version},
+    order::{Order, OrderCommand, ports::WriteReceipt},
+};
+
+/// What surrounds a command.
+#[derive(Debug)]
+struct Call<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    audit: Audit,
+    body: &'a Bytes,
+}
+
+/// A command that is ready to be executed.
+struct Ready {
+    id: Uuid,
+    is_new: bool,
+    command: OrderCommand,
+    expected_in_body: Option<Version>,
+    receipt: WriteReceipt,
+    price_pointer: fn(usize) -> String,
+}
+
+impl Call<'_> {
+    async fn execute(self, api: &Api, ready: Ready) -> Result<Response, ApiError> {
+        let if_match = conditional::if_match(self.headers)?;
+        let (expected, from_header) = expected_version(if_match, ready.expected_in_body)?;
+        let key = conditional::idempotency_key(self.headers, || {
+            conditional::fingerprint(self.method.as_str(), self.uri.path(), self.body)
+        })?;
+        let request = Request {
+            id: ready.id,
+            command: ready.command,
+            expected,
+            is_new: ready.is_new,
+            key,
+            metadata: self.audit.0,
+            now: now(),
+        };
+        // In a task of its own: a client that hangs up does not stop a command half way.
+        let orders = api.orders.clone();
+        let execution = async move { orders.execute(request, ready.receipt).await };
+        let executed = api.tasks.spawn(execution).await.map_err(|panic| {
+            ApiError::new(Code::InternalError, "The error was logged.").because(panic)
+        })?;
+        let price_pointer = ready.price_pointer;
+        executed
+            .map(|executed| answer(&executed))
+            .map_err(|error| ApiError::executing(error, from_header, price_pointer))
+    }
+}
+
+/// The version that the client expects, and whether the header says so.
+fn expected_version(
+    if_match: Option<IfMatch>,
+    in_body: Option<Version>,
+) -> Result<(Option<Version>, bool), ApiError> {
+    match (if_match, in_body) {
+        (Some(IfMatch::Version(header)), Some(body)) if header != body => Err(ApiError::header(
+            "If-Match",
+            format!("says version {header}, but expectedVersion says {body}"),
+        )),
+        (Some(IfMatch::Version(header)), _) => Ok((Some(header), true)),
+        (Some(IfMatch::Exists) | None, body) => Ok((body, false)),
+    }
+}
+
+fn answer(executed: &Executed) -> Response {
+    let receipt = &executed.receipt;
+    let mut response = Response::new(Body::from(Bytes::copy_from_slice(receipt.body.as_bytes())));
+    *response.status_mut() = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::OK);
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::ETAG, etag(receipt.version));
+    headers.insert(CONSISTENCY_TOKEN, token(executed.position));
+    if let Some(location) = &receipt.location
+        && let Ok(location) = HeaderValue::try_from(location)
+    {
+        headers.insert(header::LOCATION, location);
+    }
+    if executed.replayed {
+        headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+fn receipt(order: &Order, version: Version, status: u16, location: Option<String>) -> Receipt {
+    let view = order
+        .state()
+        .map(|order| OrderView::of_state(order, version));
+    let body = serde_json::to_string(&view).unwrap_or_default().into();
+    Receipt {
+        status,
+        body,
+        version,
+        location,
+    }
+}
+
+fn created(order: &Order, version: Version, has_changed: bool) -> Receipt {
+    if !has_changed {
+        return receipt(order, version, 200, None);
+    }
+    let location = order
+        .state()
+        .map(|order| format!("/v1/orders/{}", order.id));
+    receipt(order, version, 201, location)
+}
+
+fn item_added(order: &Order, version: Version, _has_changed: bool) -> Receipt {
+    receipt(order, version, 201, None)
+}
+
+fn changed(order: &Order, version: Version, _has_changed: bool) -> Receipt {
+    receipt(order, version, 200, None)
+}
+
+fn item_price(index: usize) -> String {
+    format!("#/items/{index}/price")
+}
+
+fn price(_index: usize) -> String {
+    "#/price".to_owned()
+}
+
+/// Places an order
+///
+/// An `id` may be chosen by the client: creating the same order again then answers 200 with the
+/// order as it is, and another order with that id 409 `order_already_exists`.
+#[utoipa::path(
+    post, path = "/v1/orders", tag = "Commands",
+    request_body = CreateOrder,
+    responses(
+        (status = 201, description = "Placed", body = OrderView),
+        (status = 200, description = "The same order was placed before", body = OrderView),
+        (status = 409, description = "`order_already_exists`, `idempotency_in_progress`"),
+    )
+)]
+pub async fn create_order(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    if headers.contains_key(header::IF_MATCH) {
+        return Err(ApiError::header(
+            "If-Match",
+            "makes no sense where an order is created",
+        ));
+    }
+    let (id, command) = command_body::create_order(&body, api.default_currency)?;
+    let order_id = id.unwrap_or_else(new_id);
+    let ready = Ready {
+        id: order_id,
+        is_new: id.is_none(),
+        command: command(order_id),
+        expected_in_body: None,
+        receipt: created,
+        price_pointer: item_price,
+    };
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(&api, ready).await
+}
+
+/// Adds a line to an order
+///
+/// Lines are never merged: the same product twice is two lines.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/items", tag = "Commands", params(OrderPath),
+    request_body = NewOrderItem,
+    responses(
+        (status = 201, description = "Added", body = OrderView),
+        (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`order_not_open`, `item_already_exists`, `version_conflict`, `write_contention`, `idempotency_in_progress`"),
+        (status = 412, description = "`version_conflict`: `If-Match` no longer holds"),
+    )
+)]
+pub async fn add_item(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    OrderPath { id }: OrderPath,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let (item, expected_in_body) = command_body::add_item(&body)?;
+    let command = OrderCommand::AddItem(item);
+    let (is_new, receipt, price_pointer) = (false, item_added as WriteReceipt, price as _);
+    let ready = Ready {
+        id,
+        is_new,
+        command,
+        expected_in_body,
+        receipt,
+        price_pointer,
+    };
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(&api, ready).await
+}
+
+/// Changes the quantity of a line
+///
+/// A quantity that the line has already changes nothing: no event, the same version.
+#[utoipa::path(
+    patch, path = "/v1/orders/{id}/items/{itemId}", tag = "Commands", params(ItemPath),
+    request_body = ChangeItem,
+    responses(
+        (status = 200, description = "Changed", body = OrderView),
+        (status = 404, description = "`order_not_found`, `item_not_found`"),
+        (status = 409, description = "`order_not_open`, `version_conflict`, `write_contention`, `idempotency_in_progress`"),
+        (status = 412, description = "`version_conflict`: `If-Match` no longer holds"),
+    )
+)]
+pub async fn change_item(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    ItemPath { id, item_id }: ItemPath,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let (quantity, expected_in_body) = command_body::change_item(&body)?;
+    let command = OrderCommand::ChangeItemQuantity { item_id, quantity };
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(&api, Ready::change(id, command, expected_in_body))
+        .await
+}
+
+/// Removes a line
+#[utoipa::path(
+    delete, path = "/v1/orders/{id}/items/{itemId}", tag = "Commands", params(ItemPath),
+    responses(
+        (status = 200, description = "Removed", body = OrderView),
+        (status = 404, description = "`order_not_found`, `item_not_found`"),
+        (status = 409, description = "`order_not_open`, `write_contention`, `idempotency_in_progress`"),
+        (status = 412, description = "`version_conflict`: `If-Match` no longer holds"),
+    )
+)]
+pub async fn remove_item(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    ItemPath { id, item_id }: ItemPath,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    command_body::nothing(&body)?;
+    let command = OrderCommand::RemoveItem { item_id };
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(&api, Ready::change(id, command, None)).await
+}
+
+/// Completes an order
+///
+/// Final: a completed order never changes again.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/complete", tag = "Commands", params(OrderPath),
+    request_body = Option<CompleteOrder>,
+    responses(
+        (status = 200, description = "Completed", body = OrderView),
+        (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`order_not_open`, `order_has_no_items`, `version_conflict`, `write_contention`, `idempotency_in_progress`"),
+        (status = 412, description = "`version_conflict`: `If-Match` no longer holds"),
+    )
+)]
+pub async fn complete_order(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    OrderPath { id }: OrderPath,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let expected_in_body = command_body::complete_order(&body)?;
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(
+        &api,
+        Ready::change(id, OrderCommand::Complete, expected_in_body),
+    )
+    .await
+}
+
+/// Cancels an order
+///
+/// Final: a cancelled order never changes again.
+#[utoipa::path(
+    post, path = "/v1/orders/{id}/cancel", tag = "Commands", params(OrderPath),
+    request_body = Option<CancelOrder>,
+    responses(
+        (status = 200, description = "Cancelled", body = OrderView),
+        (status = 404, description = "`order_not_found`"),
+        (status = 409, description = "`order_not_open`, `version_conflict`, `write_contention`, `idempotency_in_progress`"),
+        (status = 412, description = "`version_conflict`: `If-Match` no longer holds"),
+    )
+)]
+pub async fn cancel_order(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    OrderPath { id }: OrderPath,
+    _: NoQuery,
+    audit: Audit,
+    JsonBody(body): JsonBody,
+) -> Result<Response, ApiError> {
+    let (reason, expected_in_body) = command_body::cancel_order(&body)?;
+    let command = OrderCommand::Cancel { reason };
+    let call = Call {
+        method: &method,
+        uri: &uri,
+        headers: &headers,
+        audit,
+        body: &body,
+    };
+    call.execute(&api, Ready::change(id, command, expected_in_body))
+        .await
+}
+
+impl Ready {
+    /// A command that changes an order and answers 200.
+    fn change(id: Uuid, command: OrderCommand, expected_in_body: Option<Version>) -> Self {
+        let (is_new, receipt, price_pointer) = (false, changed as WriteReceipt, price as _);
+        Self {
+            id,
+            is_new,
+            command,
+            expected_in_body,
+            receipt,
+            price_pointer,
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One order: now, at least as new as promised, or as it was; and its history.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::{
+    Api,
+    command_body::version as parse_version,
+    conditional::{IfNoneMatch, etag},
+    consistency::Consistency,
+    error::{ApiError, Code, FieldError},
+    extract::{OrderPath, Parameters},
+    rows::view_of,
+    view::{HistoryPage, OrderView},
+};
+use crate::{
+    event_sourcing::{Position, Version, repository::Loaded, store::Until},
+    order::Order,
+};
+
+/// Which state of the order is wanted; at most one of them.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "documents what get_order reads")]
+pub struct OrderParameters {
+    /// Never older than this version: answered from the event store while the read model is behind.
+    #[param(minimum = 1)]
+    min_version: Option<i32>,
+    /// The order as it was at this version.
+    #[param(minimum = 1)]
+    version: Option<i32>,
+    /// The order as it was at this instant (RFC 3339 with an offset).
+    as_of: Option<String>,
+}
+
+/// The part of the history that is wanted.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "documents what get_history reads")]
+pub struct HistoryParameters {
+    /// The first version (default 1).
+    #[param(minimum = 1)]
+    from_version: Option<i32>,
+    /// How many events at most (default 100).
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// What of an order is asked for.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    Now { min_version: Option<Version> },
+    Past(Until),
+}
+
+/// Shows an order
+#[utoipa::path(
+    get, path = "/v1/orders/{id}", tag = "Queries", params(OrderPath, OrderParameters),
+    responses(
+        (status = 200, description = "The order", body = OrderView),
+        (status = 304, description = "The order is still at the version of `If-None-Match`"),
+        (status = 404, description = "`order_not_found`, `version_not_found`"),
+    )
+)]
+pub async fn get_order(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+    OrderPath { id }: OrderPath,
+) -> Result<Response, ApiError> {
+    let wanted = read_parameters(&uri)?;
+    let consistency = Consistency::of(&headers)?;
+    let seen = IfNoneMatch::of(&headers);
+    match wanted {
+        Wanted::Past(until) => {
+            let position = api
+                .reads
+                .until(&consistency, |views| async move { views.position().await })
+                .await?;
+            let loaded = load_past(&api, id, until).await?;
+            let mut view = view_of_state(&loaded)?;
+            view.allowed_actions.clear();
+            Ok(show(&view, &seen, &consistency, position))
+        }
+        Wanted::Now { min_version } => show_now(&api, id, min_version, &seen, &consistency).await,
+    }
+}
+
+fn read_parameters(uri: &Uri) -> Result<Wanted, ApiError> {
+    let mut parameters = Parameters::of(uri);
+    let newest = i32::MAX.cast_unsigned();
+    let min_version = parameters.number("minVersion", 1, newest);
+    let version = parameters.number("version", 1, newest);
+    let as_of = parameters.instant("asOf");
+    let given = [
+        ("minVersion", min_version.is_some()),
+        ("version", version.is_some()),
+    ]
+    .into_iter()
+    .chain([("asOf", as_of.is_some())])
+    .filter(|(_, is_given)| *is_given);
+    for (name, _) in given.skip(1) {
+        parameters.refuse(
+            name,
+            "exclusive",
+            "cannot go with another version or instant",
+        );
+    }
+    parameters.close()?;
+    let version_of = |number: u32| parse_version(number).ok();
+    Ok(match (version.and_then(version_of), as_of) {
+        (Some(version), _) => Wanted::Past(Until::Version(version)),
+        (None, Some(instant)) => Wanted::Past(Until::Instant(instant)),
+        (None, None) => Wanted::Now {
+            min_version: min_version.and_then(version_of),
+        },
+    })
+}
+
+async fn show_now(
+    api: &Api,
+    id: Uuid,
+    min_version: Option<Version>,
+    seen: &IfNoneMatch,
+    consistency: &Consistency,
+) -> Result<Response, ApiError> {
+    let found = api
+        .reads
+        .until(consistency, |views| async move { views.find(id).await })
+        .await?;
+    let position = found.projection_position;
+    // Who has seen a version is not shown an older one.
+    let at_least = min_version.max(seen.newest());
+    let shown = found
+        .order
+        .as_ref()
+        .map(|view| Version::new(view.order.version));
+    if !found.is_parked && shown >= at_least {
+        let Some(order) = &found.order else {
+            return Err(not_found(id));
+        };
+        return Ok(show(&view_of(order)?, seen, consistency, position));
+    }
+    let loaded = api
+        .history
+        .load(id, Until::Now)
+        .await?
+        .ok_or_else(|| not_found(id))?;
+    if let Some(wanted) = min_version.filter(|wanted| *wanted > loaded.version) {
+        return Err(no_such_version(&format!(
+            "The order is at version {}, there is no version {wanted} yet.",
+            loaded.version
+        )));
+    }
+    Ok(show(&view_of_state(&loaded)?, seen, consistency, position))
+}
+
+async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, ApiError> {
+    let loaded = api.history.load(id, until).await?;
+    match (loaded, until) {
+        (Some(loaded), Until::Version(wanted)) if loaded.version < wanted => {
+            Err(no_such_version(&format!(
+                "The order is at version {}, there is no version {wanted} yet.",
+                loaded.version
+            )))
+        }
+        (Some(loaded), _) => Ok(loaded),
+        (None, Until::Instant(instant)) if exists(api, id).await? => Err(no_such_version(
+            &format!("The order did not exist at {instant}."),
+        )),
+        (None, _) => Err(not_found(id)),
+    }
+}
+
+async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
+    Ok(!api.history.events(id, Version::new(1), 1).await?.is_empty())
+}
+
+/// Shows an order's history
+///
+/// Every event from the event store, in version order and in today's shape.
+#[utoipa::path(
+    get, path = "/v1/orders/{id}/events", tag = "Queries", params(OrderPath, HistoryParameters),
+    responses(
+        (status = 200, description = "A part of the history", body = HistoryPage),
+        (status = 404, description = "`order_not_found`"),
+    )
+)]
+pub async fn get_history(
+    State(api): State<Api>,
+    uri: Uri,
+    headers: HeaderMap,
+    OrderPath { id }: OrderPath,
+) -> Result<Response, ApiError> {
+    let mut parameters = Parameters::of(&uri);
+    let from = parameters
+        .number("fromVersion", 1, i32::MAX.cast_unsigned())
+        .unwrap_or(1);
+    let limit = parameters.number("limit", 1, 1000).unwrap_or(100);
+    parameters.close()?;
+    let consistency = Consistency::of(&headers)?;
+    let from = parse_version(from).map_err(|error| {
+        let error = FieldError::parameter("fromVersion", "out_of_range", error.to_string());
+        ApiError::parameters(vec![error])
+    })?;
+    let position = api
+        .reads
+        .until(&consistency, |views| async move { views.position().await })
+        .await?;
+    let mut events = api.history.events(id, from, limit + 1).await?;
+    if events.is_empty() && !exists(&api, id).await? {
+        return Err(not_found(id));
+    }
+    let next = events.get(limit as usize).map(|event| event.version.get());
+    events.truncate(limit as usize);
+    let items = events.into_iter().map(Into::into).collect();
+    let mut response = json(&HistoryPage {
+        items,
+        next_from_version: next,
+    });
+    consistency.write(position, response.headers_mut());
+    Ok(response)
+}
+
+/// Answers with a view, or with 304 where the client has it.
+fn show(
+    view: &OrderView<'_>,
+    seen: &IfNoneMatch,
+    consistency: &Consistency,
+    position: Position,
+) -> Response {
+    let mut response = if seen.matches(view.version) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(view)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::ETAG, etag(view.version));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    consistency.write(position, headers);
+    response
+}
+
+/// A 200 of JSON.
+pub fn json(value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut response = Response::new(Body::from(body));
+            let headers = response.headers_mut();
+            headers.insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+            headers.insert(
+                header::CACHE_CONTROL,
+                HeaderValue::from_static("private, no-cache"),
+            );
+            response
+        }
+        Err(error) => ApiError::new(Code::InternalError, "The error was logged.")
+            .because(error)
+            .into_response(),
+    }
+}
+
+fn view_of_state(loaded: &Loaded<Order>) -> Result<OrderView<'_>, ApiError> {
+    let order = loaded.state.state();
+    let view = order.map(|order| OrderView::of_state(order, loaded.version));
+    view.ok_or_else(|| {
+        ApiError::new(Code::InternalError, "The error was logged.").because(std::io::Error::other(
+            "a stream that does not begin with its creation",
+        ))
+    })
+}
+
+fn not_found(id: Uuid) -> ApiError {
+    ApiError::new(Code::OrderNotFound, format!("There is no order {id}."))
+}
+
+fn no_such_version(detail: &str) -> ApiError {
+    ApiError::new(Code::VersionNotFound, detail.to_owned())
+}

@@ -1,0 +1,98 @@
+//! Why a step of the relay did not publish what it should.
+
+use async_nats::jetstream::context::{PublishError, PublishErrorKind};
+
+use super::{stream::StreamError, trouble::Loudness};
+use crate::event_sourcing::{Position, StoreError};
+
+/// Why a step of the relay did not publish what it should.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The event store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stream cannot be used.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    /// The stream's last event is not the store's event at that position.
+    #[error(
+        "the stream {stream} does not belong to this event store: its last event (sequence \
+         {sequence}) says position {position}, where the store has another event or none; nothing \
+         is published until they agree (delete the stream to have it filled again)"
+    )]
+    Disagreement {
+        /// The stream's name.
+        stream: String,
+        /// The sequence of the last event message.
+        sequence: u64,
+        /// Its position.
+        position: Position,
+    },
+    /// An event cannot be written as a message.
+    #[error("the event at position {position} cannot be written as a message")]
+    Encode {
+        /// The event's position.
+        position: Position,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A message could not be sent or was refused.
+    #[error("the event at position {position} was not published")]
+    Publish {
+        /// The event's position.
+        position: Position,
+        /// Why not.
+        #[source]
+        source: PublishError,
+    },
+    /// A message was acknowledged, but not as the one that it should be.
+    #[error(
+        "the event at position {position} was acknowledged at sequence {found} instead of \
+         {expected} (duplicate: {duplicate})"
+    )]
+    Acknowledgement {
+        /// The event's position.
+        position: Position,
+        /// The sequence that it should have.
+        expected: u64,
+        /// The sequence that was acknowledged.
+        found: u64,
+        /// Whether NATS says that it was there before.
+        duplicate: bool,
+    },
+    /// The window was not acknowledged in time.
+    #[error("a window of {messages} messages was not acknowledged in time")]
+    Deadline {
+        /// How many messages it had.
+        messages: usize,
+    },
+}
+
+impl RelayError {
+    /// How loud to complain.
+    #[must_use]
+    pub fn loudness(&self) -> Loudness {
+        match self {
+            Self::Disagreement { .. } | Self::Encode { .. } => Loudness::Alarm,
+            Self::Stream(StreamError::Refused { .. } | StreamError::Unchangeable { .. }) => {
+                Loudness::Alarm
+            }
+            // NATS must allow larger messages: nothing after this event is published until then.
+            Self::Publish { source, .. }
+                if source.kind() == PublishErrorKind::MaxPayloadExceeded =>
+            {
+                Loudness::Alarm
+            }
+            Self::Store(_)
+            | Self::Stream(
+                StreamError::Disconnected
+                | StreamError::Unavailable { .. }
+                | StreamError::Missing { .. },
+            )
+            | Self::Acknowledgement { .. }
+            | Self::Publish { .. }
+            | Self::Deadline { .. } => Loudness::Warning,
+        }
+    }
+}

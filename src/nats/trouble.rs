@@ -1,0 +1,102 @@
+//! Pauses and log lines of a loop that meets the same error again and again.
+
+use std::{error::Error, fmt::Write, time::Duration};
+
+use tracing::{error, info, warn};
+
+/// How loud a trouble is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loudness {
+    /// It passes by itself.
+    Warning,
+    /// Somebody has to act.
+    Alarm,
+}
+
+/// Remembers what a loop complained of last, so that each change is logged once and the pause
+/// between attempts grows while the trouble lasts.
+#[derive(Debug)]
+pub struct Trouble {
+    task: &'static str,
+    last: Option<String>,
+    pause: Duration,
+}
+
+impl Trouble {
+    const SHORTEST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+
+    /// No trouble yet in `task`.
+    #[must_use]
+    pub const fn new(task: &'static str) -> Self {
+        Self {
+            task,
+            last: None,
+            pause: Self::SHORTEST,
+        }
+    }
+
+    /// Logs the error where it differs from the last one, and says how long to wait now.
+    pub fn met(&mut self, trouble: &dyn Error, loudness: Loudness) -> Duration {
+        let text = chain(trouble);
+        if self.last.as_ref() != Some(&text) {
+            match loudness {
+                Loudness::Warning => warn!(task = self.task, error = text, "a step failed"),
+                Loudness::Alarm => error!(task = self.task, error = text, "a step was refused"),
+            }
+            self.last = Some(text);
+        }
+        let pause = self.pause;
+        self.pause = pause.saturating_mul(2).min(Self::LONGEST);
+        pause
+    }
+
+    /// A step went well: the next trouble is news again.
+    pub fn over(&mut self) {
+        self.pause = Self::SHORTEST;
+        if self.last.take().is_some() {
+            info!(task = self.task, "all is well again");
+        }
+    }
+}
+
+/// An error with all its causes in one line.
+#[must_use]
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        // Writing to a String does not fail.
+        let _ = write!(text, ": {source}");
+        cause = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_sourcing::StoreError;
+
+    #[test]
+    fn the_pause_grows_while_the_trouble_lasts_and_shrinks_when_it_is_over() {
+        let mut trouble = Trouble::new("test");
+        let error = StoreError::Overloaded;
+
+        let first = trouble.met(&error, Loudness::Warning);
+        for _ in 0..20 {
+            trouble.met(&error, Loudness::Warning);
+        }
+
+        assert_eq!(trouble.met(&error, Loudness::Warning), Trouble::LONGEST);
+        trouble.over();
+        assert_eq!(trouble.met(&error, Loudness::Alarm), first);
+    }
+
+    #[test]
+    fn an_error_is_shown_with_its_causes() {
+        let error = StoreError::unavailable(std::io::Error::other("no route"));
+
+        assert_eq!(chain(&error), "the store is unavailable: no route");
+    }
+}

@@ -1,0 +1,137 @@
+//! A window: messages that are sent without waiting for one another, so that a round trip is paid
+//! once for all of them.
+//!
+//! The first bad acknowledgement drops the window. Expected sequences alone would not keep the rest
+//! of it out: behind three foreign messages the first three events are refused, and the fourth finds
+//! the sequence that it expects. So each message after the first also names the message that must
+//! stand directly before it, by an id (`Nats-Msg-Id`) that no other window shares.
+//!
+//! Replicated streams are published to one message at a time: NATS 2.15 checks that id only after
+//! replication there, takes a refusal for a damaged replica and closes the whole stream ("last msgid
+//! mismatch", "critical write error"). One message at a time needs no chain.
+
+use async_nats::jetstream::{context::PublishAckFuture, message::PublishMessage};
+use tokio::time::timeout;
+
+use super::{
+    message::{self, Outgoing},
+    relay_error::RelayError,
+    stream::{DEADLINE, EventStream},
+};
+use crate::event_sourcing::{Position, RecordedEvent};
+
+/// The most messages on their way at once.
+const MESSAGES: u32 = 500;
+
+/// The most messages in a window that is published one by one.
+const MESSAGES_ONE_BY_ONE: u32 = 50;
+
+/// The most bytes on their way at once (one message may be larger).
+const BYTES: usize = 4 * 1024 * 1024;
+
+/// The messages of a window with their positions.
+pub type Window = Vec<(Position, Outgoing)>;
+
+/// The most messages of a window to this stream.
+#[must_use]
+pub fn size(stream: &EventStream) -> u32 {
+    if one_by_one(stream) {
+        MESSAGES_ONE_BY_ONE
+    } else {
+        MESSAGES
+    }
+}
+
+fn one_by_one(stream: &EventStream) -> bool {
+    stream.options().replicas > 1
+}
+
+/// Writes the events after `previous` as messages, as many as fit.
+///
+/// # Errors
+/// Where an event cannot be written.
+pub fn encode(
+    prefix: &str,
+    mut previous: Position,
+    events: impl Iterator<Item = RecordedEvent>,
+) -> Result<Window, RelayError> {
+    let mut bytes = 0_usize;
+    let mut window = Window::new();
+    for event in events {
+        let position = event.position;
+        let message = message::encode(prefix, previous, &event)
+            .map_err(|source| RelayError::Encode { position, source })?;
+        bytes = bytes.saturating_add(message.size());
+        if bytes > BYTES && !window.is_empty() {
+            break;
+        }
+        window.push((position, message));
+        previous = position;
+    }
+    Ok(window)
+}
+
+/// Publishes a window behind the sequence `last` and waits until every message is acknowledged as
+/// the one that it should be. After an error nobody knows how much of it was published.
+///
+/// # Errors
+/// The first refusal, or [`RelayError::Deadline`].
+pub async fn publish(stream: &EventStream, last: u64, window: Window) -> Result<(), RelayError> {
+    let messages = window.len();
+    timeout(DEADLINE, send(stream, last, window))
+        .await
+        .map_err(|_elapsed| RelayError::Deadline { messages })?
+}
+
+async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), RelayError> {
+    // Never used twice, so that NATS takes nothing that is published again for a duplicate.
+    let window_id: u128 = rand::random();
+    let message_id = |sequence| format!("{window_id:032x}-{sequence}");
+    let mut acks = Vec::with_capacity(window.len());
+    let mut before = last;
+    for (position, message) in window {
+        let sequence = before.saturating_add(1);
+        let mut publication = PublishMessage::build()
+            .payload(message.payload)
+            .headers(message.headers)
+            .expected_stream(&stream.options().stream)
+            .expected_last_sequence(before)
+            .message_id(message_id(sequence));
+        if before > last && !one_by_one(stream) {
+            publication = publication.expected_last_message_id(message_id(before));
+        }
+        let sent = stream.context().send_publish(message.subject, publication);
+        let ack = sent
+            .await
+            .map_err(|source| RelayError::Publish { position, source })?;
+        if one_by_one(stream) {
+            acknowledged(position, sequence, ack).await?;
+        } else {
+            acks.push((position, sequence, ack));
+        }
+        before = sequence;
+    }
+    for (position, sequence, ack) in acks {
+        acknowledged(position, sequence, ack).await?;
+    }
+    Ok(())
+}
+
+async fn acknowledged(
+    position: Position,
+    expected: u64,
+    ack: PublishAckFuture,
+) -> Result<(), RelayError> {
+    let ack = ack
+        .await
+        .map_err(|source| RelayError::Publish { position, source })?;
+    if ack.sequence == expected && !ack.duplicate {
+        return Ok(());
+    }
+    Err(RelayError::Acknowledgement {
+        position,
+        expected,
+        found: ack.sequence,
+        duplicate: ack.duplicate,
+    })
+}

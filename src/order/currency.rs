@@ -1,0 +1,64 @@
+//! Currencies: ISO 4217 codes with their number of digits.
+
+use std::{fmt, str::FromStr};
+
+/// An ISO 4217 currency that amounts can be written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Currency(iso_currency::Currency);
+
+/// A text is no currency that amounts can be written in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an ISO 4217 currency code")]
+pub struct UnknownCurrency(pub String);
+
+impl Currency {
+    /// A currency that has as many digits as any: what is too precise for it is so for all.
+    #[must_use]
+    pub fn finest() -> Self {
+        Self(iso_currency::Currency::CLF)
+    }
+
+    /// The three capital letters.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        self.0.code()
+    }
+
+    /// How many digits stand after the point: 2 for EUR, 0 for JPY, 3 for KWD.
+    #[must_use]
+    pub fn digits(self) -> u32 {
+        self.0.exponent().map_or(0, u32::from)
+    }
+}
+
+impl FromStr for Currency {
+    type Err = UnknownCurrency;
+
+    /// Reads the three capital letters. Codes without a minor unit by definition (gold, test codes)
+    /// are no money here.
+    fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
+        iso_currency::Currency::from_code(code)
+            .filter(|currency| currency.code() == code && currency.exponent().is_some())
+            .map(Self)
+            .ok_or_else(|| UnknownCurrency(code.to_owned()))
+    }
+}
+
+impl fmt::Display for Currency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl serde::Serialize for Currency {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Currency {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let code = String::deserialize(deserializer)?;
+        code.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,339 @@
+//! Exact money: whole minor units of a currency, checked arithmetic, decimal text on the outside.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::currency::Currency;
+
+/// The largest total of an order, in minor units: 2⁵³ − 1, which every JSON reader keeps exactly.
+pub const MAX_TOTAL: i64 = 9_007_199_254_740_991;
+
+/// How many significant digits an amount may have on the way in.
+const MAX_SIGNIFICANT_DIGITS: usize = 15;
+
+/// An amount of zero or more, in minor units of a currency that is known from the context.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Money(i64);
+
+/// Why a text is no amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidMoney {
+    /// Not of the form `0 | 1…9… [ . digits ]`, or below zero.
+    #[error("must be a decimal amount of zero or more, without sign or exponent")]
+    Malformed,
+    /// More digits than the currency has, or more than 15 significant ones.
+    #[error("must not have more digits than the currency has, nor more than 15 significant ones")]
+    TooPrecise,
+    /// More than any order may come to.
+    #[error("must not exceed {MAX_TOTAL} minor units")]
+    TooLarge,
+}
+
+impl Money {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+
+    /// An amount in minor units.
+    #[must_use]
+    pub const fn from_minor(minor: i64) -> Self {
+        Self(minor)
+    }
+
+    /// The amount in minor units.
+    #[must_use]
+    pub const fn minor(self) -> i64 {
+        self.0
+    }
+
+    /// The sum, unless it overflows.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).map(Self)
+    }
+
+    /// The difference, unless it overflows.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).map(Self)
+    }
+
+    /// The multiple, unless it overflows.
+    #[must_use]
+    pub fn checked_mul(self, times: u32) -> Option<Self> {
+        self.0.checked_mul(i64::from(times)).map(Self)
+    }
+
+    /// Reads an amount written as text, such as `"49.90"`, by that very text.
+    ///
+    /// # Errors
+    /// [`InvalidMoney`]; nothing is ever rounded.
+    pub fn parse(text: &str, currency: Currency) -> Result<Self, InvalidMoney> {
+        let (whole, fraction) = match text.split_once('.') {
+            Some((_, "")) => return Err(InvalidMoney::Malformed),
+            Some(parts) => parts,
+            None => (text, ""),
+        };
+        let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
+            return Err(InvalidMoney::Malformed);
+        }
+        if whole.len() > 1 && whole.starts_with('0') {
+            return Err(InvalidMoney::Malformed);
+        }
+        let digits: String = [whole, fraction].concat();
+        Self::from_digits(&digits, fraction.len(), currency)
+    }
+
+    /// Reads an amount written as a JSON number, such as `49.9` or `1e2`, by its exact value.
+    ///
+    /// # Errors
+    /// [`InvalidMoney`]; nothing is ever rounded.
+    pub fn parse_number(number: &str, currency: Currency) -> Result<Self, InvalidMoney> {
+        let decimal = Decimal::parse(number).ok_or(InvalidMoney::Malformed)?;
+        if decimal.digits.is_empty() {
+            return Ok(Self::ZERO);
+        }
+        if decimal.is_negative {
+            return Err(InvalidMoney::Malformed);
+        }
+        if decimal.digits.len() > MAX_SIGNIFICANT_DIGITS {
+            return Err(InvalidMoney::TooPrecise);
+        }
+        match usize::try_from(decimal.exponent) {
+            // No amount has so many digits before its point.
+            Ok(zeros) if zeros > 20 => Err(InvalidMoney::TooLarge),
+            Ok(zeros) => {
+                let minor_zeros = zeros.saturating_add(currency.digits() as usize);
+                scaled(&decimal.digits, minor_zeros)
+            }
+            Err(_) => {
+                let fraction = usize::try_from(decimal.exponent.unsigned_abs())
+                    .map_err(|_| InvalidMoney::TooPrecise)?;
+                Self::from_digits(&decimal.digits, fraction, currency)
+            }
+        }
+    }
+
+    fn from_digits(
+        digits: &str,
+        fraction: usize,
+        currency: Currency,
+    ) -> Result<Self, InvalidMoney> {
+        let significant = digits.trim_start_matches('0');
+        if significant.len() > MAX_SIGNIFICANT_DIGITS {
+            return Err(InvalidMoney::TooPrecise);
+        }
+        match (currency.digits() as usize).checked_sub(fraction) {
+            None => Err(InvalidMoney::TooPrecise),
+            Some(_) if significant.is_empty() => Ok(Self::ZERO),
+            Some(zeros) => scaled(significant, zeros),
+        }
+    }
+
+    /// The amount as decimal text with the currency's own number of digits.
+    #[must_use]
+    pub fn display(self, currency: Currency) -> DisplayMoney {
+        DisplayMoney {
+            minor: self.0,
+            digits: currency.digits(),
+        }
+    }
+}
+
+/// `digits` followed by so many zeros, as minor units.
+fn scaled(digits: &str, zeros: usize) -> Result<Money, InvalidMoney> {
+    let exponent = u32::try_from(zeros).map_err(|_| InvalidMoney::TooLarge)?;
+    let minor = digits.parse::<i64>().ok().zip(10_i64.checked_pow(exponent));
+    minor
+        .and_then(|(value, factor)| value.checked_mul(factor))
+        .filter(|minor| *minor <= MAX_TOTAL)
+        .map(Money)
+        .ok_or(InvalidMoney::TooLarge)
+}
+
+/// The exact value of a JSON number: `±digits × 10^exponent`, digits without zeros at either end;
+/// no digits at all for zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decimal {
+    /// Whether a minus stands before it.
+    pub is_negative: bool,
+    /// Significant digits.
+    pub digits: String,
+    /// Power of ten of the last digit.
+    pub exponent: i64,
+}
+
+impl Decimal {
+    /// Reads the text of a JSON number; `None` where it is none, or its exponent is beyond `i32`.
+    #[must_use]
+    pub fn parse(number: &str) -> Option<Self> {
+        let (is_negative, number) = match number.strip_prefix('-') {
+            Some(rest) => (true, rest),
+            None => (false, number),
+        };
+        let (mantissa, exponent) = match number.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, clamp_exponent(exponent)?),
+            None => (number, 0),
+        };
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let all: String = [whole, fraction].concat();
+        if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let digits = all.trim_end_matches('0');
+        let dropped = i64::try_from(all.len().checked_sub(digits.len())?).ok()?;
+        let fraction = i64::try_from(fraction.len()).ok()?;
+        let digits = digits.trim_start_matches('0').to_owned();
+        let exponent = exponent.checked_sub(fraction)?.checked_add(dropped)?;
+        Some(Self {
+            is_negative,
+            digits,
+            exponent,
+        })
+    }
+
+    /// The value where it is a whole number that fits.
+    #[must_use]
+    pub fn to_i64(&self) -> Option<i64> {
+        if self.digits.is_empty() {
+            return Some(0);
+        }
+        let zeros = u32::try_from(self.exponent).ok()?;
+        let value = self
+            .digits
+            .parse::<i64>()
+            .ok()?
+            .checked_mul(10_i64.checked_pow(zeros)?)?;
+        if self.is_negative {
+            value.checked_neg()
+        } else {
+            Some(value)
+        }
+    }
+
+    /// Whether the value is a whole number, of whatever size.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.digits.is_empty() || self.exponent >= 0
+    }
+}
+
+/// An exponent with its sign; one beyond any use is cut to a million, which decides the same.
+fn clamp_exponent(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let size = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000);
+    if text.starts_with('-') {
+        size.checked_neg()
+    } else {
+        Some(size)
+    }
+}
+
+/// Writes an amount as decimal text.
+#[derive(Debug, Clone, Copy)]
+pub struct DisplayMoney {
+    minor: i64,
+    digits: u32,
+}
+
+impl fmt::Display for DisplayMoney {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let minor = self.minor.unsigned_abs();
+        let sign = if self.minor < 0 { "-" } else { "" };
+        let unit = 10_u64.checked_pow(self.digits).unwrap_or(1);
+        let whole = minor.checked_div(unit).unwrap_or(minor);
+        let rest = minor.checked_rem(unit).unwrap_or(0);
+        if self.digits == 0 {
+            write!(f, "{sign}{whole}")
+        } else {
+            write!(
+                f,
+                "{sign}{whole}.{rest:0width$}",
+                width = self.digits as usize
+            )
+        }
+    }
+}
+
+impl Serialize for DisplayMoney {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn currency(code: &str) -> Currency {
+        code.parse().unwrap()
+    }
+
+    #[test]
+    fn text_counts_by_its_digits() {
+        let eur = |text| Money::parse(text, currency("EUR")).map(Money::minor);
+
+        assert_eq!(eur("49.99"), Ok(4999));
+        assert_eq!(eur("49.9"), Ok(4990));
+        assert_eq!(eur("0"), Ok(0));
+        assert_eq!(eur("0.00"), Ok(0));
+        assert_eq!(eur("49.990"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("0.000"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("9999999999999.99"), Ok(999_999_999_999_999));
+        assert_eq!(eur("10000000000000.00"), Err(InvalidMoney::TooPrecise));
+        for malformed in [
+            "", ".", "1.", ".5", "00", "01.2", "-1", "+1", "1e2", " 1", "1 ", "1,5", "१", "NaN",
+        ] {
+            assert_eq!(
+                eur(malformed),
+                Err(InvalidMoney::Malformed),
+                "{malformed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_number_counts_by_its_exact_value() {
+        let eur = |number| Money::parse_number(number, currency("EUR")).map(Money::minor);
+
+        assert_eq!(eur("1e2"), Ok(10_000));
+        assert_eq!(eur("49.990"), Ok(4999));
+        assert_eq!(eur("4999E-2"), Ok(4999));
+        assert_eq!(eur("-0"), Ok(0));
+        assert_eq!(eur("0e999999999999"), Ok(0));
+        assert_eq!(eur("0.001"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("1e-400"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("-0.01"), Err(InvalidMoney::Malformed));
+        assert_eq!(eur("1e400"), Err(InvalidMoney::TooLarge));
+        assert_eq!(eur("1e99999999999999999999"), Err(InvalidMoney::TooLarge));
+        assert_eq!(eur("1234567890123456"), Err(InvalidMoney::TooPrecise));
+    }
+
+    #[test]
+    fn every_currency_shows_its_own_digits() {
+        let show = |minor, code| Money::from_minor(minor).display(currency(code)).to_string();
+
+        assert_eq!(show(4990, "EUR"), "49.90");
+        assert_eq!(show(5, "EUR"), "0.05");
+        assert_eq!(show(500, "JPY"), "500");
+        assert_eq!(show(1234, "KWD"), "1.234");
+    }
+
+    #[test]
+    fn a_whole_number_may_be_written_with_an_exponent() {
+        let whole = |text| Decimal::parse(text).and_then(|decimal| decimal.to_i64());
+
+        assert_eq!(whole("2.0"), Some(2));
+        assert_eq!(whole("1e3"), Some(1000));
+        assert_eq!(whole("-5"), Some(-5));
+        assert_eq!(whole("1.5"), None);
+        assert_eq!(whole("1e30"), None);
+    }
+}

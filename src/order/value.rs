@@ -1,0 +1,178 @@
+//! Values that are right by construction.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An order's id.
+pub type OrderId = Uuid;
+
+/// The id of a line of an order.
+pub type ItemId = Uuid;
+
+/// A number lies outside its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be between {min} and {max}")]
+pub struct OutOfRange {
+    /// The smallest that is allowed.
+    pub min: u32,
+    /// The largest that is allowed.
+    pub max: u32,
+}
+
+/// How many of a product: 1 to 10000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct Quantity(u32);
+
+impl Quantity {
+    /// The largest quantity of one line.
+    pub const MAX: u32 = 10_000;
+
+    /// Takes a number of pieces.
+    ///
+    /// # Errors
+    /// Where it is not 1 to 10000.
+    pub fn new(quantity: u32) -> Result<Self, OutOfRange> {
+        if (1..=Self::MAX).contains(&quantity) {
+            Ok(Self(quantity))
+        } else {
+            Err(OutOfRange {
+                min: 1,
+                max: Self::MAX,
+            })
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Quantity {
+    type Error = OutOfRange;
+
+    fn try_from(quantity: u32) -> Result<Self, OutOfRange> {
+        Self::new(quantity)
+    }
+}
+
+impl From<Quantity> for u32 {
+    fn from(quantity: Quantity) -> Self {
+        quantity.0
+    }
+}
+
+/// Why a text is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidText {
+    /// Nothing in it.
+    #[error("must not be empty")]
+    Empty,
+    /// Too many characters.
+    #[error("must have at most {max} characters")]
+    TooLong {
+        /// How many are allowed.
+        max: usize,
+    },
+    /// Control characters.
+    #[error("must not contain control characters")]
+    ControlCharacter,
+}
+
+fn check(text: &str, min: usize, max: usize) -> Result<(), InvalidText> {
+    if text.len() < min {
+        return Err(InvalidText::Empty);
+    }
+    if text.len() > max && text.chars().count() > max {
+        return Err(InvalidText::TooLong { max });
+    }
+    if text.chars().any(char::is_control) {
+        return Err(InvalidText::ControlCharacter);
+    }
+    Ok(())
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $min:literal ..= $max:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// The largest number of characters.
+            pub const MAX: usize = $max;
+
+            /// Takes a text.
+            ///
+            /// # Errors
+            /// Where it is too short or too long, or holds control characters.
+            pub fn parse(text: &str) -> Result<Self, InvalidText> {
+                check(text, $min, $max)?;
+                Ok(Self(text.into()))
+            }
+
+            /// Takes a text that was stored: it happened, so it is not questioned.
+            #[must_use]
+            pub fn stored(text: &str) -> Self {
+                Self(text.into())
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text! {
+    /// Who orders: opaque, 1 to 128 characters.
+    CustomerId, 1..=128
+}
+text! {
+    /// What is ordered: opaque, 1 to 128 characters.
+    ProductId, 1..=128
+}
+text! {
+    /// Why an order is cancelled: at most 500 characters.
+    Reason, 0..=500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_counts_characters_not_bytes() {
+        assert!(CustomerId::parse(&"é".repeat(128)).is_ok());
+        assert_eq!(
+            CustomerId::parse(&"é".repeat(129)),
+            Err(InvalidText::TooLong { max: 128 })
+        );
+        assert_eq!(CustomerId::parse(""), Err(InvalidText::Empty));
+        assert_eq!(
+            CustomerId::parse("a\u{0}"),
+            Err(InvalidText::ControlCharacter)
+        );
+    }
+
+    #[test]
+    fn a_quantity_is_between_one_and_ten_thousand() {
+        assert!(Quantity::new(0).is_err());
+        assert!(Quantity::new(1).is_ok());
+        assert!(Quantity::new(10_000).is_ok());
+        assert!(Quantity::new(10_001).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! One statement for many commands: the columns of `append_events`.
+
+use std::{collections::HashMap, time::Duration};
+
+use sqlx::{PgConnection, postgres::types::PgInterval};
+use uuid::Uuid;
+
+use crate::event_sourcing::{Append, Instant, Position};
+
+/// What became of one command of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Stored, now or by an earlier try of the same batch.
+    Appended(Position),
+    /// The stream is not at the expected version.
+    Conflict,
+    /// The idempotency key was used before.
+    Duplicate,
+}
+
+/// The arguments of `append_events`: one element a command in the first group, one element an
+/// event in the second.
+#[derive(Debug, Default)]
+struct Columns<'a> {
+    command_ids: Vec<Uuid>,
+    aggregate_ids: Vec<Uuid>,
+    expected_versions: Vec<i32>,
+    scopes: Vec<Option<&'a str>>,
+    keys: Vec<Option<&'a str>>,
+    fingerprints: Vec<Option<&'a [u8]>>,
+    statuses: Vec<Option<i16>>,
+    bodies: Vec<Option<&'a str>>,
+    versions: Vec<Option<i32>>,
+    locations: Vec<Option<&'a str>>,
+    event_command: Vec<i32>,
+    event_ids: Vec<Uuid>,
+    event_aggregate_types: Vec<&'a str>,
+    event_versions: Vec<i32>,
+    event_types: Vec<&'a str>,
+    event_schemas: Vec<i16>,
+    event_data: Vec<&'a str>,
+    event_metadata: Vec<String>,
+    event_times: Vec<Instant>,
+}
+
+impl<'a> Columns<'a> {
+    fn push(&mut self, append: &'a Append) -> Result<(), sqlx::Error> {
+        self.command_ids.push(append.command_id);
+        self.aggregate_ids.push(append.stream.aggregate_id);
+        self.expected_versions.push(append.expected.get());
+        let key = append.key.as_ref();
+        self.scopes.push(key.map(|(key, _)| key.scope.as_str()));
+        self.keys.push(key.map(|(key, _)| key.key.as_str()));
+        self.fingerprints
+            .push(key.map(|(key, _)| key.fingerprint.as_slice()));
+        self.statuses
+            .push(key.map(|(_, receipt)| receipt.status.cast_signed()));
+        self.bodies.push(key.map(|(_, receipt)| &*receipt.body));
+        self.versions
+            .push(key.map(|(_, receipt)| receipt.version.get()));
+        self.locations
+            .push(key.and_then(|(_, receipt)| receipt.location.as_deref()));
+        if append.events.is_empty() {
+            return Ok(());
+        }
+        let command = i32::try_from(self.command_ids.len()).unwrap_or(i32::MAX);
+        let metadata = serde_json::to_string(&*append.metadata)
+            .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+        for (index, event) in append.events.iter().enumerate() {
+            self.event_command.push(command);
+            self.event_ids.push(event.event_id);
+            self.event_aggregate_types
+                .push(append.stream.aggregate_type);
+            self.event_versions
+                .push(append.expected.plus(index + 1).get());
+            self.event_types.push(event.event_type);
+            self.event_schemas.push(event.schema_version);
+            self.event_data.push(event.data.get());
+            self.event_metadata.push(metadata.clone());
+            self.event_times.push(append.occurred_at);
+        }
+        Ok(())
+    }
+}
+
+/// Appends a batch in one autocommit statement and returns an outcome for each command, in the
+/// batch's order. At most one command an aggregate and one a key may stand in a batch.
+///
+/// `is_resent` says that an earlier try may have been stored: its commands are then recognised.
+///
+/// # Errors
+/// The statement's. Nothing of the batch is stored then, unless the connection was lost.
+pub async fn append_batch(
+    connection: &mut PgConnection,
+    batch: &[&Append],
+    key_ttl: Duration,
+    is_resent: bool,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut columns = Columns::default();
+    for append in batch {
+        columns.push(append)?;
+    }
+    let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
+    let rows = sqlx::query!(
+        r#"select command as "command!", outcome as "outcome!", last_position as "last_position!"
+           from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                              $16, $17, $18, $19, $20, $21)"#,
+        &columns.command_ids,
+        &columns.aggregate_ids,
+        &columns.expected_versions,
+        &columns.scopes as &[Option<&str>],
+        &columns.keys as &[Option<&str>],
+        &columns.fingerprints as &[Option<&[u8]>],
+        &columns.statuses as &[Option<i16>],
+        &columns.bodies as &[Option<&str>],
+        &columns.versions as &[Option<i32>],
+        &columns.locations as &[Option<&str>],
+        key_ttl,
+        &columns.event_command,
+        &columns.event_ids,
+        &columns.event_aggregate_types as &[&str],
+        &columns.event_versions,
+        &columns.event_types as &[&str],
+        &columns.event_schemas,
+        &columns.event_data as &[&str],
+        &columns.event_metadata,
+        &columns.event_times,
+        is_resent,
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut outcomes: HashMap<i32, Outcome> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let outcome = match row.outcome.as_str() {
+            "appended" => Outcome::Appended(Position::new(row.last_position)),
+            "conflict" => Outcome::Conflict,
+            "duplicate" => Outcome::Duplicate,
+            other => return Err(sqlx::Error::Protocol(format!("unknown outcome {other:?}"))),
+        };
+        outcomes.insert(row.command, outcome);
+    }
+    (1..)
+        .zip(batch)
+        .map(|(command, append)| {
+            outcomes.remove(&command).ok_or_else(|| {
+                sqlx::Error::Protocol(format!("no outcome for command {}", append.command_id))
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,60 @@
+//! What a failure of PostgreSQL means to the layers above.
+
+use sqlx::Error;
+
+use crate::event_sourcing::StoreError;
+
+/// Tells a store that does not answer (ask again) from an answer that is wrong (do not).
+#[must_use]
+pub fn classify(error: Error) -> StoreError {
+    if is_unavailable(&error) {
+        StoreError::unavailable(error)
+    } else {
+        StoreError::corrupt("an answer of the database", error)
+    }
+}
+
+/// Whether the connection or the server failed, and not the statement.
+#[must_use]
+pub fn is_unavailable(error: &Error) -> bool {
+    match error {
+        Error::Database(database) => database.code().is_some_and(|code| is_transient(&code)),
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::PoolClosed
+        | Error::WorkerCrashed => true,
+        _ => false,
+    }
+}
+
+/// SQLSTATEs after which the same statement can succeed: connection failure (08), conflict between
+/// transactions (40), resources (53), lock not available (55P03), intervention by an operator (57),
+/// system error (58), and a server that is a standby for now (25006).
+fn is_transient(code: &str) -> bool {
+    matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
+        || code == "55P03"
+        || code == "25006"
+}
+
+/// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and
+/// features (0A) such as text with NUL.
+#[must_use]
+pub fn is_about_data(error: &Error) -> bool {
+    match error {
+        Error::Database(database) => database
+            .code()
+            .is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A"))),
+        Error::Encode(_) => true,
+        _ => false,
+    }
+}
+
+/// The name of the constraint that a statement broke, if it broke one.
+#[must_use]
+pub fn broken_constraint(error: &Error) -> Option<&str> {
+    error
+        .as_database_error()
+        .and_then(|database| database.constraint())
+}

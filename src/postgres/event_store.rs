@@ -1,0 +1,213 @@
+//! The event store's reads; its one write goes through the [`super::writer`].
+
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use sqlx::{PgPool, types::Json};
+use uuid::Uuid;
+
+use super::{idempotency, within, writer::WriterHandle};
+use crate::event_sourcing::{
+    Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, RecordedEvent,
+    StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version, store::Until,
+};
+
+/// The event store in PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct PgEventStore {
+    pool: PgPool,
+    writer: WriterHandle,
+    key_ttl: Duration,
+}
+
+impl PgEventStore {
+    /// A store that reads through `pool` and writes through `writer`.
+    #[must_use]
+    pub fn new(pool: PgPool, writer: WriterHandle, key_ttl: Duration) -> Self {
+        Self {
+            pool,
+            writer,
+            key_ttl,
+        }
+    }
+}
+
+/// A row of `events`.
+struct EventRow {
+    position: i64,
+    event_id: Uuid,
+    aggregate_type: String,
+    aggregate_id: Uuid,
+    version: i32,
+    event_type: String,
+    schema_version: i16,
+    data: Json<Box<RawValue>>,
+    metadata: Json<Box<RawValue>>,
+    created_at: Instant,
+}
+
+impl From<EventRow> for RecordedEvent {
+    fn from(row: EventRow) -> Self {
+        Self {
+            position: Position::new(row.position),
+            event_id: row.event_id,
+            aggregate_type: row.aggregate_type,
+            aggregate_id: row.aggregate_id,
+            version: Version::new(row.version),
+            event_type: row.event_type,
+            schema_version: row.schema_version,
+            data: row.data.0,
+            metadata: row.metadata.0,
+            occurred_at: row.created_at,
+        }
+    }
+}
+
+/// The bounds of a past as SQL takes them.
+fn bounds(until: Until) -> (i32, Instant) {
+    match until {
+        Until::Now => (i32::MAX, Instant::MAX_UTC),
+        Until::Version(version) => (version.get(), Instant::MAX_UTC),
+        Until::Instant(instant) => (i32::MAX, instant),
+    }
+}
+
+impl EventStore for PgEventStore {
+    async fn load(
+        &self,
+        stream: StreamId,
+        until: Until,
+        snapshot: Option<i32>,
+    ) -> Result<StoredStream, StoreError> {
+        let (version, instant) = bounds(until);
+        // `infinity` where nothing bounds the time: chrono's largest instant is beyond SQL's.
+        let instant = (instant != Instant::MAX_UTC).then_some(instant);
+        let rows = within(&self.pool, async |connection| {
+            sqlx::query!(
+                r#"with snapshot as materialized (
+                       select s.version, s.state::text as state
+                       from snapshots s
+                       join events e on e.aggregate_id = s.aggregate_id and e.version = s.version
+                       where s.aggregate_id = $1 and s.aggregate_type = $2
+                         and s.schema_version = $3 and s.version <= $4
+                         and e.created_at <= coalesce($5, 'infinity'::timestamptz)
+                   )
+                   select case when e.version = (select version from snapshot)
+                               then (select state from snapshot) end as state,
+                          position, event_id, aggregate_type, aggregate_id, e.version,
+                          type as event_type, schema_version,
+                          data as "data: Json<Box<RawValue>>",
+                          metadata as "metadata: Json<Box<RawValue>>", created_at
+                   from events e
+                   where e.aggregate_id = $1 and e.aggregate_type = $2
+                     and e.version >= coalesce((select version from snapshot), 1)
+                     and e.version <= $4
+                     and e.created_at <= coalesce($5, 'infinity'::timestamptz)
+                   order by e.version"#,
+                stream.aggregate_id,
+                stream.aggregate_type,
+                snapshot,
+                version,
+                instant,
+            )
+            .fetch_all(connection)
+            .await
+        })
+        .await?;
+        let mut stored = StoredStream::default();
+        for row in rows {
+            match row.state {
+                Some(state) => {
+                    stored.snapshot = Some(StoredSnapshot {
+                        version: Version::new(row.version),
+                        position: Position::new(row.position),
+                        occurred_at: row.created_at,
+                        state,
+                    });
+                }
+                None => stored.events.push(RecordedEvent {
+                    position: Position::new(row.position),
+                    event_id: row.event_id,
+                    aggregate_type: row.aggregate_type,
+                    aggregate_id: row.aggregate_id,
+                    version: Version::new(row.version),
+                    event_type: row.event_type,
+                    schema_version: row.schema_version,
+                    data: row.data.0,
+                    metadata: row.metadata.0,
+                    occurred_at: row.created_at,
+                }),
+            }
+        }
+        Ok(stored)
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = within(&self.pool, async |connection| {
+            sqlx::query_as!(
+                EventRow,
+                r#"select position, event_id, aggregate_type, aggregate_id, version,
+                          type as event_type, schema_version,
+                          data as "data: Json<Box<RawValue>>",
+                          metadata as "metadata: Json<Box<RawValue>>", created_at
+                   from events
+                   where aggregate_id = $1 and aggregate_type = $2 and version >= $3
+                   order by version
+                   limit $4"#,
+                stream.aggregate_id,
+                stream.aggregate_type,
+                from.get(),
+                i64::from(limit),
+            )
+            .fetch_all(connection)
+            .await
+        })
+        .await?;
+        Ok(rows.into_iter().map(RecordedEvent::from).collect())
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = within(&self.pool, async |connection| {
+            sqlx::query_as!(
+                EventRow,
+                r#"select position, event_id, aggregate_type, aggregate_id, version,
+                          type as event_type, schema_version,
+                          data as "data: Json<Box<RawValue>>",
+                          metadata as "metadata: Json<Box<RawValue>>", created_at
+                   from events
+                   where position > $1
+                   order by position
+                   limit $2"#,
+                after.get(),
+                i64::from(limit),
+            )
+            .fetch_all(connection)
+            .await
+        })
+        .await?;
+        Ok(rows.into_iter().map(RecordedEvent::from).collect())
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.writer.append(append).await
+    }
+
+    async fn find_receipt(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<StoredReceipt>, StoreError> {
+        within(&self.pool, async |connection| {
+            idempotency::find(connection, key, self.key_ttl).await
+        })
+        .await
+    }
+}

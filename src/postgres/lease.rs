@@ -1,0 +1,71 @@
+//! Leases on the database's clock: a row a name.
+
+use std::time::Duration;
+
+use sqlx::{PgPool, postgres::types::PgInterval};
+use uuid::Uuid;
+
+use super::{error::classify, within};
+use crate::event_sourcing::{Epoch, Lease, StoreError};
+
+/// A lease in the table `leases`.
+#[derive(Debug, Clone)]
+pub struct PgLease {
+    pool: PgPool,
+    name: &'static str,
+    holder: Uuid,
+    ttl: Duration,
+}
+
+impl PgLease {
+    /// The lease called `name`, for the process `holder`; it runs out `ttl` after it was last held.
+    #[must_use]
+    pub fn new(pool: PgPool, name: &'static str, holder: Uuid, ttl: Duration) -> Self {
+        Self {
+            pool,
+            name,
+            holder,
+            ttl,
+        }
+    }
+}
+
+impl Lease for PgLease {
+    async fn hold(&self) -> Result<Option<Epoch>, StoreError> {
+        let ttl = PgInterval::try_from(self.ttl)
+            .map_err(sqlx::Error::Encode)
+            .map_err(classify)?;
+        within(&self.pool, async |connection| {
+            let epoch = sqlx::query_scalar!(
+                r#"insert into leases (name, holder, until, epoch)
+                   values ($1, $2, clock_timestamp() + $3::interval, 1)
+                   on conflict on constraint leases_pkey do update
+                   set until = excluded.until, holder = excluded.holder,
+                       epoch = leases.epoch + (leases.holder <> excluded.holder)::integer
+                   where leases.holder = excluded.holder or leases.until < clock_timestamp()
+                   returning epoch"#,
+                self.name,
+                self.holder,
+                ttl,
+            )
+            .fetch_optional(connection)
+            .await?;
+            Ok(epoch.map(Epoch))
+        })
+        .await
+    }
+
+    async fn release(&self) -> Result<(), StoreError> {
+        within(&self.pool, async |connection| {
+            sqlx::query!(
+                "update leases set until = clock_timestamp() where name = $1 and holder = $2",
+                self.name,
+                self.holder,
+            )
+            .execute(connection)
+            .await
+            .map(drop)
+        })
+        .await
+    }
+}

@@ -1,0 +1,427 @@
+//! The writer: one task, one connection, one statement for all commands that wait (group commit).
+//!
+//! Appends are serialised by the store's lock, so they are only fast in batches. The writer takes
+//! what waits (no timer) and appends it in one statement; while that runs, the next batch gathers.
+//! A command that cannot be stored never fails its neighbours: the batch is halved until it stands
+//! alone. After a lost connection the outcome is unknown: the batch is sent again, and what was
+//! stored is recognised by its ids. A caller that goes away cancels nothing.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use metrics::{counter, histogram};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    time::{Instant, sleep, timeout},
+};
+use tracing::{error, warn};
+
+use super::{
+    batch::{Outcome, append_batch},
+    error::{broken_constraint, is_about_data},
+    idempotency,
+};
+use crate::event_sourcing::{Append, AppendError, Appended, StoreError, StreamId};
+
+/// The most commands in one statement.
+const MAX_COMMANDS: usize = 256;
+/// The most events in one statement.
+const MAX_EVENTS: usize = 1000;
+/// The most bytes of event data in one statement; a larger command goes alone.
+const MAX_BYTES: usize = 1 << 20;
+/// How long a command may wait for a server that does not answer before it is given up unsent.
+const UNSENT_DEADLINE: Duration = Duration::from_millis(1800);
+/// How long a caller waits for a command that was sent.
+const SENT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a statement may take before its connection is given up.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
+/// How long connecting may take.
+const CONNECT_DEADLINE: Duration = Duration::from_millis(1000);
+/// How long to wait between tries to connect.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Settings of the writer.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    /// How many commands may wait; further ones are refused at once.
+    pub queue: usize,
+    /// How long an idempotency key is kept.
+    pub key_ttl: Duration,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        Self {
+            queue: 1024,
+            key_ttl: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// A command's way through the writer: it is either given up by its caller or taken for sending,
+/// never both, so that "certainly not applied" is certain.
+#[derive(Debug, Clone, Default)]
+struct Ticket(Arc<AtomicU8>);
+
+const WAITING: u8 = 0;
+const TAKEN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Ticket {
+    fn take(&self) -> bool {
+        self.0
+            .compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    fn give_up(&self) -> bool {
+        self.0
+            .compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+type Reply = Result<Appended, AppendError>;
+
+/// A command that waits.
+#[derive(Debug)]
+struct Pending {
+    append: Append,
+    ticket: Ticket,
+    since: Instant,
+    reply: oneshot::Sender<Reply>,
+}
+
+impl Pending {
+    fn answer(self, reply: Reply) {
+        // The caller may have gone away; what happened to the command stays true.
+        drop(self.reply.send(reply));
+    }
+}
+
+/// A caller waited longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}")]
+struct TooSlow(Duration);
+
+/// The writer does not run any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the writer has stopped")]
+struct Stopped;
+
+/// The way to the writer.
+#[derive(Debug, Clone)]
+pub struct WriterHandle {
+    queue: mpsc::Sender<Pending>,
+}
+
+impl WriterHandle {
+    /// Queues a command and waits for its outcome.
+    ///
+    /// # Errors
+    /// [`StoreError::Overloaded`] at once where the queue is full; [`StoreError::Unavailable`]
+    /// where the command was not sent in time; [`StoreError::Unknown`] where it was sent, but no
+    /// answer came in time.
+    pub async fn append(&self, append: Append) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Ticket::default();
+        let pending = Pending {
+            append,
+            ticket: ticket.clone(),
+            since: Instant::now(),
+            reply,
+        };
+        self.queue
+            .try_send(pending)
+            .map_err(|refused| match refused {
+                mpsc::error::TrySendError::Full(_) => {
+                    counter!("orders_writer_overloaded_total").increment(1);
+                    StoreError::Overloaded
+                }
+                mpsc::error::TrySendError::Closed(_) => StoreError::unavailable(Stopped),
+            })?;
+        match timeout(SENT_DEADLINE, answer).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) if ticket.give_up() => Err(StoreError::unavailable(Stopped).into()),
+            Ok(Err(_)) => Err(StoreError::unknown(Stopped).into()),
+            Err(_) if ticket.give_up() => {
+                Err(StoreError::unavailable(TooSlow(SENT_DEADLINE)).into())
+            }
+            Err(_) => Err(StoreError::unknown(TooSlow(SENT_DEADLINE)).into()),
+        }
+    }
+}
+
+/// The writer task.
+#[derive(Debug)]
+pub struct Writer {
+    options: WriterOptions,
+    connect: PgConnectOptions,
+    connection: Option<PgConnection>,
+    queue: mpsc::Receiver<Pending>,
+    waiting: VecDeque<Pending>,
+    appended: Arc<Notify>,
+}
+
+impl Writer {
+    /// Makes a writer and the way to it. `appended` is notified after every batch that stored
+    /// something.
+    #[must_use]
+    pub fn new(
+        connect: PgConnectOptions,
+        options: WriterOptions,
+        appended: Arc<Notify>,
+    ) -> (Self, WriterHandle) {
+        let (sender, queue) = mpsc::channel(options.queue);
+        let connection = None;
+        let waiting = VecDeque::new();
+        let writer = Self {
+            options,
+            connect,
+            connection,
+            queue,
+            waiting,
+            appended,
+        };
+        (writer, WriterHandle { queue: sender })
+    }
+
+    /// Writes until every handle is dropped and all that was queued is answered.
+    pub async fn run(mut self) {
+        loop {
+            if self.waiting.is_empty() {
+                match self.queue.recv().await {
+                    Some(pending) => self.waiting.push_back(pending),
+                    None => break,
+                }
+            }
+            while self.waiting.len() < self.options.queue.max(MAX_COMMANDS) {
+                match self.queue.try_recv() {
+                    Ok(pending) => self.waiting.push_back(pending),
+                    Err(_) => break,
+                }
+            }
+            let batch = take_batch(&mut self.waiting);
+            if !batch.is_empty() {
+                self.write(batch).await;
+            }
+        }
+        if let Some(connection) = self.connection {
+            drop(connection.close().await);
+        }
+    }
+
+    /// Writes a batch, in halves where the whole cannot be written, and answers each command.
+    async fn write(&mut self, batch: Vec<Pending>) {
+        histogram!("orders_writer_batch_commands").record(u32::try_from(batch.len()).unwrap_or(0));
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            match self.append(&part).await {
+                Ok(outcomes) => self.answer(part, outcomes).await,
+                Err(Failure::NotSent(cause)) => {
+                    for pending in part {
+                        pending.answer(Err(StoreError::Unavailable(cause.clone()).into()));
+                    }
+                }
+                Err(Failure::OutcomeUnknown(cause)) => {
+                    for pending in part {
+                        pending.answer(Err(StoreError::Unknown(cause.clone()).into()));
+                    }
+                }
+                Err(Failure::Rejected(_)) if part.len() > 1 => {
+                    let half = part.split_off(part.len() / 2);
+                    parts.extend([half, part]);
+                }
+                Err(Failure::Rejected(error)) => part.into_iter().for_each(|pending| {
+                    let stream = pending.append.stream;
+                    error!(error = &error as &dyn Error, %stream, "append rejected");
+                    pending.answer(Err(rejected(&error, stream)));
+                }),
+            }
+        }
+    }
+
+    async fn answer(&mut self, batch: Vec<Pending>, outcomes: Vec<Outcome>) {
+        if outcomes
+            .iter()
+            .any(|outcome| matches!(outcome, Outcome::Appended(_)))
+        {
+            self.appended.notify_waiters();
+        }
+        for (pending, outcome) in batch.into_iter().zip(outcomes) {
+            let reply = match outcome {
+                Outcome::Appended(position) => Ok(Appended { position }),
+                Outcome::Conflict => Err(AppendError::VersionConflict),
+                Outcome::Duplicate => self.duplicate(&pending.append).await,
+            };
+            pending.answer(reply);
+        }
+    }
+
+    /// Fetches what the key led to. Where that fails, the command was not applied: the client asks
+    /// again.
+    async fn duplicate(&mut self, append: &Append) -> Reply {
+        let (Some((key, _)), Some(connection)) = (&append.key, &mut self.connection) else {
+            return Err(StoreError::unavailable(Stopped).into());
+        };
+        let found = idempotency::find(connection, key, self.options.key_ttl);
+        match timeout(STATEMENT_DEADLINE, found).await {
+            Ok(Ok(Some(stored))) => Err(AppendError::DuplicateCommand(Box::new(stored))),
+            // It ran out between two statements: the next try finds the key free.
+            Ok(Ok(None)) => Err(AppendError::VersionConflict),
+            Ok(Err(error)) => {
+                self.connection = None;
+                Err(StoreError::unavailable(error).into())
+            }
+            Err(elapsed) => {
+                self.connection = None;
+                Err(StoreError::unavailable(elapsed).into())
+            }
+        }
+    }
+
+    /// Appends a batch, connecting and sending again as often as its deadline allows.
+    async fn append(&mut self, batch: &[Pending]) -> Result<Vec<Outcome>, Failure> {
+        let appends: Vec<&Append> = batch.iter().map(|pending| &pending.append).collect();
+        let since = batch
+            .iter()
+            .map(|pending| pending.since)
+            .min()
+            .unwrap_or_else(Instant::now);
+        let mut may_be_stored = false;
+        loop {
+            let error = match self.try_append(&appends, may_be_stored).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(Attempt::Connect(error)) => error,
+                Err(Attempt::Statement(error)) if is_about_data(&error) => {
+                    return Err(Failure::Rejected(error));
+                }
+                Err(Attempt::Statement(error)) => {
+                    // A server that answers with an error has stored nothing.
+                    may_be_stored |= error.as_database_error().is_none();
+                    self.connection = None;
+                    error
+                }
+            };
+            if since.elapsed() >= UNSENT_DEADLINE {
+                let cause = Arc::new(error);
+                return Err(if may_be_stored {
+                    Failure::OutcomeUnknown(cause)
+                } else {
+                    Failure::NotSent(cause)
+                });
+            }
+            warn!(error = &error as &dyn Error, "append failed, trying again");
+            sleep(RECONNECT_PAUSE).await;
+        }
+    }
+
+    async fn try_append(
+        &mut self,
+        batch: &[&Append],
+        is_resent: bool,
+    ) -> Result<Vec<Outcome>, Attempt> {
+        let key_ttl = self.options.key_ttl;
+        let connection = self.connected().await.map_err(Attempt::Connect)?;
+        let sent = append_batch(connection, batch, key_ttl, is_resent);
+        match timeout(STATEMENT_DEADLINE, sent).await {
+            Ok(answer) => answer.map_err(Attempt::Statement),
+            Err(_) => Err(Attempt::Statement(timed_out())),
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        if self.connection.is_none() {
+            let connecting = PgConnection::connect_with(&self.connect);
+            let connection = timeout(CONNECT_DEADLINE, connecting)
+                .await
+                .map_err(|_| timed_out())??;
+            self.connection = Some(connection);
+        }
+        self.connection.as_mut().ok_or(sqlx::Error::PoolClosed)
+    }
+}
+
+fn timed_out() -> sqlx::Error {
+    sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
+}
+
+/// Where one try failed.
+enum Attempt {
+    /// Nothing was sent.
+    Connect(sqlx::Error),
+    /// The statement failed, or its answer never came.
+    Statement(sqlx::Error),
+}
+
+/// Why a batch was not written.
+enum Failure {
+    /// There was no server to send it to.
+    NotSent(Arc<sqlx::Error>),
+    /// It was sent, and whether it was stored could not be learnt.
+    OutcomeUnknown(Arc<sqlx::Error>),
+    /// The server refuses it.
+    Rejected(sqlx::Error),
+}
+
+/// A command alone that the server refuses: a lost race (the referee said so), or data that cannot
+/// be stored.
+fn rejected(error: &sqlx::Error, stream: StreamId) -> AppendError {
+    if broken_constraint(error) == Some("events_pkey") {
+        return AppendError::VersionConflict;
+    }
+    let cause = std::io::Error::other(error.to_string());
+    StoreError::corrupt(format!("an append to {stream}"), cause).into()
+}
+
+/// Takes the commands of the next statement: in order, one an aggregate and one a key, within the
+/// limits. What does not fit keeps waiting; what its caller gave up is dropped.
+fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
+    let (mut batch, mut later) = (Vec::new(), VecDeque::new());
+    let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
+    let (mut events, mut bytes) = (0, 0);
+    while let Some(pending) = waiting.pop_front() {
+        let append = &pending.append;
+        let size: usize = append
+            .events
+            .iter()
+            .map(|event| event.data.get().len())
+            .sum();
+        let fits = batch.is_empty()
+            || (events + append.events.len() <= MAX_EVENTS && bytes + size <= MAX_BYTES);
+        let aggregate = append.stream.aggregate_id;
+        let key = append
+            .key
+            .as_ref()
+            .map(|(key, _)| (key.scope.clone(), key.key.clone()));
+        let is_taken =
+            aggregates.contains(&aggregate) || key.as_ref().is_some_and(|key| keys.contains(key));
+        // Also marks what was passed over, so that a later command on it does not overtake.
+        aggregates.insert(aggregate);
+        keys.extend(key);
+        if is_taken || !fits {
+            later.push_back(pending);
+            if !fits {
+                break;
+            }
+        } else if pending.ticket.take() {
+            events += append.events.len();
+            bytes += size;
+            batch.push(pending);
+            if batch.len() == MAX_COMMANDS {
+                break;
+            }
+        }
+    }
+    later.append(waiting);
+    *waiting = later;
+    batch
+}

@@ -1,0 +1,83 @@
+//! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
+
+use std::{
+    io::IsTerminal,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often a plain line is written.
+const LINE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Shows how far something is.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    unit: &'static str,
+    /// When the next plain line is due; nothing on a terminal.
+    next_line: Option<Mutex<Instant>>,
+}
+
+impl Progress {
+    /// Starts to show work on things called `unit`.
+    #[must_use]
+    pub fn start(unit: &'static str) -> Self {
+        let is_terminal = std::io::stderr().is_terminal();
+        let target = if is_terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(0), target);
+        let template = "{msg:>10} [{bar:40}] {human_pos}/{human_len} {per_sec:>14} {eta:>5} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message(unit);
+        let next_line = (!is_terminal).then(|| Mutex::new(Instant::now() + LINE_PAUSE));
+        Self {
+            bar,
+            unit,
+            next_line,
+        }
+    }
+
+    /// Says what is being done now.
+    pub fn phase(&self, name: impl Into<std::borrow::Cow<'static, str>>) {
+        self.bar.set_message(name);
+    }
+
+    /// So much of so much is done.
+    pub fn set(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+        let Some(next_line) = &self.next_line else {
+            return;
+        };
+        let Ok(mut next_line) = next_line.lock() else {
+            return;
+        };
+        if Instant::now() >= *next_line {
+            *next_line = Instant::now() + LINE_PAUSE;
+            let rate = self.bar.per_sec();
+            eprintln!(
+                "{}: {done} of {total} {} ({rate:.0}/s)",
+                self.bar.message(),
+                self.unit
+            );
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// How long it has taken.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.bar.elapsed()
+    }
+}

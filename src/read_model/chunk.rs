@@ -1,0 +1,331 @@
+//! Applies a chunk of events to the rows: group by order → load what is touched → fold in memory →
+//! write set-wise. Six statements, whatever the chunk's size.
+//!
+//! An event that cannot be applied parks its order: its rows stay as they were before that event,
+//! and its later events are passed over until the order is refolded.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{
+    error::{WriteError, chain, store_error},
+    fold::{OrderFold, touched_item},
+    rows::ParkedOrder,
+    tables,
+};
+use crate::{
+    event_sourcing::{
+        Aggregate, EventStore, Instant, Position, RecordedEvent, StoreError, StreamId,
+        UpcasterChain, Version,
+    },
+    order::{Order, OrderEvent},
+};
+
+/// How many events are read from a stream at a time.
+const PAGE: u32 = 1000;
+
+/// How a chunk is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Care {
+    /// All orders at once; data that the database refuses fails the chunk.
+    Fast,
+    /// Behind savepoints: the order with the refused data is found by halving, and parked.
+    Bisect,
+}
+
+/// A stored event with what it says today, or why it says nothing.
+#[derive(Debug)]
+pub(super) struct Decoded {
+    version: Version,
+    position: Position,
+    at: Instant,
+    event_type: String,
+    event: Result<OrderEvent, String>,
+}
+
+/// One order of a chunk: its rows as far as they are known, and what happens to it.
+#[derive(Debug)]
+struct Change {
+    fold: OrderFold,
+    events: Vec<Decoded>,
+    parked: Option<ParkedOrder>,
+}
+
+impl Decoded {
+    /// Lifts and decodes an event.
+    pub(super) fn new(event: RecordedEvent, upcasters: &UpcasterChain) -> Self {
+        Self {
+            version: event.version,
+            position: event.position,
+            at: event.occurred_at,
+            event_type: event.event_type.clone(),
+            event: upcasters.decode(event).map_err(|error| chain(&error)),
+        }
+    }
+
+    /// What the event says today, or why it says nothing.
+    pub(super) fn event(&self) -> Result<&OrderEvent, &str> {
+        self.event.as_ref().map_err(String::as_str)
+    }
+
+    /// When it happened.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// Folds the event into the rows, or says how it parks them.
+    pub(super) fn apply_to(&self, fold: &mut OrderFold) -> Result<(), ParkedOrder> {
+        let folded = match &self.event {
+            Ok(event) => fold
+                .apply(event, self.version, self.position, self.at)
+                .map_err(|unfit| unfit.to_string()),
+            Err(reason) => Err(reason.clone()),
+        };
+        folded.map_err(|reason| self.parked(fold.id(), reason))
+    }
+
+    fn parked(&self, order_id: Uuid, reason: String) -> ParkedOrder {
+        ParkedOrder {
+            order_id,
+            version: self.version.get(),
+            position: self.position.get(),
+            event_type: self.event_type.clone(),
+            reason,
+        }
+    }
+}
+
+/// Applies events, in position order, inside the transaction of `connection`. Events of other
+/// aggregates, events applied before and events of parked orders are passed over; events that are
+/// missing before one of these are read from the store.
+pub(super) async fn apply<S: EventStore>(
+    connection: &mut PgConnection,
+    store: &S,
+    upcasters: &UpcasterChain,
+    events: Vec<RecordedEvent>,
+    care: Care,
+) -> Result<(), WriteError> {
+    let mut orders: BTreeMap<Uuid, Vec<Decoded>> = BTreeMap::new();
+    for event in events {
+        if event.aggregate_type == Order::TYPE {
+            let order = orders.entry(event.aggregate_id).or_default();
+            order.push(Decoded::new(event, upcasters));
+        }
+    }
+    if orders.is_empty() {
+        return Ok(());
+    }
+    let mut changes = load(connection, orders).await?;
+    for change in &mut changes {
+        fill_holes(change, store, upcasters).await?;
+    }
+    load_touched_items(connection, &mut changes).await?;
+    for change in &mut changes {
+        let Change {
+            fold,
+            events,
+            parked,
+        } = change;
+        *parked = events.iter().find_map(|event| event.apply_to(fold).err());
+    }
+    changes.retain(|change| change.parked.is_some() || change.fold.changed_row().is_some());
+    match care {
+        Care::Fast => write(connection, &changes).await,
+        Care::Bisect => write_bisecting(connection, &changes).await,
+    }
+}
+
+/// Loads the orders' rows, and leaves out what is parked or was applied before.
+async fn load(
+    connection: &mut PgConnection,
+    mut orders: BTreeMap<Uuid, Vec<Decoded>>,
+) -> Result<Vec<Change>, StoreError> {
+    let ids: Vec<Uuid> = orders.keys().copied().collect();
+    let parked = tables::load_parked(connection, &ids).await;
+    for id in parked.map_err(store_error)? {
+        orders.remove(&id);
+    }
+    let rows = tables::load_orders(connection, &ids).await;
+    let mut rows: BTreeMap<Uuid, _> = rows
+        .map_err(store_error)?
+        .into_iter()
+        .map(|row| (row.id, row))
+        .collect();
+    let changes = orders.into_iter().filter_map(|(id, mut events)| {
+        let fold = rows
+            .remove(&id)
+            .map_or_else(|| OrderFold::absent(id), OrderFold::stored);
+        events.retain(|event| event.version > fold.version());
+        (!events.is_empty()).then_some(Change {
+            fold,
+            events,
+            parked: None,
+        })
+    });
+    Ok(changes.collect())
+}
+
+/// Puts the events that are missing between the row and the order's events in their place. What
+/// the store does not have stays missing, and parks the order.
+async fn fill_holes<S: EventStore>(
+    change: &mut Change,
+    store: &S,
+    upcasters: &UpcasterChain,
+) -> Result<(), StoreError> {
+    let stream = StreamId {
+        aggregate_type: Order::TYPE,
+        aggregate_id: change.fold.id(),
+    };
+    let mut expected = change.fold.version().plus(1);
+    let has_hole = change.events.iter().any(|event| {
+        let is_next = event.version == expected;
+        expected = event.version.plus(1);
+        !is_next
+    });
+    if !has_hole {
+        return Ok(());
+    }
+    let last = change
+        .events
+        .iter()
+        .map(|event| event.version)
+        .max()
+        .unwrap_or_default();
+    let mut whole: BTreeMap<Version, Decoded> = BTreeMap::new();
+    let mut from = change.fold.version().plus(1);
+    loop {
+        let page = store.read_stream(stream, from, PAGE).await?;
+        let Some(newest) = page.last().map(|event| event.version) else {
+            break;
+        };
+        let needed = page.into_iter().filter(|event| event.version < last);
+        whole.extend(needed.map(|event| (event.version, Decoded::new(event, upcasters))));
+        from = newest.plus(1);
+        if newest >= last {
+            break;
+        }
+    }
+    whole.extend(change.events.drain(..).map(|event| (event.version, event)));
+    change.events = whole.into_values().collect();
+    Ok(())
+}
+
+/// Loads the stored lines that the events name. An order that is created here has none yet.
+async fn load_touched_items(
+    connection: &mut PgConnection,
+    changes: &mut [Change],
+) -> Result<(), StoreError> {
+    let mut touched = HashSet::new();
+    for change in changes.iter().filter(|change| change.fold.row().is_some()) {
+        let events = change
+            .events
+            .iter()
+            .filter_map(|decoded| decoded.event.as_ref().ok());
+        let id = change.fold.id();
+        touched.extend(events.filter_map(touched_item).map(|item| (id, item)));
+    }
+    if touched.is_empty() {
+        return Ok(());
+    }
+    let (orders, items): (Vec<Uuid>, Vec<Uuid>) = touched.into_iter().unzip();
+    let rows = tables::load_items(connection, &orders, &items).await;
+    for row in rows.map_err(store_error)? {
+        // The changes are sorted by id: they come from a `BTreeMap`.
+        if let Ok(index) = changes.binary_search_by_key(&row.order_id, |change| change.fold.id()) {
+            changes[index].fold.know(row);
+        }
+    }
+    Ok(())
+}
+
+/// Writes what changed: order rows guarded by their version, then their lines.
+async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), WriteError> {
+    let rows: Vec<_> = changes
+        .iter()
+        .filter_map(|change| change.fold.changed_row())
+        .collect();
+    let written = tables::upsert_orders(connection, &rows).await;
+    if written.map_err(WriteError::from_query)? != rows.len() as u64 {
+        return Err(StoreError::unavailable(MovedOn).into());
+    }
+    let items: Vec<_> = changes
+        .iter()
+        .flat_map(|change| change.fold.changed_items())
+        .collect();
+    let put = tables::upsert_items(connection, &items).await;
+    put.map_err(WriteError::from_query)?;
+    let removed = changes.iter().flat_map(|change| {
+        let id = change.fold.id();
+        change.fold.removed_items().map(move |item| (id, item))
+    });
+    let deleted = tables::delete_items(connection, &removed.collect::<Vec<_>>()).await;
+    deleted.map_err(WriteError::from_query)?;
+    let parked = changes.iter().filter_map(|change| change.parked.clone());
+    park(connection, &parked.collect::<Vec<_>>()).await
+}
+
+/// Parks orders and says so in the log.
+async fn park(connection: &mut PgConnection, orders: &[ParkedOrder]) -> Result<(), WriteError> {
+    for order in orders {
+        let ParkedOrder {
+            order_id,
+            version,
+            reason,
+            ..
+        } = order;
+        warn!(%order_id, version, %reason, "an event cannot be applied, its order is parked");
+    }
+    let inserted = tables::insert_parked(connection, orders).await;
+    inserted.map_err(WriteError::from_query)
+}
+
+/// Writes behind a savepoint; on refused data, halves until the culprit stands alone.
+fn write_bisecting<'a>(
+    connection: &'a mut PgConnection,
+    changes: &'a [Change],
+) -> BoxFuture<'a, Result<(), WriteError>> {
+    Box::pin(async move {
+        run(connection, "savepoint chunk").await?;
+        let refusal = match write(connection, changes).await {
+            Ok(()) => return run(connection, "release savepoint chunk").await,
+            Err(WriteError::Data(refusal)) => refusal,
+            Err(error @ WriteError::Store(_)) => return Err(error),
+        };
+        run(
+            connection,
+            "rollback to savepoint chunk; release savepoint chunk",
+        )
+        .await?;
+        match changes {
+            [] => Ok(()),
+            // Which of its events it was is not known: the first stands for them.
+            [culprit] => {
+                let reason = chain(&refusal);
+                let parked = culprit
+                    .events
+                    .first()
+                    .map(|event| event.parked(culprit.fold.id(), reason));
+                park(connection, &parked.into_iter().collect::<Vec<_>>()).await
+            }
+            many => {
+                let (front, back) = many.split_at(many.len() / 2);
+                write_bisecting(connection, front).await?;
+                write_bisecting(connection, back).await
+            }
+        }
+    })
+}
+
+async fn run(connection: &mut PgConnection, statements: &'static str) -> Result<(), WriteError> {
+    let done = sqlx::raw_sql(statements).execute(connection).await;
+    done.map(drop).map_err(WriteError::from_query)
+}
+
+/// A row showed a newer version than the one it was loaded at.
+#[derive(Debug, thiserror::Error)]
+#[error("another writer has moved on in the read model")]
+struct MovedOn;

@@ -1,0 +1,251 @@
+//! Keeps the read model from the events.
+//!
+//! The cursor of record is the checkpoint row: it moves in the transaction that moves the rows, and
+//! every writer of the rows (this, a rebuild's switch, a refold) holds it `for update`. So each event is
+//! applied once, whatever is delivered how often and in whatever order.
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{PgConnection, PgPool};
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::{
+    chunk::{self, Care},
+    error::{WriteError, store_error},
+    session::Session,
+};
+use crate::event_sourcing::{
+    Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
+    projection::{Delivery, Projection},
+};
+
+/// The name of the checkpoint of this read model.
+pub(super) const CHECKPOINT: &str = "orders";
+
+/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too. They
+/// are planned for the rows at hand: a plan kept from when the tables were small would scan them.
+pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
+    set local plan_cache_mode = force_custom_plan";
+
+/// How long a chunk may take, the server not answering at all included.
+pub(super) const DEADLINE: Duration = Duration::from_mins(1);
+
+/// How many events of a gap, or of a catch-up, are applied in one transaction.
+const PAGE: u32 = 1000;
+
+/// The projection of orders onto `order_views` and `order_items`.
+///
+/// Every future of this type can be dropped at any time: the connection is then closed, not
+/// reused, and the server rolls back. It is meant to be called from one
+/// long-lived loop all the same: a dropped chunk is work done twice.
+#[derive(Debug, Clone)]
+pub struct Projector<S> {
+    pub(super) pool: PgPool,
+    pub(super) store: S,
+    pub(super) upcasters: Arc<UpcasterChain>,
+}
+
+/// The locked checkpoint row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checkpoint {
+    pub(super) position: Position,
+    pub(super) epoch: Epoch,
+}
+
+/// What one transaction led to.
+struct Step {
+    checkpoint: Position,
+    is_done: bool,
+}
+
+impl<S: EventStore> Projector<S> {
+    /// Makes a projector that writes through `pool` and reads missing events from `store`.
+    ///
+    /// Both are used at once, so where they share a pool it must have two connections.
+    #[must_use]
+    pub fn new(pool: PgPool, store: S, upcasters: Arc<UpcasterChain>) -> Self {
+        Self {
+            pool,
+            store,
+            upcasters,
+        }
+    }
+
+    /// Applies what the store holds beyond the checkpoint, also beside a running service, and
+    /// answers up to where. `progress` hears of every chunk.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn catch_up(&self, progress: impl Fn(Position)) -> Result<Position, StoreError> {
+        loop {
+            let checkpoint = self.read_checkpoint().await?;
+            let events = self.store.read_all(checkpoint.position, PAGE).await?;
+            if events.is_empty() {
+                return Ok(checkpoint.position);
+            }
+            let mut previous = checkpoint.position;
+            let deliveries = events.into_iter().map(|event| {
+                let delivery = Delivery { previous, event };
+                previous = delivery.event.position;
+                delivery
+            });
+            progress(self.apply(deliveries.collect(), checkpoint.epoch).await?);
+        }
+    }
+
+    /// Applies the deliveries, or the first events of a long gap before them, in one transaction.
+    async fn step(
+        &self,
+        deliveries: &[Delivery],
+        epoch: Epoch,
+        care: Care,
+    ) -> Result<Step, WriteError> {
+        let mut session = Session::begin(&self.pool, BEGIN).await?;
+        let checkpoint = lock_checkpoint(session.connection()).await?;
+        if epoch < checkpoint.epoch {
+            session.rollback().await?;
+            return Err(StoreError::unavailable(StaleEpoch {
+                held: epoch.0,
+                newest: checkpoint.epoch.0,
+            })
+            .into());
+        }
+        let (events, is_done) = self.complete(deliveries, checkpoint.position).await?;
+        let Some(last) = events.last().map(|event| event.position) else {
+            session.rollback().await?;
+            return Ok(Step {
+                checkpoint: checkpoint.position,
+                is_done,
+            });
+        };
+        let connection = session.connection();
+        chunk::apply(connection, &self.store, &self.upcasters, events, care).await?;
+        move_checkpoint(connection, last, epoch).await?;
+        session.commit().await?;
+        Ok(Step {
+            checkpoint: last,
+            is_done,
+        })
+    }
+
+    /// The events that follow the checkpoint up to the last delivery, with what was not delivered
+    /// from the store; `false` where a long gap leaves more for the next transaction.
+    async fn complete(
+        &self,
+        deliveries: &[Delivery],
+        checkpoint: Position,
+    ) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
+        let mut cursor = checkpoint;
+        let mut events = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            if delivery.event.position <= cursor {
+                continue;
+            }
+            if delivery.previous > cursor {
+                let mut missing = self.store.read_all(cursor, PAGE).await?;
+                let newest = missing.last().map(|event| event.position);
+                let is_closed = newest.is_some_and(|newest| newest >= delivery.previous);
+                missing.retain(|event| event.position <= delivery.previous);
+                events.append(&mut missing);
+                match newest {
+                    _ if is_closed => {}
+                    Some(_) => return Ok((events, false)),
+                    None => return Err(StoreError::unavailable(NotInStore(delivery.previous))),
+                }
+            }
+            cursor = delivery.event.position;
+            events.push(delivery.event.clone());
+        }
+        Ok((events, true))
+    }
+
+    pub(super) async fn read_checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        let row = sqlx::query!(
+            "select position, epoch from projection_checkpoint where name = $1",
+            CHECKPOINT,
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(store_error)?;
+        Ok(Checkpoint {
+            position: Position::new(row.position),
+            epoch: Epoch(row.epoch),
+        })
+    }
+}
+
+impl<S: EventStore> Projection for Projector<S> {
+    async fn checkpoint(&self) -> Result<Position, StoreError> {
+        Ok(self.read_checkpoint().await?.position)
+    }
+
+    async fn apply(
+        &self,
+        mut deliveries: Vec<Delivery>,
+        epoch: Epoch,
+    ) -> Result<Position, StoreError> {
+        deliveries.sort_unstable_by_key(|delivery| delivery.event.position);
+        let mut care = Care::Fast;
+        loop {
+            let step = timeout(DEADLINE, self.step(&deliveries, epoch, care)).await;
+            match step.map_err(StoreError::unavailable)? {
+                Ok(step) if step.is_done => return Ok(step.checkpoint),
+                Ok(_) => care = Care::Fast,
+                Err(WriteError::Data(error)) if care == Care::Fast => {
+                    warn!(%error, "the database refuses a chunk, looking for the order");
+                    care = Care::Bisect;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Locks the checkpoint row until the transaction ends: there is one writer of the rows at a time.
+pub(super) async fn lock_checkpoint(
+    connection: &mut PgConnection,
+) -> Result<Checkpoint, StoreError> {
+    let row = sqlx::query!(
+        "select position, epoch from projection_checkpoint where name = $1 for update",
+        CHECKPOINT,
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(Checkpoint {
+        position: Position::new(row.position),
+        epoch: Epoch(row.epoch),
+    })
+}
+
+async fn move_checkpoint(
+    connection: &mut PgConnection,
+    position: Position,
+    epoch: Epoch,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "update projection_checkpoint set position = $2, epoch = $3, updated_at = now()
+         where name = $1",
+        CHECKPOINT,
+        position.get(),
+        epoch.0,
+    )
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(())
+}
+
+/// The caller's lease has passed to another.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease of epoch {held} has passed to another, of epoch {newest}")]
+struct StaleEpoch {
+    held: i64,
+    newest: i64,
+}
+
+/// A message says that there is an event that the store does not show.
+#[derive(Debug, thiserror::Error)]
+#[error("the event store does not show the event at position {0}")]
+struct NotInStore(Position);

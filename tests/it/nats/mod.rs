@@ -1,0 +1,6 @@
+//! The relay and the subscriber against a real NATS server.
+
+mod relay;
+mod stream;
+mod subscriber;
+mod support;

@@ -1,0 +1,200 @@
+//! Histories of orders, made up from a seed and stored by SQL.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use orders::{
+    event_sourcing::DomainEvent,
+    order::{
+        Currency, CustomerId, Money, OrderEvent, ProductId, Quantity, Reason, event::OrderedItem,
+    },
+};
+use sqlx::PgPool;
+use uuid::Uuid;
+
+pub fn eur() -> Currency {
+    Currency::from_str("EUR").unwrap()
+}
+
+/// Numbers that look random and are the same each time (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % end
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for index in (1..items.len()).rev() {
+            items.swap(
+                index,
+                usize::try_from(self.below(index as u64 + 1)).unwrap(),
+            );
+        }
+    }
+}
+
+/// An event that is to be stored.
+pub struct Planted {
+    pub order_id: Uuid,
+    pub version: i32,
+    pub event_type: String,
+    pub schema_version: i16,
+    pub data: String,
+    pub at: DateTime<Utc>,
+}
+
+impl Planted {
+    pub fn new(order_id: Uuid, version: i32, event: &OrderEvent, at: DateTime<Utc>) -> Self {
+        let event_type = event.event_type();
+        let schemas = OrderEvent::SCHEMAS.iter();
+        let schema = schemas
+            .clone()
+            .find(|(name, _)| *name == event_type)
+            .unwrap();
+        Self {
+            order_id,
+            version,
+            event_type: event_type.to_owned(),
+            schema_version: schema.1,
+            data: event.encode().unwrap().get().to_owned(),
+            at,
+        }
+    }
+}
+
+pub fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_700_000_000, 123_456_000).unwrap() + TimeDelta::seconds(second)
+}
+
+/// One order while its history is made up.
+struct Draft {
+    id: Uuid,
+    version: i32,
+    lines: Vec<Uuid>,
+    is_open: bool,
+}
+
+/// Mixed histories of `orders` orders with `events` events; some instants are shared.
+pub fn histories(dice: &mut Dice, orders: usize, events: usize) -> Vec<Planted> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut planted = Vec::with_capacity(events);
+    for second in 0..events as i64 {
+        let open: Vec<usize> = (0..drafts.len()).filter(|at| drafts[*at].is_open).collect();
+        let is_new = drafts.len() < orders && (open.is_empty() || dice.below(4) == 0);
+        let index = if is_new || open.is_empty() {
+            drafts.push(Draft {
+                id: Uuid::from_u128(u128::from(dice.below(u64::MAX)) << 64 | 7),
+                version: 0,
+                lines: Vec::new(),
+                is_open: true,
+            });
+            drafts.len() - 1
+        } else {
+            open[usize::try_from(dice.below(open.len() as u64)).unwrap()]
+        };
+        let draft = &mut drafts[index];
+        let event = draft.next(dice);
+        draft.version += 1;
+        planted.push(Planted::new(
+            draft.id,
+            draft.version,
+            &event,
+            at(second / 3),
+        ));
+    }
+    planted
+}
+
+impl Draft {
+    fn next(&mut self, dice: &mut Dice) -> OrderEvent {
+        if self.version == 0 {
+            let items: Vec<_> = (0..dice.below(4)).map(|_| self.item(dice)).collect();
+            return OrderEvent::Created {
+                order_id: self.id,
+                customer_id: CustomerId::stored(&format!("customer-{}", dice.below(5))),
+                currency: eur(),
+                items,
+            };
+        }
+        match (dice.below(10), self.lines.is_empty()) {
+            (0, false) => {
+                self.is_open = false;
+                OrderEvent::Completed
+            }
+            (1, _) => {
+                self.is_open = false;
+                let reason = (dice.below(2) == 0).then(|| Reason::stored("changed my mind"));
+                OrderEvent::Cancelled { reason }
+            }
+            (2 | 3, false) => OrderEvent::ItemRemoved {
+                item_id: self
+                    .lines
+                    .swap_remove(dice.below(self.lines.len() as u64) as usize),
+            },
+            (4 | 5, false) => OrderEvent::ItemQuantityChanged {
+                item_id: self.lines[dice.below(self.lines.len() as u64) as usize],
+                quantity: quantity(dice),
+            },
+            _ => OrderEvent::ItemAdded {
+                item: self.item(dice),
+                currency: eur(),
+            },
+        }
+    }
+
+    fn item(&mut self, dice: &mut Dice) -> OrderedItem {
+        let item_id = Uuid::from_u128(u128::from(dice.below(u64::MAX)));
+        self.lines.push(item_id);
+        OrderedItem {
+            item_id,
+            product_id: ProductId::stored(&format!("product-{}", dice.below(8))),
+            quantity: quantity(dice),
+            price: Money::from_minor(dice.below(100_000) as i64),
+        }
+    }
+}
+
+fn quantity(dice: &mut Dice) -> Quantity {
+    Quantity::new(1 + dice.below(10_000) as u32).unwrap()
+}
+
+/// Stores events in this order; positions have holes now and then.
+pub async fn store(pool: &PgPool, planted: &[Planted]) {
+    for events in planted.chunks(97) {
+        let ids: Vec<_> = events.iter().map(|event| event.order_id).collect();
+        let versions: Vec<_> = events.iter().map(|event| event.version).collect();
+        let types: Vec<_> = events
+            .iter()
+            .map(|event| event.event_type.clone())
+            .collect();
+        let schemas: Vec<_> = events.iter().map(|event| event.schema_version).collect();
+        let data: Vec<_> = events.iter().map(|event| event.data.clone()).collect();
+        let times: Vec<_> = events.iter().map(|event| event.at).collect();
+        sqlx::query(
+            "insert into events (event_id, aggregate_type, aggregate_id, version, type,
+                 schema_version, data, metadata, created_at)
+             select gen_random_uuid(), 'Order', id, version, type, schema, data::jsonb, '{}', at
+             from unnest($1::uuid[], $2::int[], $3::text[], $4::smallint[], $5::text[],
+                 $6::timestamptz[]) with ordinality as e(id, version, type, schema, data, at, n)
+             order by n",
+        )
+        .bind(&ids)
+        .bind(&versions)
+        .bind(&types)
+        .bind(&schemas)
+        .bind(&data)
+        .bind(&times)
+        .execute(pool)
+        .await
+        .unwrap();
+        sqlx::query("select nextval(pg_get_serial_sequence('events', 'position'))")
+            .execute(pool)
+            .await
+            .unwrap();
+    }
+}

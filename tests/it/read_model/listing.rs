@@ -1,0 +1,185 @@
+use orders::{
+    order::Status,
+    read_model::{ListQuery, ListSort, ListStart, OrderView},
+};
+use uuid::Uuid;
+
+use super::{
+    World,
+    history::{Dice, at, histories, store},
+};
+
+const SORTS: [ListSort; 4] = [
+    ListSort::CreatedDescending,
+    ListSort::CreatedAscending,
+    ListSort::UpdatedDescending,
+    ListSort::UpdatedAscending,
+];
+
+async fn world() -> (World, Vec<OrderView>) {
+    let world = World::new().await;
+    store(&world.pool, &histories(&mut Dice(20), 90, 900)).await;
+    world.projector.catch_up(|_| ()).await.unwrap();
+    let all = world.folded().await.into_values().collect();
+    (world, all)
+}
+
+fn matches(query: &ListQuery, view: &OrderView) -> bool {
+    let order = &view.order;
+    query
+        .customer_id
+        .as_ref()
+        .is_none_or(|customer| *customer == order.customer_id)
+        && (query.statuses.is_empty()
+            || query
+                .statuses
+                .iter()
+                .any(|status| status.as_str() == order.status))
+        && (query.product_id.as_ref())
+            .is_none_or(|product| view.items.iter().any(|item| item.product_id == *product))
+        && query
+            .created_from
+            .is_none_or(|from| order.created_at >= from)
+        && query.created_to.is_none_or(|to| order.created_at < to)
+        && query
+            .updated_from
+            .is_none_or(|from| order.updated_at >= from)
+        && query.updated_to.is_none_or(|to| order.updated_at < to)
+}
+
+fn expected(query: &ListQuery, all: &[OrderView]) -> Vec<OrderView> {
+    let mut found: Vec<_> = all
+        .iter()
+        .filter(|view| matches(query, view))
+        .cloned()
+        .collect();
+    found.sort_by_key(|view| query.sort.key(&view.order));
+    if matches!(
+        query.sort,
+        ListSort::CreatedDescending | ListSort::UpdatedDescending
+    ) {
+        found.reverse();
+    }
+    found
+}
+
+fn random_query(dice: &mut Dice) -> ListQuery {
+    let mut query = ListQuery {
+        sort: SORTS[dice.below(4) as usize],
+        limit: 1 + dice.below(30) as u32,
+        with_total: dice.below(2) == 0,
+        with_items: dice.below(2) == 0,
+        ..ListQuery::default()
+    };
+    let mut instant = |odds| (dice.below(odds) == 0).then(|| at(dice.below(300) as i64));
+    query.created_from = instant(4);
+    query.created_to = instant(4);
+    query.updated_from = instant(4);
+    query.updated_to = instant(4);
+    query.customer_id = (dice.below(3) == 0).then(|| format!("customer-{}", dice.below(6)));
+    query.product_id = (dice.below(3) == 0).then(|| format!("product-{}", dice.below(9)));
+    for status in [Status::Created, Status::Completed, Status::Cancelled] {
+        if dice.below(4) == 0 {
+            query.statuses.push(status);
+        }
+    }
+    query
+}
+
+#[tokio::test]
+async fn lists_are_what_a_naive_filter_finds_page_by_page() {
+    let (world, all) = world().await;
+    let mut dice = Dice(21);
+    for _ in 0..150 {
+        let mut query = random_query(&mut dice);
+        let is_keyset = dice.below(2) == 0;
+        let expected = expected(&query, &all);
+        let mut found = Vec::new();
+        loop {
+            let page = world.views.list(&query).await.unwrap();
+            let total = page.total.map(|total| total.count);
+            assert_eq!(total, query.with_total.then_some(expected.len() as i64));
+            let last = page.orders.last().map(|view| query.sort.key(&view.order));
+            found.extend(page.orders);
+            assert_eq!(page.has_more, found.len() < expected.len());
+            let (true, Some((at, id))) = (page.has_more, last) else {
+                break;
+            };
+            query.start = if is_keyset {
+                ListStart::After(at, id)
+            } else {
+                ListStart::Offset(found.len() as u32)
+            };
+        }
+        if !query.with_items {
+            found
+                .iter_mut()
+                .zip(&expected)
+                .for_each(|(found, expected)| {
+                    assert_eq!(found.items, []);
+                    found.items.clone_from(&expected.items);
+                });
+        }
+        assert_eq!(found, expected, "{query:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_page_still_says_position_and_total() {
+    let (world, all) = world().await;
+    let query = ListQuery {
+        limit: 5,
+        start: ListStart::Offset(5000),
+        with_total: true,
+        ..ListQuery::default()
+    };
+
+    let page = world.views.list(&query).await.unwrap();
+
+    assert_eq!((page.orders.len(), page.has_more), (0, false));
+    assert_eq!(
+        page.total.map(|total| (total.count, total.is_capped)),
+        Some((all.len() as i64, false))
+    );
+    assert_eq!(
+        page.projection_position,
+        world.views.position().await.unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_total_is_capped_at_ten_thousand() {
+    let world = World::new().await;
+    world
+        .run(
+            "insert into order_views
+              select gen_random_uuid(), 'c', 'created', 'EUR', 0, 0, 0, 1, n, now(), now()
+              from generate_series(1, 10001) n",
+        )
+        .await;
+    let query = ListQuery {
+        limit: 1,
+        with_total: true,
+        ..ListQuery::default()
+    };
+
+    let page = world.views.list(&query).await.unwrap();
+
+    assert_eq!(
+        page.total.map(|total| (total.count, total.is_capped)),
+        Some((10_000, true))
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_order_is_not_found_and_the_position_is_said() {
+    let (world, _) = world().await;
+
+    let found = world.views.find(Uuid::nil()).await.unwrap();
+
+    assert_eq!((found.order, found.is_parked), (None, false));
+    assert_eq!(
+        found.projection_position,
+        world.views.position().await.unwrap()
+    );
+}

@@ -1,0 +1,120 @@
+//! The stores keep the contract, and PostgreSQL what it promises beyond it.
+
+use std::{sync::Arc, time::Duration};
+
+use orders::{
+    event_sourcing::{
+        Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
+        SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        store::Until,
+        testing::{InMemoryEventStore, contract},
+    },
+    postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
+};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+
+use crate::support::servers::fresh_database;
+
+/// PostgreSQL's event store and snapshot store as one, as the contract wants them.
+#[derive(Clone)]
+struct Both {
+    events: PgEventStore,
+    snapshots: PgSnapshotStore,
+}
+
+impl Both {
+    async fn start() -> (Self, PgPool) {
+        let (options, _) = fresh_database().await;
+        let (writer, handle) = Writer::new(
+            options.clone(),
+            WriterOptions::default(),
+            Arc::new(Notify::new()),
+        );
+        tokio::spawn(writer.run());
+        let pool = postgres::pool(options, 4);
+        let events = PgEventStore::new(pool.clone(), handle, Duration::from_secs(3600));
+        let snapshots = PgSnapshotStore::new(pool.clone());
+        (Self { events, snapshots }, pool)
+    }
+}
+
+impl EventStore for Both {
+    async fn load(
+        &self,
+        stream: StreamId,
+        until: Until,
+        snapshot: Option<i32>,
+    ) -> Result<StoredStream, StoreError> {
+        self.events.load(stream, until, snapshot).await
+    }
+
+    async fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Version,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.events.read_stream(stream, from, limit).await
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.events.read_all(after, limit).await
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.events.append(append).await
+    }
+
+    async fn find_receipt(
+        &self,
+        key: &IdempotencyKey,
+    ) -> Result<Option<StoredReceipt>, StoreError> {
+        self.events.find_receipt(key).await
+    }
+}
+
+impl SnapshotStore for Both {
+    async fn save(
+        &self,
+        stream: StreamId,
+        version: Version,
+        schema: i32,
+        state: String,
+    ) -> Result<(), StoreError> {
+        self.snapshots.save(stream, version, schema, state).await
+    }
+}
+
+#[tokio::test]
+async fn the_store_in_memory_keeps_the_contract() {
+    contract::every_promise_is_kept(&InMemoryEventStore::default()).await;
+}
+
+#[tokio::test]
+async fn postgresql_keeps_the_contract() {
+    let (store, _) = Both::start().await;
+
+    contract::every_promise_is_kept(&store).await;
+}
+
+#[tokio::test]
+async fn events_refuse_update_delete_and_truncate() {
+    let (store, pool) = Both::start().await;
+    contract::an_append_is_read_back(&store).await;
+
+    for statement in [
+        "update events set type = 'x'",
+        "delete from events",
+        "truncate events",
+    ] {
+        let refused = sqlx::query(statement).execute(&pool).await;
+
+        let refused = refused.expect_err(statement).to_string();
+        assert!(refused.contains("events are never changed"), "{refused}");
+    }
+}

@@ -1,0 +1,28 @@
+//! What tests stand on: servers shared by all tests of the process, a service for each test.
+
+pub mod app;
+pub mod servers;
+
+use std::{future::Future, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+pub use app::TestApp;
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer; fails the test where none comes.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "did not happen in {PATIENCE:?}: {what}"
+        );
+        sleep(Duration::from_millis(5)).await;
+    }
+}
