@@ -243,15 +243,15 @@ impl App {
         let ended = tokio::select! {
             () = stop => Ok(()),
             Some(task) = tasks.join_next() => Err(died(task)),
-            served = &mut server => Err(anyhow!("the HTTP server ended: {served:?}")),
+            ended = &mut server => Err(anyhow!("the HTTP server ended: {ended:?}")),
         };
         stopping.cancel();
         let drained = timeout(DRAIN_DEADLINE, async {
             // The server drops the router when it is done, and with it its way to the writer.
-            let served = server.await;
+            let result = server.await;
             commands.close();
             commands.wait().await;
-            served
+            result
         });
         if drained.await.is_err() {
             warn!("requests did not end within {DRAIN_DEADLINE:?}, their connections are cut");
@@ -343,7 +343,7 @@ fn spawn_relay_and_projector(
         )
     };
     let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(projector()));
-    let ports = RelayPorts {
+    let relay_ports = RelayPorts {
         // What cannot be lifted goes out as it is stored: others may know it.
         lift: Arc::new(move |event| upcasters.lift(event.clone()).unwrap_or(event)),
         checkpoint: Arc::new(move || {
@@ -353,7 +353,12 @@ fn spawn_relay_and_projector(
         wake: Arc::clone(&parts.appended),
         lease_ttl: LEASE_TTL,
     };
-    let relay = Relay::new(stream.clone(), parts.store.clone(), relay_lease, ports);
+    let relay = Relay::new(
+        stream.clone(),
+        parts.store.clone(),
+        relay_lease,
+        relay_ports,
+    );
     let token = cancel.clone();
     tasks.spawn(async move {
         relay.run(token).await;

@@ -26,6 +26,11 @@ pub struct Cli {
 
 /// What the program does.
 #[derive(Debug, Subcommand)]
+#[expect(
+    clippy::large_enum_variant,
+    clippy::doc_markdown,
+    reason = "read once at the start; these texts are shown on a terminal"
+)]
 pub enum Command {
     /// Serve commands and queries over HTTP
     ///
@@ -119,6 +124,7 @@ pub struct ImportArgs {
     #[command(flatten)]
     pub columns: Columns,
 
+    #[expect(clippy::doc_markdown, reason = "shown on a terminal")]
     /// Currency of all prices (by default ORDERS_DEFAULT_CURRENCY)
     #[arg(long, value_name = "CODE")]
     pub currency: Option<String>,

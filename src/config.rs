@@ -14,6 +14,7 @@ use crate::{
 /// Where the stores are.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
+    #[expect(clippy::doc_markdown, reason = "shown on a terminal")]
     /// PostgreSQL (15 or newer); without it and NATS_URL the service runs its own, embedded
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,

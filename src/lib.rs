@@ -1,4 +1,83 @@
-//! `orders`: an event-sourced CQRS order-management microservice.
+//! `orders`: an event-sourced CQRS order-management service on PostgreSQL and NATS JetStream.
+//!
+//! ```text
+//! POST ─► http ─► Repository::execute ─► writer (group commit) ─► events ──(position = commit order)──► relay ─► JetStream
+//!                  │ load: cache → snapshot + tail      │ same statement: idempotency_keys                       │
+//!                  ▼ decide / evolve (pure)             ▼                                                        ▼
+//!                Order                              snapshots (after commit, best effort)       projector (subscriber task)
+//! GET ─► http ─► read_model::queries ◄── order_views, order_items, projection_checkpoint (one transaction) ◄─────┘
+//! ```
+//!
+//! # Reading order
+//! [`order`] (the domain, pure) → [`event_sourcing`] (the generic core) →
+//! [`event_sourcing::repository`] (load, decide, append) → [`postgres::writer`] (group commit) →
+//! [`nats::relay`] → [`nats::subscriber`] → [`read_model`] (projector, queries, rebuild, verify) →
+//! [`http`] → [`app`] (puts it together).
+//!
+//! # Words
+//! A *stream* is all events of one aggregate. An event's *version* is its place in the stream, from
+//! 1; its *position* its place in the store. The *expected version* is what an append insists on.
+//! A *command* is *decided* into *new events*; stored they are *recorded events*, and state
+//! *evolves* by them. An *upcaster* lifts an event of an old schema version; a *snapshot* is a cache
+//! of folded state. The *relay* brings events to NATS, the *projector* keeps the *read model*. An
+//! order is *parked* when one of its events cannot be applied.
+//!
+//! # Who may import whom
+//! `event_sourcing` imports nothing of ours; `order` only `event_sourcing`; `postgres` and `nats`
+//! only `event_sourcing`; `read_model` these and `order`; `http` what is above it, but neither
+//! `postgres` nor `nats`; `embedded` nothing. Only [`app`] and [`maintenance`] see all. The test
+//! `tests/it/architecture.rs` reads the sources and fails on another edge.
+//!
+//! # What the guarantees rest on
+//! - **Appends take turns** behind an advisory lock, and positions are drawn behind it: position
+//!   order is commit order, and "position > cursor" misses nothing. A plpgsql function judges and
+//!   stores a whole batch ([`postgres::batch`]): each of its statements sees what was committed
+//!   before it, so after the lock nothing can change underfoot.
+//! - **Events and idempotency key commit together**, in one statement. A resent batch is recognised
+//!   by the ids of its events and commands.
+//! - **A stale cache never refuses.** Decisions on cached state are checked by the expected
+//!   version; refusals and no-ops count only on freshly loaded state.
+//! - **NATS is the doorbell, the store the truth.** The stream's tail is the relay's cursor, each
+//!   message insists on its place, and each carries the position of the event before it: the
+//!   projector sees what was lost and reads it from the store.
+//! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch.
+//!
+//! # What happens on `POST /v1/orders`
+//! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and
+//!    lists every bad field at once.
+//! 2. The command runs in a task of its own ([`http::order_commands`]): a client that hangs up
+//!    stops nothing half way. [`event_sourcing::Repository`] takes the aggregate's turn, decides,
+//!    evolves, and writes the answer.
+//! 3. [`postgres::Writer`] takes all commands that wait and appends them in one statement. It wakes
+//!    the relay and answers each command by its own outcome.
+//! 4. The client gets the order as the write side knows it, its version as `ETag`, and a
+//!    `Consistency-Token` with the position. [`nats::Relay`] publishes; [`nats::Subscriber`] hands
+//!    what arrives to [`read_model::Projector`]; a read that brings the token waits for that.
+//!
+//! # What happens while NATS is down for an hour
+//! Commands are stored and answered as ever. Reads show the last projected state; those with a
+//! token answer 503 `read_model_behind` after their wait, and `minVersion` is served from the event
+//! store. Readiness says `degraded`. When NATS is back the relay looks at the stream's tail,
+//! publishes what lies behind it in windows, and the projector catches up. Had NATS lost what it
+//! acknowledged, the tail would be older and more would be published; had it lost everything, the
+//! stream would be filled anew from the store.
+//!
+//! # Recipes
+//! - **A command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
+//!   (`order/aggregate.rs`), a specification in `order/specs.rs`, a body in
+//!   [`http::command_body`], a handler in [`http::order_commands`] and a line in `http::routes`;
+//!   then `make openapi`.
+//! - **An event**: a variant of [`order::OrderEvent`] with its stored name and shape
+//!   (`order/event.rs`, `order/event_json.rs`); the compiler then names every fold that must know
+//!   it. Stored names and shapes are promises.
+//! - **A new version of an event**: raise its number in `OrderEvent::SCHEMAS`, change its shape, and
+//!   add one step to [`order::upcasters`]; without the step the service refuses to start.
+//! - **An aggregate**: implement [`event_sourcing::Aggregate`] and
+//!   [`event_sourcing::DomainEvent`]; stores and core stay as they are.
+//! - **A read model**: implement [`event_sourcing::projection::Projection`] with its checkpoint in
+//!   the transaction of its rows, and run a [`nats::Subscriber`] with it in [`app`].
+//! - **An endpoint**: a handler with `#[utoipa::path]`, a line in `http::routes`, `make openapi`.
+
 pub mod app;
 pub mod cli;
 pub mod config;

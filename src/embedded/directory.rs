@@ -120,8 +120,10 @@ pub(super) fn log_length(log: &Path) -> u64 {
 /// A short name for a directory, always the same for the same path.
 pub(super) fn short_hash(directory: &Path) -> String {
     let digest: [u8; 32] = Sha256::digest(directory.as_os_str().as_encoded_bytes()).into();
-    let [a, b, c, d, e, f, ..] = digest;
-    format!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
+    digest
+        .iter()
+        .take(6)
+        .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }
 
 #[cfg(test)]

@@ -131,7 +131,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
     pub fn new(store: S, upcasters: Arc<UpcasterChain>, options: RepositoryOptions) -> Self {
         let cache = Cache::builder()
             .max_capacity(options.cached_aggregates)
-            .time_to_idle(Duration::from_secs(3600))
+            .time_to_idle(Duration::from_hours(1))
             .build();
         Self {
             store,

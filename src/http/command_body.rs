@@ -24,7 +24,7 @@ use crate::{
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "documents what create_order reads")]
 pub struct CreateOrder {
-    /// The order's id, where the client chooses it (by default a new UUIDv7).
+    /// The order's id, where the client chooses it (by default a new one, of version 7).
     #[schema(example = "019aaf00-0000-7000-8000-000000000001")]
     id: Option<Uuid>,
     /// Who orders: opaque text.
@@ -62,7 +62,7 @@ pub struct CreateOrderItem {
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "documents what add_item reads")]
 pub struct NewOrderItem {
-    /// The line's id, where the client chooses it (by default a new UUIDv7).
+    /// The line's id, where the client chooses it (by default a new one, of version 7).
     item_id: Option<Uuid>,
     /// What is ordered: opaque text.
     #[schema(min_length = 1, max_length = 128, example = "product-2")]

@@ -220,6 +220,11 @@ fn log(error: &ApiError) {
 }
 
 /// The answer to a handler that panicked.
+#[must_use]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature that the layer asks for"
+)]
 pub fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     #[derive(Debug, thiserror::Error)]
     #[error("panic: {0}")]

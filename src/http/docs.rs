@@ -232,7 +232,7 @@ fn describe_problem(response: &mut Response) {
 }
 
 /// `/openapi.json` and `/docs`.
-pub fn pages<S: Clone + Send + Sync + 'static>(openapi: OpenApi) -> Router<S> {
+pub fn pages<S: Clone + Send + Sync + 'static>(openapi: &OpenApi) -> Router<S> {
     let document = openapi.to_pretty_json().unwrap_or_default();
     let serve = move || {
         let document = document.clone();

@@ -252,6 +252,7 @@ impl ApiError {
     }
 
     /// Bad query or path parameters.
+    #[must_use]
     pub fn parameters(errors: Vec<FieldError>) -> Self {
         let detail = summary(&errors);
         Self {
@@ -261,6 +262,7 @@ impl ApiError {
     }
 
     /// Bad fields of the body.
+    #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let limits_only = errors
             .iter()

@@ -78,19 +78,6 @@ async fn path_ids<S: Send + Sync, const N: usize>(
     }
 }
 
-/// An endpoint that takes no query parameters.
-#[derive(Debug, Clone, Copy)]
-pub struct NoQuery;
-
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        Parameters::of(&parts.uri).close()?;
-        Ok(Self)
-    }
-}
-
 /// The query parameters of a request: taken one by one; what is left is unknown.
 #[derive(Debug)]
 pub struct Parameters {

@@ -130,7 +130,7 @@ pub fn with_cors<S: Clone + Send + Sync + 'static>(
             ])
             .allow_headers(asked)
             .expose_headers(shown)
-            .max_age(Duration::from_secs(3600)),
+            .max_age(Duration::from_hours(1)),
     )
 }
 

@@ -98,7 +98,7 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     let timeout = options.request_timeout;
     let router = router
-        .merge(docs::pages(openapi()))
+        .merge(docs::pages(&openapi()))
         .fallback(async || ApiError::new(Code::RouteNotFound, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             let detail = "The path takes the methods that Allow names, and no other.";

@@ -1,9 +1,13 @@
 //! The command endpoints: read the request strictly, execute, answer with what the write side knows.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "the responses of each operation document them"
+)]
 
 use axum::{
     body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -16,7 +20,7 @@ use super::{
     consistency::{CONSISTENCY_TOKEN, token},
     context::{Audit, new_id, now},
     error::{ApiError, Code},
-    extract::{ItemPath, NoQuery, OrderPath},
+    extract::{ItemPath, OrderPath, Parameters},
     request_body::JsonBody,
     view::OrderView,
 };
@@ -25,14 +29,27 @@ use crate::{
     order::{Order, OrderCommand, ports::WriteReceipt},
 };
 
-/// What surrounds a command.
-#[derive(Debug)]
-struct Call<'a> {
-    method: &'a Method,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
+/// What surrounds a command: all of a request but its path parameters and its body.
+pub struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
     audit: Audit,
-    body: &'a Bytes,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // Commands take no query parameters.
+        Parameters::of(&parts.uri).close()?;
+        Ok(Self {
+            method: parts.method.clone(),
+            path: parts.uri.path().to_owned(),
+            headers: parts.headers.clone(),
+            audit: Audit::from_request_parts(parts, state).await?,
+        })
+    }
 }
 
 /// A command that is ready to be executed.
@@ -45,12 +62,12 @@ struct Ready {
     price_pointer: fn(usize) -> String,
 }
 
-impl Call<'_> {
-    async fn execute(self, api: &Api, ready: Ready) -> Result<Response, ApiError> {
-        let if_match = conditional::if_match(self.headers)?;
+impl Call {
+    async fn execute(self, api: &Api, body: &[u8], ready: Ready) -> Result<Response, ApiError> {
+        let if_match = conditional::if_match(&self.headers)?;
         let (expected, from_header) = expected_version(if_match, ready.expected_in_body)?;
-        let key = conditional::idempotency_key(self.headers, || {
-            conditional::fingerprint(self.method.as_str(), self.uri.path(), self.body)
+        let key = conditional::idempotency_key(&self.headers, || {
+            conditional::fingerprint(self.method.as_str(), &self.path, body)
         })?;
         let request = Request {
             id: ready.id,
@@ -166,14 +183,10 @@ fn price(_index: usize) -> String {
 )]
 pub async fn create_order(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
-    if headers.contains_key(header::IF_MATCH) {
+    if call.headers.contains_key(header::IF_MATCH) {
         return Err(ApiError::header(
             "If-Match",
             "makes no sense where an order is created",
@@ -189,14 +202,7 @@ pub async fn create_order(
         receipt: created,
         price_pointer: item_price,
     };
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
-    call.execute(&api, ready).await
+    call.execute(&api, &body, ready).await
 }
 
 /// Adds a line to an order
@@ -214,12 +220,8 @@ pub async fn create_order(
 )]
 pub async fn add_item(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     OrderPath { id }: OrderPath,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let (item, expected_in_body) = command_body::add_item(&body)?;
@@ -233,14 +235,7 @@ pub async fn add_item(
         receipt,
         price_pointer,
     };
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
-    call.execute(&api, ready).await
+    call.execute(&api, &body, ready).await
 }
 
 /// Changes the quantity of a line
@@ -258,24 +253,13 @@ pub async fn add_item(
 )]
 pub async fn change_item(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     ItemPath { id, item_id }: ItemPath,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let (quantity, expected_in_body) = command_body::change_item(&body)?;
     let command = OrderCommand::ChangeItemQuantity { item_id, quantity };
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
-    call.execute(&api, Ready::change(id, command, expected_in_body))
+    call.execute(&api, &body, Ready::change(id, command, expected_in_body))
         .await
 }
 
@@ -291,24 +275,14 @@ pub async fn change_item(
 )]
 pub async fn remove_item(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     ItemPath { id, item_id }: ItemPath,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     command_body::nothing(&body)?;
     let command = OrderCommand::RemoveItem { item_id };
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
-    call.execute(&api, Ready::change(id, command, None)).await
+    call.execute(&api, &body, Ready::change(id, command, None))
+        .await
 }
 
 /// Completes an order
@@ -326,24 +300,14 @@ pub async fn remove_item(
 )]
 pub async fn complete_order(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     OrderPath { id }: OrderPath,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let expected_in_body = command_body::complete_order(&body)?;
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
     call.execute(
         &api,
+        &body,
         Ready::change(id, OrderCommand::Complete, expected_in_body),
     )
     .await
@@ -364,24 +328,13 @@ pub async fn complete_order(
 )]
 pub async fn cancel_order(
     State(api): State<Api>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
     OrderPath { id }: OrderPath,
-    _: NoQuery,
-    audit: Audit,
+    call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     let (reason, expected_in_body) = command_body::cancel_order(&body)?;
     let command = OrderCommand::Cancel { reason };
-    let call = Call {
-        method: &method,
-        uri: &uri,
-        headers: &headers,
-        audit,
-        body: &body,
-    };
-    call.execute(&api, Ready::change(id, command, expected_in_body))
+    call.execute(&api, &body, Ready::change(id, command, expected_in_body))
         .await
 }
 

@@ -1,4 +1,8 @@
 //! Lists of orders: filters, sorts and pages.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "the responses of each operation document them"
+)]
 
 use axum::{
     extract::State,
@@ -183,15 +187,15 @@ fn page(parameters: &mut Parameters) -> Option<u64> {
 fn statuses(parameters: &mut Parameters) -> Vec<Status> {
     let mut statuses = vec![];
     for name in parameters.take_all("status") {
-        match [Status::Created, Status::Completed, Status::Cancelled]
-            .into_iter()
-            .find(|status| status.as_str() == name)
-        {
-            Some(status) => statuses.push(status),
-            None => {
-                let detail = "must be created, completed or cancelled";
-                parameters.refuse("status", "invalid", detail);
-            }
+        let known = [Status::Created, Status::Completed, Status::Cancelled];
+        if let Some(status) = known.into_iter().find(|status| status.as_str() == name) {
+            statuses.push(status);
+        } else {
+            parameters.refuse(
+                "status",
+                "invalid",
+                "must be created, completed or cancelled",
+            );
         }
     }
     statuses

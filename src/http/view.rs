@@ -10,7 +10,10 @@ use uuid::Uuid;
 
 use crate::{
     event_sourcing::{Instant, RecordedEvent, Version},
-    order::{Currency, Money, OrderState, Status, aggregate::allowed_actions, money::DisplayMoney},
+    order::{
+        Currency, Money, OrderState, Reason, Status, aggregate::allowed_actions,
+        money::DisplayMoney,
+    },
 };
 
 /// An instant as RFC 3339, UTC, with six decimals.
@@ -185,10 +188,7 @@ impl<'a> OrderView<'a> {
             updated_at: Timestamp(order.updated_at),
             completed_at: order.completed_at.map(Timestamp),
             cancelled_at: order.cancelled_at.map(Timestamp),
-            cancellation_reason: order
-                .cancellation_reason
-                .as_ref()
-                .map(|reason| reason.as_str()),
+            cancellation_reason: order.cancellation_reason.as_ref().map(Reason::as_str),
         };
         summary.with_items(items.collect())
     }

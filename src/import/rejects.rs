@@ -24,7 +24,7 @@ impl Rejects {
     /// Where that cannot be removed.
     pub fn new(path: &Path, heading: ByteRecord) -> io::Result<Self> {
         match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(Self {
                 path: path.to_owned(),
                 heading,

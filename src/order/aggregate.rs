@@ -1,6 +1,9 @@
 //! The order: `decide` holds every rule, `evolve` none.
 
-use std::{fmt, mem::size_of};
+use std::{
+    fmt::{self, Write as _},
+    mem::size_of,
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -131,7 +134,8 @@ impl Creation {
         let mut text = format!("{:?}\n{currency}", customer_id.as_str());
         for item in items {
             let (product, quantity) = (item.product_id.as_str(), item.quantity.get());
-            text.push_str(&format!("\n{product:?} {quantity} {}", item.price.minor()));
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\n{product:?} {quantity} {}", item.price.minor());
         }
         Self {
             digest: Uuid::new_v5(&order_id, text.as_bytes()),

@@ -12,7 +12,7 @@ use crate::event_sourcing::testing::{given, instant};
 const ORDER: Uuid = Uuid::from_u128(1);
 
 fn id(n: u128) -> Uuid {
-    Uuid::from_u128(0x100 + n)
+    Uuid::from_u128(0x100_u128.wrapping_add(n))
 }
 
 fn eur() -> Currency {

@@ -22,6 +22,7 @@ pub fn upcasters(default_currency: Currency) -> Result<UpcasterChain, ChainError
     ])
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the signature of every step")]
 fn order_created_v1_to_v2(_id: Uuid, mut data: JsonObject) -> Result<JsonObject, StepError> {
     data.insert("customerId".to_owned(), json!("unknown"));
     Ok(data)

@@ -55,14 +55,15 @@ pub fn connect_options(url: &str) -> Result<PgConnectOptions, sqlx::Error> {
 
 /// A pool that connects when it is first used, so that the service starts and stays up while
 /// PostgreSQL does not.
+#[must_use]
 pub fn pool(options: PgConnectOptions, max_connections: u32) -> PgPool {
     PgPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         // A ping for each query costs a fifth of the throughput; a dead connection shows itself.
         .test_before_acquire(false)
-        .idle_timeout(Duration::from_secs(300))
-        .max_lifetime(Duration::from_secs(1800))
+        .idle_timeout(Duration::from_mins(5))
+        .max_lifetime(Duration::from_mins(30))
         .connect_lazy_with(options)
 }
 

@@ -44,7 +44,7 @@ const SENT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a statement may take before its connection is given up.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long connecting may take.
-const CONNECT_DEADLINE: Duration = Duration::from_millis(1000);
+const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long to wait between tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -61,7 +61,7 @@ impl Default for WriterOptions {
     fn default() -> Self {
         Self {
             queue: 1024,
-            key_ttl: Duration::from_secs(24 * 3600),
+            key_ttl: Duration::from_hours(24),
         }
     }
 }

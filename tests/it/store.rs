@@ -33,7 +33,7 @@ impl Both {
         );
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 4);
-        let events = PgEventStore::new(pool.clone(), handle, Duration::from_secs(3600));
+        let events = PgEventStore::new(pool.clone(), handle, Duration::from_hours(1));
         let snapshots = PgSnapshotStore::new(pool.clone());
         (Self { events, snapshots }, pool)
     }

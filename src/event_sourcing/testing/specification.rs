@@ -45,6 +45,10 @@ fn fold<A: Aggregate>(events: &[A::Event]) -> A {
 
 impl<A: Aggregate> Given<A> {
     /// Asks for something.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a specification reads better so"
+    )]
     pub fn when(self, command: A::Command) -> When<A> {
         let decided = fold::<A>(&self.events).decide(&command);
         When {
