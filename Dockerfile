@@ -5,7 +5,8 @@ ENV SQLX_OFFLINE=true
 # The dependencies alone, over empty sources: this layer is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir -p src tests/it \
-    && echo 'fn main() {}' | tee src/main.rs tests/it/main.rs > /dev/null \
+    && echo 'fn main() {}' > src/main.rs \
+    && cp src/main.rs tests/it/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
     && rm -r src tests
