@@ -29,13 +29,15 @@ pub fn is_unavailable(error: &Error) -> bool {
     }
 }
 
-/// SQLSTATEs after which the same statement can succeed: connection failure (08), conflict between
-/// transactions (40), resources (53), lock not available (55P03), intervention by an operator (57),
-/// system error (58), and a server that is a standby for now (25006).
+/// SQLSTATEs after which the same statement can succeed: connection failure (08), a server that is
+/// a standby for now (25006), an aborted session (25P03), nobody let in (28, 3D, 55000), conflict
+/// between transactions (40), resources (53), lock not available (55P03), intervention by an
+/// operator (57), system error (58).
 fn is_transient(code: &str) -> bool {
-    matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
-        || code == "55P03"
-        || code == "25006"
+    matches!(
+        code.get(..2),
+        Some("08" | "28" | "3D" | "40" | "53" | "57" | "58")
+    ) || matches!(code, "25006" | "25P03" | "55000" | "55P03")
 }
 
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and
