@@ -30,12 +30,15 @@ pub fn is_unavailable(error: &Error) -> bool {
 }
 
 /// SQLSTATEs after which the same statement can succeed: connection failure (08), conflict between
-/// transactions (40), resources (53), lock not available (55P03), intervention by an operator (57),
-/// system error (58), and a server that is a standby for now (25006).
+/// transactions (40), resources (53), something not ready or locked (55), intervention by an
+/// operator (57), system error (58), a server that is a standby for now (25006), and one that lets
+/// nobody in for now (28, 3D: no such account or database).
 fn is_transient(code: &str) -> bool {
-    matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58"))
-        || code == "55P03"
-        || code == "25006"
+    let is_class = matches!(
+        code.get(..2),
+        Some("08" | "28" | "3D" | "40" | "53" | "55" | "57" | "58")
+    );
+    is_class || code == "25006"
 }
 
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and

@@ -56,13 +56,16 @@ pub(super) fn store_error(error: Error) -> StoreError {
 }
 
 /// Whether the database was asked for something it can do at another time: connection failures
-/// (08), read-only transactions after a failover (25006), aborted sessions (25P03), lost races (40),
-/// no resources (53), locks not had in time (55P03), shutdowns and timeouts (57), disks (58).
+/// (08), read-only transactions after a failover (25006), aborted sessions (25P03), nobody let in
+/// (28, 3D), lost races (40), no resources (53), something not ready or locked (55), shutdowns and
+/// timeouts (57), disks (58).
 fn is_passing(error: &dyn DatabaseError) -> bool {
     error.code().is_some_and(|code| {
-        ["08", "25006", "25P03", "40", "53", "55P03", "57", "58"]
-            .iter()
-            .any(|prefix| code.starts_with(prefix))
+        [
+            "08", "25006", "25P03", "28", "3D", "40", "53", "55", "57", "58",
+        ]
+        .iter()
+        .any(|prefix| code.starts_with(prefix))
     })
 }
 
