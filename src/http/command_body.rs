@@ -186,7 +186,10 @@ fn created_items(
     errors: &mut Errors,
 ) -> Vec<NewItem> {
     if elements.len() > MAX_LINES {
-        let (code, detail) = (Code::LimitExceeded, format!("must have at most {MAX_LINES} items"));
+        let (code, detail) = (
+            Code::LimitExceeded,
+            format!("must have at most {MAX_LINES} items"),
+        );
         errors.push(FieldError::pointer("#/items", code.as_str(), detail));
         return vec![];
     }
