@@ -107,7 +107,7 @@ pub struct Object<'a> {
     pointer: String,
     members: Vec<(String, &'a RawValue)>,
     /// Whether it is an object at all: of what is none, no member is missed.
-    was_read: bool,
+    is_readable: bool,
 }
 
 impl<'a> Object<'a> {
@@ -127,7 +127,7 @@ impl<'a> Object<'a> {
         };
         let mut object = Self {
             pointer,
-            was_read: members.is_some(),
+            is_readable: members.is_some(),
             members: members.unwrap_or_default(),
         };
         object.refuse_repeated(errors);
@@ -171,7 +171,7 @@ impl<'a> Object<'a> {
     /// Takes a member that must be there.
     fn require(&mut self, name: &str, errors: &mut Errors) -> Option<&'a RawValue> {
         let value = self.take(name);
-        if value.is_none() && self.was_read {
+        if value.is_none() && self.is_readable {
             errors.push(FieldError::pointer(
                 self.pointer_to(name),
                 "required",

@@ -40,6 +40,17 @@ fn is_transient(code: &str) -> bool {
     ) || matches!(code, "25006" | "25P03" | "55000" | "55P03")
 }
 
+/// Whether a failed statement has certainly stored nothing: the server says so with an error of its
+/// own. A session that an operator or a crash ended (57P01, 57P02) may have been ended just behind
+/// its commit.
+#[must_use]
+pub fn has_stored_nothing(error: &Error) -> bool {
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| code != "57P01" && code != "57P02")
+}
+
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and
 /// features (0A) such as text with NUL.
 #[must_use]

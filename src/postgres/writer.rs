@@ -26,7 +26,7 @@ use tracing::{error, warn};
 
 use super::{
     batch::{Outcome, append_batch},
-    error::{broken_constraint, is_about_data},
+    error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
 use crate::event_sourcing::{Append, AppendError, Appended, StoreError, StreamId};
@@ -305,8 +305,7 @@ impl Writer {
                     return Err(Failure::Rejected(error));
                 }
                 Err(Attempt::Statement(error)) => {
-                    // A server that answers with an error has stored nothing.
-                    may_be_stored |= error.as_database_error().is_none();
+                    may_be_stored |= !has_stored_nothing(&error);
                     self.connection = None;
                     error
                 }

@@ -1,20 +1,16 @@
 //! Idempotency keys: a command that is sent twice happens once.
 
-use std::time::Duration;
-
-use futures::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     NOBODY, assert_invalid, assert_problem, delete, id, line, patch, place_one, post_nothing,
-    post_text,
 };
-use crate::support::{TestApp, app::Answer, eventually};
+use crate::support::{TestApp, app::Answer};
 
-const KEY: &str = "idempotency-key";
+pub const KEY: &str = "idempotency-key";
 
 #[track_caller]
-fn assert_replays(again: &Answer, first: &Answer) {
+pub fn assert_replays(again: &Answer, first: &Answer) {
     assert_eq!(
         again.header("idempotent-replayed"),
         "true",
@@ -295,113 +291,5 @@ async fn one_pair_of_quotes_around_a_key_does_not_count() {
         .await;
     let problem = assert_problem(&repeated, 400, "invalid_header");
     assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
-    app.stop().await;
-}
-
-#[tokio::test]
-async fn of_many_at_once_with_one_key_exactly_one_is_applied() {
-    let app = TestApp::start().await;
-    let second = app.second().await;
-    let (path, _) = place_one(&app).await;
-    let (items, body) = (format!("{path}/items"), line("q", 1, "1"));
-
-    let answers = join_all((0..24).map(|number| {
-        let service = if number % 2 == 0 { &app } else { &second };
-        service.post_with(&items, &body, &[(KEY, "k")])
-    }))
-    .await;
-
-    let applied: Vec<_> = answers
-        .iter()
-        .filter(|answer| answer.status == 201 && answer.header("idempotent-replayed").is_empty())
-        .collect();
-    assert_eq!(applied.len(), 1);
-    for answer in &answers {
-        match answer.status {
-            201 => assert_eq!(answer.text, applied[0].text),
-            _ => drop(assert_problem(answer, 409, "idempotency_in_progress")),
-        }
-    }
-    assert_eq!(
-        app.get(&format!("{path}?minVersion=2")).await.json()["version"],
-        2
-    );
-    second.stop().await;
-    app.stop().await;
-}
-
-#[tokio::test]
-async fn creations_at_once_with_one_key_make_one_order() {
-    let app = TestApp::start().await;
-    let body = json!({"customerId": "once"});
-
-    let answers =
-        join_all((0..16).map(|_| app.post_with("/v1/orders", &body, &[(KEY, "k")]))).await;
-
-    let placed: Vec<Value> = answers
-        .iter()
-        .filter(|answer| answer.status == 201)
-        .map(|answer| answer.json()["id"].clone())
-        .collect();
-    assert!(!placed.is_empty() && placed.iter().all(|id| *id == placed[0]));
-    app.wait_until_caught_up().await;
-    let listed = app
-        .get("/v1/orders?customerId=once&includeTotal=true")
-        .await;
-    assert_eq!(listed.json()["totalCount"], 1);
-    app.stop().await;
-}
-
-#[tokio::test]
-async fn a_key_runs_out_after_its_time() {
-    let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_secs(1)).await;
-    let body = json!({"customerId": "c"});
-    let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
-
-    let other = json!({"customerId": "d"});
-    let later = eventually("the key has run out", || async {
-        let answer = app.post_with("/v1/orders", &other, &[(KEY, "k")]).await;
-        (answer.status == 201).then_some(answer)
-    })
-    .await;
-
-    assert_eq!(later.header("idempotent-replayed"), "");
-    assert_ne!(later.id(), first.id());
-    app.stop().await;
-}
-
-#[tokio::test]
-async fn a_key_whose_command_is_still_running_is_in_progress() {
-    let app = TestApp::start().await;
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select pg_advisory_xact_lock(7021839001)")
-        .execute(&mut *blocker)
-        .await
-        .expect("appends wait");
-    let body = json!({"customerId": "c"});
-    let key = [(KEY, "k")];
-
-    let first = app.post_with("/v1/orders", &body, &key);
-    let meanwhile = async {
-        let answer = eventually("the first one runs", || async {
-            let other = json!({"customerId": "d"});
-            let short = Duration::from_millis(200);
-            let answer = app.post_with("/v1/orders", &other, &key);
-            tokio::time::timeout(short, answer)
-                .await
-                .ok()
-                .filter(|answer| answer.status == 409)
-        })
-        .await;
-        blocker.rollback().await.expect("appends go on");
-        answer
-    };
-    let (first, meanwhile) = futures::join!(first, meanwhile);
-
-    assert_problem(&meanwhile, 409, "idempotency_in_progress");
-    assert_eq!(first.status, 201, "{}", first.text);
-    let again = post_text(&app, "/v1/orders", "{}").await;
-    assert_eq!(again.status, 422);
-    assert_replays(&app.post_with("/v1/orders", &body, &key).await, &first);
     app.stop().await;
 }

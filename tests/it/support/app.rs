@@ -70,6 +70,11 @@ impl Answer {
             .map_or("", |value| value.to_str().expect("text"))
     }
 
+    /// The `code` of a problem document.
+    pub fn code(&self) -> String {
+        self.json()["code"].as_str().unwrap_or_default().to_owned()
+    }
+
     /// The body's `id`.
     pub fn id(&self) -> Uuid {
         self.json()["id"]

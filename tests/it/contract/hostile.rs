@@ -1,0 +1,264 @@
+//! Bodies and headers that no honest client sends.
+
+use reqwest::{Method, header::HeaderValue};
+use serde_json::json;
+
+use super::{assert_invalid, assert_problem, delete, place, place_one, post_nothing, post_text};
+use crate::support::{TestApp, app::Answer};
+
+/// The longest body that is taken.
+const LONGEST_BODY: usize = 1 << 20;
+
+#[tokio::test]
+async fn bodies_that_are_not_json_are_malformed() {
+    let app = TestApp::start().await;
+    let (path, item) = place_one(&app).await;
+    let broken: [&[u8]; 18] = [
+        b"",
+        b" ",
+        b"{",
+        b"}",
+        b"{\"customerId\":}",
+        b"{'customerId':'c'}",
+        b"{\"customerId\":\"c\",}",
+        b"{\"customerId\":\"c\"} x",
+        b"{\"customerId\":\"c\"}{}",
+        b"\xef\xbb\xbf{\"customerId\":\"c\"}",
+        b"{\"customerId\":\"\xff\"}",
+        b"{\"customerId\":\"a\nb\"}",
+        b"{\"customerId\":\"\\x\"}",
+        b"{\"customerId\":01}",
+        b"{\"customerId\":NaN}",
+        b"\0",
+        b"{\"customerId\":\"c\"}\0",
+        b"{\"customerId\":\"\xed\xa0\x80\"}",
+    ];
+
+    for body in broken {
+        let refused = post_text(&app, "/v1/orders", body.to_vec()).await;
+        assert_problem(&refused, 400, "malformed_json");
+        let added = post_text(&app, &format!("{path}/items"), body.to_vec()).await;
+        assert_problem(&added, 400, "malformed_json");
+    }
+    let nothing = post_nothing(&app, "/v1/orders", &[]).await;
+    assert_problem(&nothing, 400, "malformed_json");
+    let nothing = app.send(Method::PATCH, &item, &[], None).await;
+    assert_problem(&nothing, 400, "malformed_json");
+    assert_problem(
+        &post_text(&app, &format!("{path}/cancel"), "{").await,
+        400,
+        "malformed_json",
+    );
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn hostile_json_is_refused_without_harm() {
+    let app = TestApp::start().await;
+    let depth = 100_000;
+    let nested = |open: &str, close: &str| format!("{}{}", open.repeat(depth), close.repeat(depth));
+
+    let arrays = post_text(&app, "/v1/orders", nested("[", "]")).await;
+    let unclosed = post_text(&app, "/v1/orders", "[".repeat(depth)).await;
+    let inside = format!(r#"{{"customerId":"c","items":{}}}"#, nested("[", "]"));
+    let inside = post_text(&app, "/v1/orders", inside).await;
+    let objects = format!(
+        r#"{{"customerId":"c","x":{}1{}}}"#,
+        r#"{"a":"#.repeat(depth),
+        "}".repeat(depth)
+    );
+    let objects = post_text(&app, "/v1/orders", objects).await;
+    let half = post_text(&app, "/v1/orders", r#"{"customerId":"\ud800"}"#).await;
+    let half_name = post_text(&app, "/v1/orders", r#"{"customerId":"c","\udc00":1}"#).await;
+    let whole = post_text(&app, "/v1/orders", r#"{"customerId":"\ud83e\udd80"}"#).await;
+    let nul = post_text(&app, "/v1/orders", r#"{"customerId":"a\u0000b"}"#).await;
+    let nul_name = post_text(&app, "/v1/orders", r#"{"customerId":"c","\u0000":1}"#).await;
+    let long = format!(
+        r#"{{"customerId":"c","items":[{{"productId":"p","quantity":1,"price":{}}}]}}"#,
+        "9".repeat(100_000)
+    );
+    let long = post_text(&app, "/v1/orders", long).await;
+    let many: Vec<_> = (0..20_000)
+        .map(|number| format!(r#""m{number}":1"#))
+        .collect();
+    let many = post_text(&app, "/v1/orders", format!("{{{}}}", many.join(","))).await;
+
+    assert_problem(&arrays, 422, "validation_failed");
+    assert_problem(&unclosed, 400, "malformed_json");
+    assert_invalid(&inside, &[("#/items/0", "wrong_type")]);
+    assert_invalid(&objects, &[("#/x", "unknown_member")]);
+    assert_invalid(&half, &[("#/customerId", "invalid_characters")]);
+    assert_problem(&half_name, 422, "validation_failed");
+    assert_eq!(
+        (whole.status, &whole.json()["customerId"]),
+        (201, &json!("🦀"))
+    );
+    assert_invalid(&nul, &[("#/customerId", "invalid_characters")]);
+    assert_invalid(&nul_name, &[("#/%00", "unknown_member")]);
+    assert_invalid(&long, &[("#/items/0/price", "money_precision")]);
+    assert_problem(&many, 422, "validation_failed");
+    assert_eq!(app.get("/v1/orders").await.status, 200);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_has_at_most_one_mebibyte() {
+    let app = TestApp::start().await;
+    let padded = |size: usize| {
+        let body = r#"{"customerId":"c"}"#;
+        format!("{body}{}", " ".repeat(size - body.len()))
+    };
+
+    let longest = post_text(&app, "/v1/orders", padded(LONGEST_BODY)).await;
+    let longer = post_text(&app, "/v1/orders", padded(LONGEST_BODY + 1)).await;
+    let much_longer = post_text(&app, "/v1/orders", padded(3 * LONGEST_BODY)).await;
+    let plain = app
+        .send_raw(
+            Method::POST,
+            "/v1/orders",
+            &[("content-type", "text/plain")],
+            padded(LONGEST_BODY + 1),
+        )
+        .await;
+
+    assert_eq!(longest.status, 201, "{}", longest.text);
+    assert_problem(&longer, 413, "payload_too_large");
+    assert_problem(&much_longer, 413, "payload_too_large");
+    assert_problem(&plain, 413, "payload_too_large");
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_says_that_it_is_json() {
+    let app = TestApp::start().await;
+    let (path, _) = place_one(&app).await;
+    let body = r#"{"customerId":"c"}"#;
+    let send = async |headers: &[(&str, &str)]| {
+        app.send_raw(Method::POST, "/v1/orders", headers, body)
+            .await
+    };
+
+    for good in [
+        "application/json",
+        "application/json; charset=utf-8",
+        "Application/JSON;charset=UTF-8",
+        "application/json ;a=b",
+    ] {
+        assert_eq!(send(&[("content-type", good)]).await.status, 201, "{good}");
+    }
+    for bad in [
+        "text/plain",
+        "text/json",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "application",
+        "",
+        "json",
+        "*/*",
+    ] {
+        assert_problem(
+            &send(&[("content-type", bad)]).await,
+            415,
+            "unsupported_media_type",
+        );
+    }
+    assert_problem(&send(&[]).await, 415, "unsupported_media_type");
+    let zipped = [
+        ("content-type", "application/json"),
+        ("content-encoding", "gzip"),
+    ];
+    assert_problem(&send(&zipped).await, 415, "unsupported_media_type");
+    let plain = [
+        ("content-type", "application/json"),
+        ("content-encoding", "identity"),
+    ];
+    assert_eq!(send(&plain).await.status, 201);
+    let none = post_nothing(
+        &app,
+        &format!("{path}/complete"),
+        &[("content-type", "text/plain")],
+    )
+    .await;
+    assert_eq!(none.status, 200, "{}", none.text);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_must_be_acceptable() {
+    let app = TestApp::start().await;
+    let (path, item) = place_one(&app).await;
+    app.wait_until_caught_up().await;
+
+    for accept in [
+        "text/html",
+        "application/xml",
+        "application/json;q=0",
+        "text/*",
+        "image/png, text/html;q=0.9",
+    ] {
+        let with = [("accept", accept)];
+        assert_problem(&app.get_with(&path, &with).await, 406, "not_acceptable");
+        assert_problem(
+            &app.get_with("/v1/orders", &with).await,
+            406,
+            "not_acceptable",
+        );
+        assert_problem(&delete(&app, &item, &with).await, 406, "not_acceptable");
+    }
+    for accept in [
+        "*/*",
+        "application/json",
+        "application/*",
+        "text/html, */*;q=0.1",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        "application/json, application/problem+json",
+        "",
+    ] {
+        assert_eq!(
+            app.get_with(&path, &[("accept", accept)]).await.status,
+            200,
+            "{accept}"
+        );
+    }
+    let shown = app
+        .get_with(&path, &[("accept-encoding", "gzip, br, zstd")])
+        .await;
+    assert_eq!((shown.status, shown.header("content-encoding")), (200, ""));
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn bytes_in_headers_do_no_harm() {
+    let app = TestApp::start().await;
+    let (_, path) = place(&app, json!([])).await;
+    app.wait_until_caught_up().await;
+    let bytes = HeaderValue::from_bytes(b"\xff\xfe").expect("opaque bytes");
+
+    for (name, status) in [
+        ("accept", 406),
+        ("if-none-match", 200),
+        ("prefer", 200),
+        ("x-request-id", 200),
+        ("traceparent", 200),
+        ("consistency-token", 400),
+        ("origin", 200),
+    ] {
+        let request = app.request(Method::GET, &path).header(name, &bytes);
+        let answer = Answer::of(request.send().await.expect("an answer")).await;
+        // What cannot be read in Accept may count as nothing at all.
+        let is_expected = answer.status == status || (name == "accept" && answer.status == 200);
+        assert!(is_expected, "{name}: {}", answer.text);
+    }
+    for name in ["if-match", "idempotency-key"] {
+        let request = app
+            .request(Method::POST, &format!("{path}/cancel"))
+            .header(name, &bytes);
+        let answer = Answer::of(request.send().await.expect("an answer")).await;
+        let problem = assert_problem(&answer, 400, "invalid_header");
+        assert_eq!(problem["errors"][0]["code"], "invalid");
+    }
+    app.stop().await;
+}

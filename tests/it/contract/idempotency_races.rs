@@ -1,0 +1,126 @@
+//! Idempotency keys under way: many at once, still running, run out.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::{
+    assert_problem,
+    idempotency::{KEY, assert_replays},
+    line, place_one,
+};
+use crate::support::{TestApp, eventually};
+
+#[tokio::test]
+async fn of_many_at_once_with_one_key_exactly_one_is_applied() {
+    let app = TestApp::start().await;
+    let second = app.second().await;
+    let (path, _) = place_one(&app).await;
+    let (items, body) = (format!("{path}/items"), line("q", 1, "1"));
+
+    let answers = join_all((0..24).map(|number| {
+        let service = if number % 2 == 0 { &app } else { &second };
+        service.post_with(&items, &body, &[(KEY, "k")])
+    }))
+    .await;
+
+    let applied: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 201 && answer.header("idempotent-replayed").is_empty())
+        .collect();
+    assert_eq!(applied.len(), 1);
+    for answer in &answers {
+        match answer.status {
+            201 => assert_eq!(answer.text, applied[0].text),
+            _ => drop(assert_problem(answer, 409, "idempotency_in_progress")),
+        }
+    }
+    assert_eq!(
+        app.get(&format!("{path}?minVersion=2")).await.json()["version"],
+        2
+    );
+    second.stop().await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn creations_at_once_with_one_key_make_one_order() {
+    let app = TestApp::start().await;
+    let body = json!({"customerId": "once"});
+
+    let answers =
+        join_all((0..16).map(|_| app.post_with("/v1/orders", &body, &[(KEY, "k")]))).await;
+
+    let placed: Vec<Value> = answers
+        .iter()
+        .filter(|answer| answer.status == 201)
+        .map(|answer| answer.json()["id"].clone())
+        .collect();
+    assert!(!placed.is_empty() && placed.iter().all(|id| *id == placed[0]));
+    app.wait_until_caught_up().await;
+    let listed = app
+        .get("/v1/orders?customerId=once&includeTotal=true")
+        .await;
+    assert_eq!(listed.json()["totalCount"], 1);
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_runs_out_after_its_time() {
+    let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_secs(1)).await;
+    let body = json!({"customerId": "c"});
+    let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+
+    let other = json!({"customerId": "d"});
+    let later = eventually("the key has run out", || async {
+        let answer = app.post_with("/v1/orders", &other, &[(KEY, "k")]).await;
+        (answer.status == 201).then_some(answer)
+    })
+    .await;
+
+    assert_eq!(later.header("idempotent-replayed"), "");
+    assert_ne!(later.id(), first.id());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_whose_command_is_still_running_is_in_progress() {
+    let app = TestApp::start().await;
+    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
+    sqlx::query("select pg_advisory_xact_lock(7021839001)")
+        .execute(&mut *blocker)
+        .await
+        .expect("appends wait");
+    let body = json!({"customerId": "c"});
+    let key = [(KEY, "k")];
+
+    let first = app.post_with("/v1/orders", &body, &key);
+    let meanwhile = async {
+        eventually("the first one waits to be appended", || async {
+            let waits: bool = sqlx::query_scalar(
+                "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                 where d.datname = current_database() and l.locktype = 'advisory' and not granted)",
+            )
+            .fetch_one(&app.database)
+            .await
+            .expect("PostgreSQL answers");
+            waits.then_some(())
+        })
+        .await;
+        let same = app.post_with("/v1/orders", &body, &key).await;
+        let other = app
+            .post_with("/v1/orders", &json!({"customerId": "d"}), &key)
+            .await;
+        blocker.rollback().await.expect("appends go on");
+        [same, other]
+    };
+    let (first, meanwhile) = futures::join!(first, meanwhile);
+
+    for answer in &meanwhile {
+        assert_problem(answer, 409, "idempotency_in_progress");
+    }
+    assert_eq!(first.status, 201, "{}", first.text);
+    assert_replays(&app.post_with("/v1/orders", &body, &key).await, &first);
+    app.stop().await;
+}
