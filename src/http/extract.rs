@@ -15,7 +15,7 @@ use super::{
     body::parse_uuid,
     error::{ApiError, FieldError},
 };
-use crate::event_sourcing::Instant;
+use crate::event_sourcing::{Instant, Version};
 
 /// `/v1/orders/{id}`
 #[derive(Debug, Clone, Copy, IntoParams)]
@@ -166,6 +166,19 @@ impl Parameters {
             return None;
         }
         number
+    }
+
+    /// Takes a version, from 1. One beyond any is the largest: no order has it.
+    pub fn version(&mut self, name: &str) -> Option<Version> {
+        let text = self.take(name)?;
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let version = is_number
+            .then(|| text.parse().unwrap_or(i32::MAX))
+            .filter(|version| *version >= 1);
+        if version.is_none() {
+            self.refuse(name, "out_of_range", "must be a whole number from 1");
+        }
+        version.map(Version::new)
     }
 
     /// Takes `true` or `false`.

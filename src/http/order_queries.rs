@@ -16,10 +16,9 @@ use uuid::Uuid;
 
 use super::{
     Api,
-    command_body::version as parse_version,
     conditional::{IfNoneMatch, etag},
     consistency::Consistency,
-    error::{ApiError, Code, FieldError},
+    error::{ApiError, Code},
     extract::{OrderPath, Parameters},
     rows::view_of,
     view::{HistoryPage, OrderView},
@@ -102,32 +101,23 @@ pub async fn get_order(
 
 fn read_parameters(uri: &Uri) -> Result<Wanted, ApiError> {
     let mut parameters = Parameters::of(uri);
-    let newest = i32::MAX.cast_unsigned();
-    let min_version = parameters.number("minVersion", 1, newest);
-    let version = parameters.number("version", 1, newest);
+    let min_version = parameters.version("minVersion");
+    let version = parameters.version("version");
     let as_of = parameters.instant("asOf");
     let given = [
         ("minVersion", min_version.is_some()),
         ("version", version.is_some()),
-    ]
-    .into_iter()
-    .chain([("asOf", as_of.is_some())])
-    .filter(|(_, is_given)| *is_given);
-    for (name, _) in given.skip(1) {
-        parameters.refuse(
-            name,
-            "exclusive",
-            "cannot go with another version or instant",
-        );
+        ("asOf", as_of.is_some()),
+    ];
+    for (name, _) in given.iter().filter(|(_, is_given)| *is_given).skip(1) {
+        let detail = "cannot go with another version or instant";
+        parameters.refuse(name, "exclusive", detail);
     }
     parameters.close()?;
-    let version_of = |number: u32| parse_version(number).ok();
-    Ok(match (version.and_then(version_of), as_of) {
+    Ok(match (version, as_of) {
         (Some(version), _) => Wanted::Past(Until::Version(version)),
         (None, Some(instant)) => Wanted::Past(Until::Instant(instant)),
-        (None, None) => Wanted::Now {
-            min_version: min_version.and_then(version_of),
-        },
+        (None, None) => Wanted::Now { min_version },
     })
 }
 
@@ -206,16 +196,10 @@ pub async fn get_history(
     OrderPath { id }: OrderPath,
 ) -> Result<Response, ApiError> {
     let mut parameters = Parameters::of(&uri);
-    let from = parameters
-        .number("fromVersion", 1, i32::MAX.cast_unsigned())
-        .unwrap_or(1);
+    let from = parameters.version("fromVersion").unwrap_or(Version::new(1));
     let limit = parameters.number("limit", 1, 1000).unwrap_or(100);
     parameters.close()?;
     let consistency = Consistency::of(&headers)?;
-    let from = parse_version(from).map_err(|error| {
-        let error = FieldError::parameter("fromVersion", "out_of_range", error.to_string());
-        ApiError::parameters(vec![error])
-    })?;
     let position = api
         .reads
         .until(&consistency, |views| async move { views.position().await })
