@@ -4,12 +4,12 @@ WORKDIR /build
 ENV SQLX_OFFLINE=true
 # The dependencies alone, over empty sources: this layer is rebuilt only when they change.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it \
+RUN mkdir -p src tests/it benches/store \
     && echo 'fn main() {}' > src/main.rs \
-    && cp src/main.rs tests/it/main.rs \
+    && cp src/main.rs tests/it/main.rs && cp src/main.rs benches/store/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
-    && rm -r src tests
+    && rm -r src tests benches
 COPY . .
 # Newer than what was built from the empty sources, whatever the times of the copied files are.
 RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin orders

@@ -47,6 +47,14 @@ sqlx: ## Write .sqlx anew, after a change of queries or migrations
 sqlx-check: ## Check that .sqlx is what the queries need
 	scripts/sqlx.sh --check
 
+.PHONY: bench
+bench: servers ## Measure on a store of a million events, each figure beside its floor
+	cargo bench --locked --bench store
+
+.PHONY: bench-quick
+bench-quick: servers ## The same on a tenth of it
+	cargo bench --locked --bench store -- quick
+
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers
 	docker compose up --build --detach --wait

@@ -1,0 +1,111 @@
+//! An order of 5,000 events loads in about the time of one of 100: that is what snapshots are for.
+
+use std::{sync::Arc, time::Instant};
+
+use chrono::{DateTime, TimeDelta};
+use orders::{
+    event_sourcing::{
+        Append, EventStore, Metadata, NewEvent, Repository, SnapshotStore, Version,
+        repository::{RepositoryOptions, stream_of},
+        store::Until,
+    },
+    order::{Order, upcasters::upcasters},
+    postgres::PgSnapshotStore,
+};
+use serde_json::{json, value::to_raw_value};
+use uuid::Uuid;
+
+use super::{
+    Bench,
+    table::{Table, median},
+};
+
+/// How often each load is measured.
+const ROUNDS: usize = 41;
+
+/// Measures loads of a short and a long order, with and without a snapshot, interleaved.
+pub async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+    let upcasters = Arc::new(upcasters("EUR".parse()?)?);
+    let options = RepositoryOptions {
+        cached_aggregates: 0,
+    };
+    let repository = Repository::<Order, _>::new(bench.store.clone(), upcasters, options);
+    let [short, long, snapped] = [100, 5000, 5000].map(|events| (Uuid::now_v7(), events));
+    for (id, events) in [short, long, snapped] {
+        place(bench, id, events).await?;
+    }
+    let state = repository
+        .load(snapped.0, Until::Version(Version::new(4950)))
+        .await?;
+    let state = state.map(|loaded| loaded.state).unwrap_or_default();
+    let snapshots = PgSnapshotStore::new(bench.pool.clone());
+    snapshots
+        .save(
+            stream_of::<Order>(snapped.0),
+            Version::new(4950),
+            1,
+            serde_json::to_string(&state)?,
+        )
+        .await?;
+
+    let mut took = [vec![], vec![], vec![]];
+    for _ in 0..ROUNDS {
+        for ((id, events), took) in [short, long, snapped].iter().zip(&mut took) {
+            let began = Instant::now();
+            let loaded = repository.load(*id, Until::Now).await?;
+            took.push(began.elapsed().as_secs_f64() * 1e6);
+            anyhow::ensure!(loaded.is_some_and(|loaded| loaded.version.get() == *events));
+        }
+    }
+    let [short, long, snapped] = took.map(median);
+    let floor = "100 events";
+    table.compare(
+        "load an order of 5,000 events, with snapshot",
+        snapped,
+        "µs",
+        floor,
+        short,
+    );
+    table.compare(
+        "load an order of 5,000 events, without",
+        long,
+        "µs",
+        floor,
+        short,
+    );
+    Ok(())
+}
+
+/// An order of one line whose quantity changes again and again.
+async fn place(bench: &Bench, id: Uuid, events: i32) -> anyhow::Result<()> {
+    let item = Uuid::now_v7();
+    for version in 0..events {
+        let (event_type, schema_version, data) = if version == 0 {
+            let line = json!({"itemId": item, "productId": "p", "quantity": 1, "price": "1.00"});
+            let data =
+                json!({"orderId": id, "customerId": "c", "currency": "EUR", "items": [line]});
+            ("OrderCreated", 3, data)
+        } else {
+            let data = json!({"itemId": item, "quantity": version % 9 + 1});
+            ("OrderItemQuantityChanged", 1, data)
+        };
+        let event_id = Uuid::now_v7();
+        let data = to_raw_value(&data)?;
+        let append = Append {
+            command_id: Uuid::now_v7(),
+            stream: stream_of::<Order>(id),
+            expected: Version::new(version),
+            events: vec![NewEvent {
+                event_id,
+                event_type,
+                schema_version,
+                data,
+            }],
+            occurred_at: DateTime::UNIX_EPOCH + TimeDelta::milliseconds(version.into()),
+            metadata: Arc::new(Metadata::default()),
+            key: None,
+        };
+        bench.store.append(append).await?;
+    }
+    Ok(())
+}
