@@ -5,8 +5,14 @@
 )]
 
 mod architecture;
+mod bank_account;
+mod golden;
+mod importing;
+mod old_events;
 mod openapi;
 mod read_model;
+mod self_check;
 mod smoke;
+mod snapshots;
 mod store;
 mod support;
