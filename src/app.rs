@@ -32,6 +32,7 @@ use crate::{
     postgres::{self, PgEventStore, PgLease, PgSnapshotStore, PrepareError, Writer, idempotency},
     read_model::{OrderViews, Projector},
     readiness::Readiness,
+    self_check::{self, SelfCheck},
     telemetry,
 };
 
@@ -56,7 +57,7 @@ pub struct App {
     tasks: JoinSet<&'static str>,
     commands: TaskTracker,
     cancel: CancellationToken,
-    leases: [PgLease; 2],
+    leases: Vec<PgLease>,
     embedded: Option<Embedded>,
 }
 
@@ -86,6 +87,16 @@ struct Parts {
     upcasters: Arc<UpcasterChain>,
     appended: Arc<Notify>,
     projected: Arc<Notify>,
+}
+
+impl Parts {
+    fn projector(&self) -> Projector<PgEventStore> {
+        Projector::new(
+            self.pool.clone(),
+            self.store.clone(),
+            Arc::clone(&self.upcasters),
+        )
+    }
 }
 
 impl App {
@@ -125,6 +136,8 @@ impl App {
         database_url: &str,
         nats_url: String,
     ) -> anyhow::Result<Self> {
+        // First: what counts before there is a recorder counts for nothing.
+        let metrics = telemetry::metrics()?;
         let connect = postgres::connect_options(database_url)?;
         wait_for_database(&connect, config.allow_unsafe_database).await?;
         let read_connect = match &config.database_read_url {
@@ -162,7 +175,23 @@ impl App {
         };
         let client = nats::connect(&options).await?;
         let stream = EventStream::new(client.clone(), options);
-        let leases = spawn_relay_and_projector(&mut tasks, &parts, stream, &cancel);
+        let holder: Uuid = new_id();
+        let mut leases = spawn_relay_and_projector(&mut tasks, &parts, stream, holder, &cancel);
+        if config.verify_per_second > 0 {
+            let lease = PgLease::new(
+                parts.pool.clone(),
+                self_check::LEASE,
+                holder,
+                self_check::LEASE_TTL,
+            );
+            leases.push(lease.clone());
+            let check = SelfCheck::new(parts.projector(), lease, config.verify_per_second);
+            let token = cancel.clone();
+            tasks.spawn(async move {
+                check.run(token).await;
+                "self-check"
+            });
+        }
         spawn_expiry(
             &mut tasks,
             parts.pool.clone(),
@@ -173,12 +202,7 @@ impl App {
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
         let views = OrderViews::new(parts.read_pool.clone());
-        let readiness = Readiness::new(
-            parts.pool.clone(),
-            views.clone(),
-            client,
-            telemetry::metrics()?,
-        );
+        let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, metrics);
         let api = Api {
             orders: repository.clone(),
             history: repository,
@@ -274,7 +298,7 @@ impl App {
 }
 
 /// Waits until the background tasks have ended, and lets others go on at once.
-async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease; 2]) {
+async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease]) {
     use crate::event_sourcing::Lease;
 
     for lease in leases {
@@ -328,21 +352,14 @@ fn spawn_relay_and_projector(
     tasks: &mut JoinSet<&'static str>,
     parts: &Parts,
     stream: EventStream,
+    holder: Uuid,
     cancel: &CancellationToken,
-) -> [PgLease; 2] {
-    let holder: Uuid = new_id();
+) -> Vec<PgLease> {
     let lease = |name| PgLease::new(parts.pool.clone(), name, holder, LEASE_TTL);
     let (relay_lease, projector_lease) = (lease("relay"), lease("projector"));
-    let leases = [relay_lease.clone(), projector_lease.clone()];
+    let leases = vec![relay_lease.clone(), projector_lease.clone()];
 
-    let projector = || {
-        Projector::new(
-            parts.pool.clone(),
-            parts.store.clone(),
-            Arc::clone(&parts.upcasters),
-        )
-    };
-    let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(projector()));
+    let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
     let relay_ports = RelayPorts {
         // What cannot be lifted goes out as it is stored: others may know it.
         lift: Arc::new(move |event| upcasters.lift(event.clone()).unwrap_or(event)),
@@ -367,7 +384,7 @@ fn spawn_relay_and_projector(
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
-        projection: projector(),
+        projection: parts.projector(),
         projected,
     };
     let subscriber = Subscriber::new(stream, projection, projector_lease, LEASE_TTL);

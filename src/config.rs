@@ -163,6 +163,16 @@ pub struct ServeArgs {
     )]
     pub cached_orders: String,
 
+    /// Orders a second that the service verifies by itself, and repairs where they differ; 0 for
+    /// none
+    #[arg(
+        long,
+        env = "ORDERS_VERIFY_PER_SECOND",
+        value_name = "ORDERS",
+        default_value = "2"
+    )]
+    pub verify_per_second: String,
+
     /// Connections to the database
     #[arg(
         long,
@@ -221,6 +231,8 @@ pub struct Config {
     pub snapshot_every: u32,
     /// How many aggregates the cache holds.
     pub cached_orders: u64,
+    /// Orders a second that the service verifies by itself; 0 for none.
+    pub verify_per_second: u32,
     /// Connections to the database.
     pub database_connections: u32,
 }
@@ -332,6 +344,12 @@ impl ServeArgs {
         let every = judge.number("ORDERS_SNAPSHOT_EVERY", &self.snapshot_every, 1, 1_000_000);
         let queue = judge.number("ORDERS_WRITE_QUEUE", &self.write_queue, 1, 1_000_000);
         let cached = judge.number("ORDERS_CACHED_ORDERS", &self.cached_orders, 0, 100_000_000);
+        let verify = judge.number(
+            "ORDERS_VERIFY_PER_SECOND",
+            &self.verify_per_second,
+            0,
+            10_000,
+        );
         let connections = judge.number(
             "ORDERS_DATABASE_CONNECTIONS",
             &self.database_connections,
@@ -358,6 +376,7 @@ impl ServeArgs {
                 },
                 snapshot_every: u32::try_from(every?).ok()?,
                 cached_orders: cached?,
+                verify_per_second: u32::try_from(verify?).ok()?,
                 database_connections: u32::try_from(connections?).ok()?,
             })
         };

@@ -92,5 +92,6 @@ pub mod postgres;
 pub mod progress;
 pub mod read_model;
 pub mod readiness;
+pub mod self_check;
 pub mod shutdown;
 pub mod telemetry;

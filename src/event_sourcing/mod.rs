@@ -16,6 +16,9 @@ pub mod testing;
 pub mod turn;
 pub mod upcast;
 
+#[cfg(test)]
+mod repository_tests;
+
 pub use aggregate::Aggregate;
 pub use event::{
     DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,

@@ -108,10 +108,14 @@ impl UpcasterChain {
         steps: impl IntoIterator<Item = (&'static str, i16, Step)>,
     ) -> Result<Self, ChainError> {
         let newest: HashMap<_, _> = E::SCHEMAS.iter().copied().collect();
-        let steps: HashMap<_, _> = steps
-            .into_iter()
-            .map(|(event_type, from, step)| ((event_type, from), step))
-            .collect();
+        let mut steps_by_version = HashMap::new();
+        for (event_type, from, step) in steps {
+            // Of two steps from one version, one would never run: which is not for chance to say.
+            if steps_by_version.insert((event_type, from), step).is_some() {
+                return Err(ChainError::Superfluous { event_type, from });
+            }
+        }
+        let steps: HashMap<_, Step> = steps_by_version;
         for (&event_type, &newest) in &newest {
             if let Some(from) = (1..newest).find(|from| !steps.contains_key(&(event_type, *from))) {
                 return Err(ChainError::Missing { event_type, from });
@@ -174,5 +178,145 @@ impl UpcasterChain {
     pub fn decode<E: DomainEvent>(&self, event: RecordedEvent) -> Result<E, UpcastError> {
         let event = self.lift(event)?;
         Ok(E::decode(&event.event_type, &event.data)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::RawValue};
+
+    use super::*;
+    use crate::event_sourcing::{Position, Version, testing::instant};
+
+    /// An event that keeps the text it was decoded from.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    struct Kept(String);
+
+    impl DomainEvent for Kept {
+        const SCHEMAS: &'static [(&'static str, i16)] = &[("Old", 3), ("New", 1)];
+
+        fn event_type(&self) -> &'static str {
+            "Old"
+        }
+
+        fn encode(&self) -> Result<Box<RawValue>, serde_json::Error> {
+            RawValue::from_string(self.0.clone())
+        }
+
+        fn decode(_: &str, data: &RawValue) -> Result<Self, DecodeError> {
+            Ok(Self(data.get().to_owned()))
+        }
+    }
+
+    /// A step that leaves its mark.
+    fn mark(name: &'static str) -> Step {
+        Box::new(move |id, mut data| {
+            let marks = data.len();
+            data.insert(name.to_owned(), json!([marks, id]));
+            Ok(data)
+        })
+    }
+
+    fn chain() -> UpcasterChain {
+        UpcasterChain::new::<Kept>([("Old", 1, mark("a")), ("Old", 2, mark("b"))]).unwrap()
+    }
+
+    fn stored(event_type: &str, schema_version: i16, data: &str) -> RecordedEvent {
+        RecordedEvent {
+            position: Position::new(1),
+            event_id: Uuid::nil(),
+            aggregate_type: "Kept".to_owned(),
+            aggregate_id: Uuid::nil(),
+            version: Version::new(1),
+            event_type: event_type.to_owned(),
+            schema_version,
+            data: RawValue::from_string(data.to_owned()).unwrap(),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            occurred_at: instant(0),
+        }
+    }
+
+    #[test]
+    fn a_chain_with_a_missing_step_is_refused() {
+        for (steps, from) in [(vec![], 1), (vec![1], 2), (vec![2], 1)] {
+            let steps = steps.into_iter().map(|from| ("Old", from, mark("a")));
+
+            let refused = UpcasterChain::new::<Kept>(steps).unwrap_err();
+
+            let event_type = "Old";
+            assert_eq!(refused, ChainError::Missing { event_type, from });
+        }
+    }
+
+    #[test]
+    fn a_chain_with_a_step_that_serves_nothing_is_refused() {
+        for (event_type, from) in [
+            ("Old", 3),
+            ("Old", 0),
+            ("New", 1),
+            ("Unheard", 1),
+            ("Old", 2),
+        ] {
+            let steps = [
+                ("Old", 1, mark("a")),
+                ("Old", 2, mark("b")),
+                (event_type, from, mark("c")),
+            ];
+
+            let refused = UpcasterChain::new::<Kept>(steps).unwrap_err();
+
+            assert_eq!(refused, ChainError::Superfluous { event_type, from });
+        }
+    }
+
+    #[test]
+    fn each_version_is_lifted_one_step_at_a_time() {
+        let id = Uuid::nil();
+        for (schema, lifted) in [
+            (1, json!({"a": [0, id], "b": [1, id]})),
+            (2, json!({"b": [0, id]})),
+            (3, json!({})),
+        ] {
+            let event = chain().lift(stored("Old", schema, "{}")).unwrap();
+
+            assert_eq!(event.schema_version, 3);
+            let data: Value = serde_json::from_str(event.data.get()).unwrap();
+            assert_eq!(data, lifted);
+        }
+    }
+
+    #[test]
+    fn an_event_of_today_passes_untouched() {
+        let text = r#"{ "z":1,   "a": 1.50 }"#;
+
+        let event: Kept = chain().decode(stored("Old", 3, text)).unwrap();
+
+        assert_eq!(event.0, text);
+    }
+
+    #[test]
+    fn what_cannot_be_lifted_says_why() {
+        let failing: Step = Box::new(|_, _| Err(StepError("no total".to_owned())));
+        let failing = UpcasterChain::new::<Kept>([("Old", 1, failing), ("Old", 2, mark("b"))]);
+        for (chain, event, why) in [
+            (chain(), stored("Odd", 1, "{}"), "unknown event type Odd"),
+            (
+                chain(),
+                stored("Old", 4, "{}"),
+                "Old has schema version 4, but the newest known is 3",
+            ),
+            (
+                chain(),
+                stored("Old", 1, "[]"),
+                "Old version 1 holds no JSON object",
+            ),
+            (
+                failing.unwrap(),
+                stored("Old", 1, "{}"),
+                "Old cannot be lifted from schema version 1",
+            ),
+        ] {
+            assert_eq!(chain.lift(event).unwrap_err().to_string(), why);
+        }
     }
 }

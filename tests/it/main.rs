@@ -10,12 +10,17 @@
 )]
 
 mod architecture;
+mod bank_account;
 mod contract;
 mod embedded;
+mod golden;
+mod importing;
 mod nats;
+mod old_events;
 mod openapi;
 mod read_model;
 mod readme;
+mod self_check;
 mod smoke;
 mod store;
 mod support;

@@ -1,0 +1,191 @@
+//! A projection of its own: one row an account.
+
+use std::sync::Arc;
+
+use orders::{
+    event_sourcing::{
+        Aggregate, Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
+        projection::{Delivery, Projection},
+    },
+    postgres::{PgEventStore, error::classify},
+};
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::account::{AccountEvent, BankAccount, upcasters};
+
+/// How many events are read from the store at a time.
+const PAGE: u32 = 1000;
+
+/// Keeps the table `account_balances` from the events.
+pub struct Balances {
+    pool: PgPool,
+    store: PgEventStore,
+    upcasters: Arc<UpcasterChain>,
+}
+
+/// A row, as tests look at it.
+pub type BalanceRow = (Uuid, String, String, i64, bool, i32);
+
+/// The lease has passed to another.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease has passed to another")]
+struct Stale;
+
+impl Balances {
+    /// Makes the table and the checkpoint.
+    pub async fn create(pool: PgPool, store: PgEventStore) -> Self {
+        sqlx::raw_sql(
+            "create table account_balances (
+                 id uuid primary key, owner text not null, currency text not null,
+                 balance_minor bigint not null, is_open boolean not null, version integer not null
+             );
+             insert into projection_checkpoint (name, position) values ('account_balances', 0)",
+        )
+        .execute(&pool)
+        .await
+        .expect("a table is made");
+        let upcasters = Arc::new(upcasters().expect("a chain"));
+        Self {
+            pool,
+            store,
+            upcasters,
+        }
+    }
+
+    /// All rows, by id.
+    pub async fn rows(&self) -> Vec<BalanceRow> {
+        sqlx::query_as(
+            "select id, owner, currency, balance_minor, is_open, version
+             from account_balances order by id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("rows")
+    }
+
+    async fn apply_event(
+        &self,
+        connection: &mut PgConnection,
+        event: RecordedEvent,
+    ) -> Result<(), StoreError> {
+        if event.aggregate_type != BankAccount::TYPE {
+            return Ok(());
+        }
+        let (id, version) = (event.aggregate_id, event.version.get());
+        let event: AccountEvent = self
+            .upcasters
+            .decode(event)
+            .map_err(|error| StoreError::corrupt(format!("event {version} of {id}"), error))?;
+        let query = match &event {
+            AccountEvent::Opened {
+                owner,
+                initial_deposit,
+                currency,
+            } => sqlx::query(
+                "insert into account_balances (id, version, balance_minor, owner, currency, is_open)
+                 values ($1, $2, $3, $4, $5, true)",
+            )
+            .bind(id)
+            .bind(version)
+            .bind(initial_deposit.cast_signed())
+            .bind(owner)
+            .bind(currency),
+            AccountEvent::Deposited(event) => {
+                change(id, version).bind(event.amount.cast_signed()).bind(true)
+            }
+            AccountEvent::Withdrawn(event) => {
+                change(id, version).bind(-event.amount.cast_signed()).bind(true)
+            }
+            AccountEvent::Closed {} => change(id, version).bind(0_i64).bind(false),
+        };
+        query.execute(connection).await.map_err(classify)?;
+        Ok(())
+    }
+
+    /// What follows `cursor` up to the delivery: the delivery, after what was lost before it.
+    async fn with_missing(
+        &self,
+        mut cursor: Position,
+        delivery: Delivery,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let mut events = vec![];
+        while cursor < delivery.previous {
+            let page = self.store.read_all(cursor, PAGE).await?;
+            let page = page
+                .into_iter()
+                .filter(|event| event.position <= delivery.previous);
+            events.extend(page);
+            cursor = events
+                .last()
+                .map_or(delivery.previous, |event| event.position);
+        }
+        events.push(delivery.event);
+        Ok(events)
+    }
+}
+
+type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+/// Moves an account on by one version: the amount and whether it stays open are to be bound.
+fn change(id: Uuid, version: i32) -> Query {
+    sqlx::query(
+        "update account_balances
+         set balance_minor = balance_minor + $3, is_open = $4, version = $2
+         where id = $1 and version = $2 - 1",
+    )
+    .bind(id)
+    .bind(version)
+}
+
+impl Projection for Balances {
+    async fn checkpoint(&self) -> Result<Position, StoreError> {
+        let position = sqlx::query_scalar(
+            "select position from projection_checkpoint where name = 'account_balances'",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(classify)?;
+        Ok(Position::new(position))
+    }
+
+    async fn apply(
+        &self,
+        mut deliveries: Vec<Delivery>,
+        epoch: Epoch,
+    ) -> Result<Position, StoreError> {
+        deliveries.sort_by_key(|delivery| delivery.event.position);
+        let mut transaction = self.pool.begin().await.map_err(classify)?;
+        let (position, newest): (i64, i64) = sqlx::query_as(
+            "select position, epoch from projection_checkpoint
+             where name = 'account_balances' for update",
+        )
+        .fetch_one(&mut *transaction)
+        .await
+        .map_err(classify)?;
+        if epoch.0 < newest {
+            return Err(StoreError::unavailable(Stale));
+        }
+        let mut cursor = Position::new(position);
+        for delivery in deliveries {
+            if delivery.event.position <= cursor {
+                continue;
+            }
+            for event in self.with_missing(cursor, delivery).await? {
+                cursor = event.position;
+                self.apply_event(&mut transaction, event).await?;
+            }
+        }
+        sqlx::query(
+            "update projection_checkpoint set position = $1, epoch = $2
+             where name = 'account_balances'",
+        )
+        .bind(cursor.get())
+        .bind(epoch.0)
+        .execute(&mut *transaction)
+        .await
+        .map_err(classify)?;
+        transaction.commit().await.map_err(classify)?;
+        Ok(cursor)
+    }
+}
