@@ -237,12 +237,12 @@ fn ask(command: Command) -> Request<Command> {
     }
 }
 
-fn key(name: &str, fingerprint: u8) -> Option<IdempotencyKey> {
-    Some(IdempotencyKey {
+fn key(name: &str, fingerprint: u8) -> IdempotencyKey {
+    IdempotencyKey {
         scope: "somebody".to_owned(),
         key: name.to_owned(),
         fingerprint: [fingerprint; 32],
-    })
+    }
 }
 
 /// A receipt that tells the state it was written from.
@@ -456,7 +456,7 @@ async fn a_used_key_is_answered_before_the_command_is_refused() {
     let store = Observed::default();
     execute(&process(&store), ask(Command::Open)).await.unwrap();
     let close = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(Command::Close)
     };
     let first = execute(&process(&store), close()).await.unwrap();
@@ -477,7 +477,7 @@ async fn a_used_key_is_answered_before_the_version_is_looked_at() {
     let process = process(&store);
     execute(&process, ask(Command::Open)).await.unwrap();
     let add = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         expected: Some(Version::new(1)),
         ..ask(Command::Add(1))
     };
@@ -495,7 +495,7 @@ async fn a_used_key_is_answered_though_the_command_would_succeed_again() {
     let process = process(&store);
     execute(&process, ask(Command::Open)).await.unwrap();
     let add = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(Command::Add(1))
     };
     execute(&process, add()).await.unwrap();
@@ -513,7 +513,7 @@ async fn a_command_that_changes_nothing_keeps_its_key() {
     let process = process(&store);
     execute(&process, ask(Command::Open)).await.unwrap();
     let set = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(Command::Set(0))
     };
     assert_eq!(
@@ -534,7 +534,7 @@ async fn a_key_that_was_used_for_another_request_is_refused() {
     let process = process(&store);
     execute(&process, ask(Command::Open)).await.unwrap();
     let with = |command, fingerprint| Request {
-        key: key("k", fingerprint),
+        key: Some(key("k", fingerprint)),
         ..ask(command)
     };
     execute(&process, with(Command::Add(1), 1)).await.unwrap();
@@ -553,7 +553,7 @@ async fn a_refused_command_leaves_its_key_free() {
     let process = process(&store);
     execute(&process, ask(Command::Open)).await.unwrap();
     let with_key = |command| Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(command)
     };
     execute(&process, with_key(Command::Add(99)))
@@ -577,7 +577,7 @@ async fn a_key_that_is_being_used_is_not_used_twice_at_once() {
     };
     let process = process(&store);
     let open = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(Command::Open)
     };
 
@@ -613,7 +613,7 @@ async fn a_dropped_command_frees_its_key() {
     };
     let process = process(&store);
     let open = || Request {
-        key: key("k", 1),
+        key: Some(key("k", 1)),
         ..ask(Command::Open)
     };
 
