@@ -42,7 +42,7 @@ impl World {
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 8);
         Self {
-            store: PgEventStore::new(pool.clone(), handle, Duration::from_secs(3600)),
+            store: PgEventStore::new(pool.clone(), handle, Duration::from_hours(1)),
             pool,
             directory: tempfile::tempdir().unwrap(),
         }
@@ -250,11 +250,7 @@ async fn importing_again_doubles_nothing() {
 #[tokio::test]
 async fn an_import_that_was_cut_short_is_finished_by_the_next() {
     let world = World::new().await;
-    let half: String = MIXED
-        .lines()
-        .take(3)
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let half: String = MIXED.split_inclusive('\n').take(3).collect();
     let second_only = half.replace("1,A,\"a thing, red\",2,1.50,c1\n", "");
     world
         .import(&world.file("half.csv", second_only), false)

@@ -79,7 +79,7 @@ fn projector(app: &TestApp) -> Projector<PgEventStore> {
     let options = postgres::connect_options(&app.database_url).unwrap();
     let pool = postgres::pool(options.clone(), 4);
     let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
-    let store = PgEventStore::new(pool.clone(), writer, Duration::from_secs(60));
+    let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
     let chain = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
     Projector::new(pool, store, chain)
 }

@@ -34,7 +34,7 @@ fn check(app: &TestApp, holder: u128) -> (SelfCheck<PgEventStore, PgLease>, PgLe
     let options = postgres::connect_options(&app.database_url).unwrap();
     let pool: PgPool = postgres::pool(options.clone(), 4);
     let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
-    let store = PgEventStore::new(pool.clone(), writer, Duration::from_secs(60));
+    let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
     let chain = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
     let lease = PgLease::new(pool.clone(), LEASE, Uuid::from_u128(holder), LEASE_TTL);
     let projector = Projector::new(pool, store, chain);

@@ -31,7 +31,7 @@ async fn start() -> (PgPool, PgEventStore) {
     let (writer, handle) = Writer::new(options.clone(), WriterOptions::default(), notify);
     tokio::spawn(writer.run());
     let pool = postgres::pool(options, 8);
-    let store = PgEventStore::new(pool.clone(), handle, Duration::from_secs(3600));
+    let store = PgEventStore::new(pool.clone(), handle, Duration::from_hours(1));
     (pool, store)
 }
 
@@ -74,10 +74,10 @@ fn command(id: Uuid, n: u32) -> OrderCommand {
         59 => OrderCommand::Cancel {
             reason: Some(Reason::parse("changed my mind").unwrap()),
         },
-        _ if dice % 7 == 0 => OrderCommand::RemoveItem {
+        _ if dice.is_multiple_of(7) => OrderCommand::RemoveItem {
             item_id: line(dice / 7 % 40),
         },
-        _ if dice % 3 == 0 => OrderCommand::ChangeItemQuantity {
+        _ if dice.is_multiple_of(3) => OrderCommand::ChangeItemQuantity {
             item_id: line(dice / 3 % 40),
             quantity: item.quantity,
         },

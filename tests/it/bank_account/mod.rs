@@ -53,7 +53,7 @@ impl Bank {
         let (writer, handle) = Writer::new(options.clone(), WriterOptions::default(), notify);
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 4);
-        let store = PgEventStore::new(pool.clone(), handle, Duration::from_secs(3600));
+        let store = PgEventStore::new(pool.clone(), handle, Duration::from_hours(1));
         let (queue, snapshots) = mpsc::channel(8);
         tokio::spawn(keep_snapshots::<BankAccount, _>(
             snapshots,
