@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
     event_sourcing::{
-        Epoch, Position, Repository, StoreError,
+        Aggregate, Epoch, Position, Repository, StoreError,
         projection::{Delivery, Projection},
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
@@ -361,8 +361,15 @@ fn spawn_relay_and_projector(
 
     let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
     let relay_ports = RelayPorts {
-        // What cannot be lifted goes out as it is stored: others may know it.
-        lift: Arc::new(move |event| upcasters.lift(event.clone()).unwrap_or(event)),
+        // What cannot be lifted goes out as it is stored: others may know it. Another aggregate's
+        // event is not ours to lift, whatever it is called.
+        lift: Arc::new(move |event| {
+            if event.aggregate_type == Order::TYPE {
+                upcasters.lift(event.clone()).unwrap_or(event)
+            } else {
+                event
+            }
+        }),
         checkpoint: Arc::new(move || {
             let projector = Arc::clone(&checkpoint);
             Box::pin(async move { projector.checkpoint().await })

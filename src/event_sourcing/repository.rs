@@ -229,10 +229,12 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             let (baseline, is_fresh) = match turn.take() {
                 Some(cached) => (cached, false),
                 None if request.is_new && attempt == 0 => (Loaded::default(), false),
-                None => (
-                    self.load(request.id, Until::Now).await?.unwrap_or_default(),
-                    true,
-                ),
+                None => match self.load(request.id, Until::Now).await {
+                    Ok(loaded) => (loaded.unwrap_or_default(), true),
+                    Err(error) if error.is_transient() => return Err(error.into()),
+                    // Unreadable now, but the command may have succeeded when it still was.
+                    Err(error) => return self.replay_or(&request, error.into()).await,
+                },
             };
             match decide(&request, &baseline) {
                 Err(_) if !is_fresh => {}

@@ -706,6 +706,29 @@ async fn an_event_that_cannot_be_read_is_corruption_and_no_guess() {
 }
 
 #[tokio::test]
+async fn a_used_key_is_answered_though_the_aggregate_cannot_be_read_any_more() {
+    let store = Observed::default();
+    let open = |fingerprint| Request {
+        key: Some(key("k", fingerprint)),
+        ..ask(Command::Open)
+    };
+    execute(&process(&store), open(1)).await.unwrap();
+    let unknown = NewEvent {
+        event_type: "Melted",
+        ..new_event(&Event::Added)
+    };
+    let stream = stream_of::<Counter>(ID);
+    let append = plain_append(stream, Version::new(1), vec![unknown]);
+    store.inner.append(append).await.unwrap();
+
+    let again = execute(&process(&store), open(1)).await.unwrap();
+    let other = execute(&process(&store), open(2)).await;
+
+    assert!(again.replayed);
+    assert!(matches!(other, Err(ExecuteError::KeyReused)), "{other:?}");
+}
+
+#[tokio::test]
 async fn a_command_of_many_events_leaves_one_snapshot_of_its_end() {
     let store = Observed::default();
     let (queue, mut snapshots) = mpsc::channel(8);

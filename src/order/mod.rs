@@ -18,6 +18,8 @@ pub mod upcasters;
 pub mod value;
 
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod specs;
 
 pub use aggregate::{Line, Order, OrderState, Status};

@@ -22,5 +22,6 @@ mod read_model;
 mod readme;
 mod self_check;
 mod smoke;
+mod snapshots;
 mod store;
 mod support;

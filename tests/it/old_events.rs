@@ -253,6 +253,34 @@ async fn an_old_event_goes_to_nats_in_todays_shape() {
     app.stop().await;
 }
 
+#[tokio::test]
+async fn another_aggregates_event_of_the_same_name_is_not_an_orders() {
+    let app = TestApp::start().await;
+    let basket = Uuid::now_v7();
+    sqlx::query(
+        "insert into events (event_id, aggregate_type, aggregate_id, version, type, schema_version,
+             data, metadata, created_at)
+         values (gen_random_uuid(), 'Basket', $1, 1, 'OrderCreated', 1, '{\"total\": \"1.00\"}', '{}',
+             now())",
+    )
+    .bind(basket)
+    .execute(&app.database)
+    .await
+    .unwrap();
+    app.wait_until_caught_up().await;
+
+    let messages = messages(&app, 1).await;
+
+    let (subject, body) = &messages[0];
+    let prefix = &app.config.nats_prefix;
+    assert_eq!(subject, &format!("{prefix}.Basket.OrderCreated"));
+    assert_eq!(body["schemaVersion"], 1);
+    assert_eq!(body["data"], json!({"total": "1.00"}));
+    let missing = app.get(&format!("/v1/orders/{basket}")).await;
+    assert_eq!(missing.status, 404);
+    app.stop().await;
+}
+
 async fn place(app: &TestApp) -> Uuid {
     let body = json!({"customerId": "customer-1", "items": [
         {"productId": "product-1", "quantity": 2, "price": "49.99"}]});
