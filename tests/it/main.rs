@@ -14,6 +14,7 @@ mod embedded;
 mod nats;
 mod openapi;
 mod read_model;
+mod real_orders;
 mod smoke;
 mod store;
 mod support;

@@ -1,7 +1,10 @@
 //! What tests stand on: servers shared by all tests of the process, a service for each test.
 
 pub mod app;
+pub mod retail;
 pub mod servers;
+pub mod shop;
+pub mod truth;
 
 use std::{future::Future, time::Duration};
 
