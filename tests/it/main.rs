@@ -10,6 +10,7 @@
 )]
 
 mod architecture;
+mod crashes;
 mod embedded;
 mod nats;
 mod openapi;

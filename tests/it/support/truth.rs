@@ -87,6 +87,26 @@ pub async fn assert_store_is_what_was_acknowledged(shop: &Shop, database: &PgPoo
     assert_eq!(last_version.into_keys().collect::<HashSet<_>>(), orders);
 }
 
+/// After a load that was stopped half way: whatever is stored, its client has been told so; and
+/// what a client was told is stored.
+pub async fn assert_everything_stored_was_answered(shop: &Shop, database: &PgPool) {
+    let stored: HashSet<String> = events(database)
+        .await
+        .into_iter()
+        .map(|event| event.request_id)
+        .collect();
+    let answered: HashSet<String> = shop
+        .ledger
+        .attempts
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|attempt| matches!(attempt.outcome, Outcome::Done(_)))
+        .map(|attempt| attempt.request_id.clone())
+        .collect();
+    assert_eq!(stored, answered);
+}
+
 /// The stream holds every event once, in order of position.
 pub async fn assert_stream_holds_the_store(nats_url: &str, stream: &str, database: &PgPool) {
     let client = async_nats::connect(nats_url).await.expect("NATS answers");
