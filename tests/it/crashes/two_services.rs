@@ -79,12 +79,20 @@ async fn commands_on_one_order_through_two_services_are_all_kept() {
                     "{}",
                     answer.text
                 );
-                is_added.then_some(())
+                is_added.then(|| answer.header("etag").to_owned())
             })
-            .await;
+            .await
         }))
     });
-    join_all(adding).await;
+    let added = join_all(adding).await.concat();
+
+    // Each was decided on what the one before had left.
+    let mut versions: Vec<u32> = added
+        .iter()
+        .map(|etag| etag.trim_matches('"').parse().unwrap())
+        .collect();
+    versions.sort_unstable();
+    assert_eq!(versions, (2..=41).collect::<Vec<_>>());
 
     let shown = other.wait_until_projected(order, 41).await;
     assert_eq!(shown["version"], 41);

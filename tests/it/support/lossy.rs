@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -11,16 +11,11 @@ use tokio::{
     net::{TcpListener, UnixStream, tcp::OwnedWriteHalf, unix::OwnedReadHalf},
 };
 
-/// One in so many answers is lost, and the connection with it.
-const LOST: usize = 25;
-
 /// A proxy in front of a database.
 #[derive(Clone, Default)]
 pub struct LossyDatabase {
-    /// Whether it loses answers.
-    pub loses: Arc<AtomicBool>,
-    /// How many it has lost.
-    pub lost: Arc<AtomicUsize>,
+    one_in: Arc<AtomicUsize>,
+    lost: Arc<AtomicUsize>,
     answers: Arc<AtomicUsize>,
 }
 
@@ -28,6 +23,18 @@ impl LossyDatabase {
     /// A proxy that loses nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From now on loses one in so many answers, and the connection with it. One in one: takes no
+    /// new connections, either.
+    pub fn lose_one_in(&self, answers: usize) {
+        self.one_in.store(answers, Ordering::Relaxed);
+    }
+
+    /// From now on loses nothing; how many answers were lost until now?
+    pub fn lose_nothing(&self) -> usize {
+        self.lose_one_in(0);
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Listens, and returns the database's URL through it.
@@ -42,6 +49,9 @@ impl LossyDatabase {
         let proxy = self.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if proxy.one_in.load(Ordering::Relaxed) == 1 {
+                    continue;
+                }
                 let Ok(server) = UnixStream::connect(&socket).await else {
                     continue;
                 };
@@ -67,9 +77,9 @@ impl LossyDatabase {
             if read == 0 {
                 break;
             }
-            if self.loses.load(Ordering::Relaxed)
-                && self.answers.fetch_add(1, Ordering::Relaxed) % LOST == LOST - 1
-            {
+            let one_in = self.one_in.load(Ordering::Relaxed);
+            let number = self.answers.fetch_add(1, Ordering::Relaxed);
+            if one_in > 0 && number % one_in == one_in - 1 {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 break;
             }

@@ -2,9 +2,11 @@
 //! outside.
 
 use std::{
-    env, fs,
-    path::{Path, PathBuf},
+    env,
+    fs::{self, File},
+    path::PathBuf,
     process::{ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -36,12 +38,8 @@ impl DataDir {
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
     /// The process id in the first line of a file under it.
-    pub fn pid(&self, file: &str) -> Pid {
+    fn pid(&self, file: &str) -> Pid {
         let text = fs::read_to_string(self.0.join(file)).expect("a pid file");
         let pid = text.lines().next().expect("a line").trim().parse();
         Pid::from_raw(pid.expect("a process id"))
@@ -144,6 +142,7 @@ impl Service {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log_file())
             .spawn()
             .expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -151,7 +150,7 @@ impl Service {
             .await
             .expect("it listens in time")
             .expect("a line")
-            .expect("it listens");
+            .expect("it listens (its log is beside its data)");
         let url = line.strip_prefix("listening on ").expect("an address");
         assert!(
             url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
@@ -206,6 +205,15 @@ impl Service {
         }
         found
     }
+}
+
+/// Where a service logs, out of the way of the test runner's own output.
+fn log_file() -> File {
+    static SERVICES: AtomicUsize = AtomicUsize::new(0);
+    let number = SERVICES.fetch_add(1, Ordering::Relaxed);
+    let directory = process_directory().join("services");
+    fs::create_dir_all(&directory).expect("a directory");
+    File::create(directory.join(format!("{number}.log"))).expect("a file")
 }
 
 /// A process as `ps` shows it.

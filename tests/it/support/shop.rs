@@ -96,11 +96,6 @@ impl Ledger {
             .filter(|attempt| is(attempt.outcome))
             .count()
     }
-
-    /// Waits until so many attempts came to something that `is` so.
-    pub async fn until(&self, what: &str, count: usize, is: impl Fn(Outcome) -> bool) {
-        eventually(what, || async { (self.count(&is) >= count).then_some(()) }).await;
-    }
 }
 
 /// One command, as it goes over the wire each time.
