@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sqlx::PgPool;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -10,6 +12,8 @@ use tokio::{
 
 use super::{MIDDLE, STOP_LIMIT, orders};
 use crate::support::{
+    eventually,
+    servers::fresh_database,
     service::{DataDir, Service, assert_gone},
     shop::Shop,
     truth,
@@ -57,6 +61,43 @@ async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
     data.assert_verifies().await;
 }
 
+/// As slow as a command can be: PostgreSQL never comes to an end with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_command_is_answered_before_the_service_stops() {
+    let (options, name) = fresh_database().await;
+    let database = PgPool::connect_with(options).await.unwrap();
+    let mut service = Service::on_shared_servers(&name).await;
+    let mut appends = database.acquire().await.unwrap();
+    sqlx::query("select pg_advisory_lock(7021839001)")
+        .execute(&mut *appends)
+        .await
+        .unwrap();
+    let url = format!("{}/v1/orders", service.url);
+    let order = json!({"customerId": "17850.0"});
+    let command = tokio::spawn(reqwest::Client::new().post(url).json(&order).send());
+    eventually("the command waits for the lock", || async {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                            where d.datname = current_database()
+                              and l.locktype = 'advisory' and not l.granted)",
+        )
+        .fetch_one(&database)
+        .await
+        .unwrap();
+        waits.then_some(())
+    })
+    .await;
+
+    service.signal(Signal::SIGTERM);
+    let answer = command.await.unwrap().expect("an answer");
+    let status = service.ended(STOP_LIMIT).await;
+
+    assert_eq!(answer.status(), 503);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["code"], "timeout");
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_signal_stops_at_once() {
     let data = DataDir::new("second-signal");
@@ -92,7 +133,7 @@ async fn half_a_request(url: &str) -> TcpStream {
 
 async fn stops_listening(url: &str) {
     let address = url.strip_prefix("http://").unwrap();
-    crate::support::eventually("it takes no more connections", || async {
+    eventually("it takes no more connections", || async {
         TcpStream::connect(address).await.is_err().then_some(())
     })
     .await;

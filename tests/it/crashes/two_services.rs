@@ -1,7 +1,5 @@
 //! Two services on one database and one stream.
 
-use std::time::Duration;
-
 use futures::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
@@ -10,7 +8,7 @@ use tokio::sync::watch;
 use super::{MIDDLE, assert_orders_are_well, orders};
 use crate::support::{
     TestApp, eventually,
-    servers::{fresh_database, servers, url_of_database},
+    servers::{fresh_database, servers},
     service::Service,
     shop::Shop,
 };
@@ -105,21 +103,14 @@ async fn commands_on_one_order_through_two_services_are_all_kept() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_goes_on_where_a_killed_one_was() {
     let (options, name) = fresh_database().await;
-    let url = url_of_database(&name);
-    let settings = [
-        ("DATABASE_URL", &*url),
-        ("NATS_URL", &*servers().nats_url),
-        ("ORDERS_NATS_STREAM", &*name),
-        ("ORDERS_NATS_PREFIX", &*name),
-    ];
     let database = PgPool::connect_with(options).await.unwrap();
-    let first = Service::start(&settings).await;
+    let first = Service::on_shared_servers(&name).await;
     // It relays and projects before there is another one.
     let holders = eventually("the first one holds both leases", || async {
         Some(holders(&database).await).filter(|holders| holders.len() == 2)
     })
     .await;
-    let second = Service::start(&settings).await;
+    let second = Service::on_shared_servers(&name).await;
     let (moved, place_of_first) = watch::channel(first.url.clone());
     let place_of_second = watch::channel(second.url.clone()).1;
     let shop = Shop::new(vec![place_of_first, place_of_second], orders());
@@ -136,11 +127,6 @@ async fn a_service_goes_on_where_a_killed_one_was() {
     let successors = self::holders(&database).await;
     assert_eq!(successors.len(), 2);
     assert!(successors.iter().all(|holder| !holders.contains(holder)));
-    drop(second);
-    // Nothing of the test is left in the shared database server.
-    tokio::time::timeout(Duration::from_secs(5), database.close())
-        .await
-        .unwrap();
 }
 
 /// Who holds the leases.

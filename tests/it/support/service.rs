@@ -22,7 +22,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{eventually, servers::process_directory};
+use super::{
+    eventually,
+    servers::{process_directory, servers, url_of_database},
+};
 
 /// How long a first start may take: it makes a database on a machine that runs all the other tests.
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -136,8 +139,19 @@ impl Service {
         Self::start(&[("ORDERS_DATA_DIR", &data.0.to_string_lossy())]).await
     }
 
+    /// Starts it on the test process's servers: in a database and on a stream of this name.
+    pub async fn on_shared_servers(name: &str) -> Self {
+        Self::start(&[
+            ("DATABASE_URL", &url_of_database(name)),
+            ("NATS_URL", &servers().nats_url),
+            ("ORDERS_NATS_STREAM", name),
+            ("ORDERS_NATS_PREFIX", name),
+        ])
+        .await
+    }
+
     /// Starts it with these settings.
-    pub async fn start(variables: &[(&str, &str)]) -> Self {
+    async fn start(variables: &[(&str, &str)]) -> Self {
         let mut command = program(&["serve", "--listen", "127.0.0.1:0"], variables);
         let mut child = command
             .stdin(Stdio::null())
