@@ -2,13 +2,16 @@
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
+use async_nats::ServerAddr;
 use axum::http::HeaderValue;
 use clap::Args;
+use tracing_subscriber::EnvFilter;
 
 use crate::{
     http::HttpOptions,
     order::Currency,
     postgres::{self, writer::WriterOptions},
+    telemetry,
 };
 
 /// Where the stores are.
@@ -276,7 +279,15 @@ impl Judge {
     }
 
     fn database(&mut self, name: &str, url: &str) {
-        if let Err(error) = postgres::connect_options(url) {
+        // The parser takes any scheme for PostgreSQL's.
+        if !["postgres://", "postgresql://"]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        {
+            self.0.push(format!(
+                "{name} must begin with postgres:// or postgresql://"
+            ));
+        } else if let Err(error) = postgres::connect_options(url) {
             self.0.push(format!("{name} is no PostgreSQL URL: {error}"));
         }
     }
@@ -293,19 +304,22 @@ impl Judge {
 }
 
 impl LogArgs {
-    /// The format.
+    /// The format and the filter.
     ///
     /// # Errors
-    /// Where it is none of ours.
-    pub fn format(&self) -> Result<LogFormat, ConfigProblems> {
-        match self.format.as_str() {
-            "pretty" => Ok(LogFormat::Pretty),
-            "json" => Ok(LogFormat::Json),
-            other => {
-                let problem = format!("ORDERS_LOG must be pretty or json, not {other:?}");
-                Err(ConfigProblems(vec![problem]))
-            }
-        }
+    /// Where the format is none of ours, the filter cannot be read, or both.
+    pub fn judge(&self) -> Result<(LogFormat, EnvFilter), ConfigProblems> {
+        let mut judge = Judge::default();
+        let format = match self.format.as_str() {
+            "pretty" => Some(LogFormat::Pretty),
+            "json" => Some(LogFormat::Json),
+            other => judge.refuse(format!("ORDERS_LOG must be pretty or json, not {other:?}")),
+        };
+        let filter = match telemetry::filter(self.filter.as_deref()) {
+            Ok(filter) => Some(filter),
+            Err(error) => judge.refuse(format!("RUST_LOG: {error}")),
+        };
+        format.zip(filter).ok_or(ConfigProblems(judge.0))
     }
 }
 
@@ -328,7 +342,7 @@ impl ServeArgs {
     /// Every problem.
     pub fn judge(&self) -> Result<Config, ConfigProblems> {
         let mut judge = Judge::default();
-        if let Err(ConfigProblems(problems)) = self.store.log.format() {
+        if let Err(ConfigProblems(problems)) = self.store.log.judge() {
             judge.0.extend(problems);
         }
         let servers = self.servers(&mut judge);
@@ -387,13 +401,15 @@ impl ServeArgs {
     }
 
     fn servers(&self, judge: &mut Judge) -> Option<Servers> {
+        if let Some(database_url) = &self.store.database_url {
+            judge.database("DATABASE_URL", database_url);
+        }
+        if let Some(Err(error)) = self.nats_url.as_ref().map(|url| url.parse::<ServerAddr>()) {
+            judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
+        }
         match (&self.store.database_url, &self.nats_url) {
             (None, None) => Some(Servers::Embedded(self.store.data_dir.clone())),
             (Some(database_url), Some(nats_url)) => {
-                judge.database("DATABASE_URL", database_url);
-                if let Err(error) = nats_url.parse::<async_nats::ServerAddr>() {
-                    judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
-                }
                 let (database_url, nats_url) = (database_url.clone(), nats_url.clone());
                 Some(Servers::Given {
                     database_url,

@@ -60,10 +60,10 @@ fn failed(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn init_logs(args: &LogArgs) -> anyhow::Result<()> {
-    let filter = args.filter.as_deref();
-    telemetry::init_logs(args.format()?, filter)
-        .map_err(|error| ConfigProblems(vec![format!("RUST_LOG: {error}")]).into())
+fn init_logs(args: &LogArgs) -> Result<(), ConfigProblems> {
+    let (format, filter) = args.judge()?;
+    telemetry::init_logs(format, filter);
+    Ok(())
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {

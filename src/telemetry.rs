@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use crate::config::LogFormat;
 
@@ -18,12 +20,16 @@ const SECONDS: &[f64] = &[
 /// Upper bounds of the histograms that count things.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// Sends logs to standard error, in the given format. Does nothing where a logger is set already.
+/// Reads a filter (the value of `RUST_LOG`); without one, the default.
 ///
 /// # Errors
-/// Where `filter` (the value of `RUST_LOG`) cannot be read.
-pub fn init_logs(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter.unwrap_or(DEFAULT_FILTER))?;
+/// Where it cannot be read.
+pub fn filter(text: Option<&str>) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(text.unwrap_or(DEFAULT_FILTER))
+}
+
+/// Sends logs to standard error, in the given format. Does nothing where a logger is set already.
+pub fn init_logs(format: LogFormat, filter: EnvFilter) {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
     // A logger that is there already was set by whoever embeds this library.
@@ -34,7 +40,6 @@ pub fn init_logs(format: LogFormat, filter: Option<&str>) -> anyhow::Result<()> 
         }
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
-    Ok(())
 }
 
 /// Makes the process's metrics recorder, or a private one where there is one already.

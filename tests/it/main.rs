@@ -12,6 +12,7 @@
 mod architecture;
 mod bank_account;
 mod contract;
+mod crashes;
 mod embedded;
 mod golden;
 mod importing;
@@ -20,6 +21,7 @@ mod old_events;
 mod openapi;
 mod read_model;
 mod readme;
+mod real_orders;
 mod self_check;
 mod smoke;
 mod snapshots;

@@ -1,7 +1,12 @@
 //! What tests stand on: servers shared by all tests of the process, a service for each test.
 
 pub mod app;
+pub mod lossy;
+pub mod retail;
 pub mod servers;
+pub mod service;
+pub mod shop;
+pub mod truth;
 
 use std::{future::Future, time::Duration};
 

@@ -62,7 +62,12 @@ fn fresh_directory() -> PathBuf {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
-    parent.join(format!("it-{}", std::process::id()))
+    process_directory()
+}
+
+/// Where this process's data is.
+pub fn process_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}", std::process::id()))
 }
 
 /// The connect options of an empty database with today's schema, and its URL's name.

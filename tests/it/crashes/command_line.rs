@@ -1,0 +1,171 @@
+//! Exit statuses and messages of the real program.
+
+use std::{collections::BTreeSet, net::TcpListener};
+
+use crate::support::{
+    servers::{fresh_database, servers, url_of_database},
+    service::orders,
+};
+
+#[tokio::test]
+async fn bad_configuration_ends_with_status_2_and_every_problem() {
+    let bad = [
+        ("DATABASE_URL", "mysql://localhost/orders"),
+        ("ORDERS_LISTEN", "everywhere"),
+        ("ORDERS_DEFAULT_CURRENCY", "QQQ"),
+        ("ORDERS_LOG", "loud"),
+        ("RUST_LOG", "orders=shouting"),
+        ("ORDERS_CORS_ORIGINS", "shop.example"),
+        ("ORDERS_NATS_STREAM", "EVENTS OF ORDERS"),
+        ("ORDERS_NATS_PREFIX", "events.>"),
+        ("ORDERS_REQUEST_TIMEOUT", "0"),
+        ("ORDERS_IDEMPOTENCY_HOURS", "a day"),
+        ("ORDERS_SNAPSHOT_EVERY", "0"),
+        ("ORDERS_WRITE_QUEUE", "-1"),
+        ("ORDERS_CACHED_ORDERS", "many"),
+        ("ORDERS_DATABASE_CONNECTIONS", "1"),
+        ("DATABASE_READ_URL", "postgres://localhost:port/orders"),
+    ];
+
+    let ended = orders(&["serve"], &bad).await;
+
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    assert_eq!(ended.stdout, b"");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    // One line a problem; that NATS_URL is missing is one more.
+    let problems: Vec<&str> = said.lines().skip(1).collect();
+    let names = |name: &str| {
+        problems
+            .iter()
+            .any(|line| line.contains(&format!("- {name}")))
+    };
+    let unnamed: Vec<_> = bad.iter().filter(|(name, _)| !names(name)).collect();
+    assert!(unnamed.is_empty(), "{unnamed:?} not named in {said}");
+    assert!(said.contains("NATS_URL is not: set both"), "{said}");
+    assert_eq!(problems.len(), bad.len() + 1, "{said}");
+}
+
+#[tokio::test]
+async fn an_address_that_others_can_reach_needs_a_decision_about_who_may_call() {
+    let ended = orders(&["serve", "--listen", "0.0.0.0:0"], &[]).await;
+
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        said.contains("ORDERS_AUTH") && said.contains("0.0.0.0:0"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_taken_port_ends_with_status_1() {
+    let (_, name) = fresh_database().await;
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let settings = [
+        ("DATABASE_URL", &*url_of_database(&name)),
+        ("NATS_URL", &*servers().nats_url),
+        ("ORDERS_LISTEN", &*address),
+    ];
+
+    let ended = orders(&["serve"], &settings).await;
+
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        said.contains(&format!("cannot listen on {address}")),
+        "{said}"
+    );
+}
+
+/// The wait is half a minute, and spent asleep.
+#[tokio::test]
+async fn a_postgresql_that_never_answers_ends_with_status_1() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap();
+    drop(nobody);
+    let settings = [
+        (
+            "DATABASE_URL",
+            &*format!("postgres://orders:secret@{address}/orders"),
+        ),
+        ("NATS_URL", &*servers().nats_url),
+        ("ORDERS_LISTEN", "127.0.0.1:0"),
+    ];
+
+    let ended = orders(&["serve"], &settings).await;
+
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.contains("PostgreSQL does not answer"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[tokio::test]
+async fn help_names_the_environment_variable_of_every_setting() {
+    // What is about one run, and no setting of the service.
+    let of_one_run: BTreeSet<&str> = [
+        "--help",
+        "--version",
+        "--full",
+        "--dry-run",
+        "--repair",
+        "--strict",
+        "--rejects",
+        "--status",
+        "--source",
+        "--currency",
+        "--default-customer",
+        "--order-column",
+        "--customer-column",
+        "--product-column",
+        "--quantity-column",
+        "--price-column",
+    ]
+    .into();
+
+    for command in [
+        &["serve"][..],
+        &["migrate"],
+        &["replay"],
+        &["verify"],
+        &["import"],
+        &["parked", "list"],
+        &["parked", "retry"],
+        &["openapi"],
+    ] {
+        let helped = orders(&[command, &["--help"]].concat(), &[]).await;
+        assert_eq!(helped.status.code(), Some(0), "{command:?}");
+        let text = String::from_utf8(helped.stdout).unwrap();
+        let settings: Vec<String> = options_of(&text)
+            .into_iter()
+            .filter(|option| {
+                !option
+                    .split_whitespace()
+                    .any(|word| of_one_run.contains(word))
+            })
+            .collect();
+        let nameless: Vec<_> = settings
+            .iter()
+            .filter(|text| !text.contains("[env: "))
+            .collect();
+        assert!(nameless.is_empty(), "{command:?}: {nameless:?}");
+        assert_eq!(settings.is_empty(), command == ["openapi"], "{command:?}");
+    }
+}
+
+/// The options that a help text lists, each with its text on one line.
+fn options_of(help: &str) -> Vec<String> {
+    let (_, listed) = help.split_once("Options:\n").unwrap();
+    let mut options: Vec<String> = vec![];
+    for line in listed.lines().map(str::trim) {
+        match options.last_mut() {
+            Some(option) if !line.starts_with("--") && !line.contains(", --") => {
+                option.push(' ');
+                option.push_str(line);
+            }
+            _ => options.push(line.to_owned()),
+        }
+    }
+    options
+}

@@ -1,0 +1,46 @@
+//! The real program, killed and starved in the middle of real orders: nothing that was acknowledged
+//! is lost, nothing is doubled.
+
+mod command_line;
+mod nats_stopped;
+mod postgres_killed;
+mod service_killed;
+mod signals;
+mod two_services;
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+
+use crate::support::{retail, service::DataDir, shop::Shop, truth};
+
+/// In how many acknowledged commands something is done to the service, of some five hundred.
+const MIDDLE: usize = 150;
+/// How long a stop may take.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Everything that must hold once a load is through on an embedded service.
+async fn assert_all_is_well(shop: &Shop, data: &DataDir, url: &str) {
+    let database = data.database();
+    assert_orders_are_well(shop, &database, &data.nats_url(), "EVENTS", url).await;
+    data.assert_verifies().await;
+}
+
+/// Everything that must hold once a load is through.
+async fn assert_orders_are_well(
+    shop: &Shop,
+    database: &PgPool,
+    nats_url: &str,
+    stream: &str,
+    url: &str,
+) {
+    truth::caught_up(database).await;
+    truth::assert_store_is_what_was_acknowledged(shop, database).await;
+    truth::assert_views_are_what_the_file_says(shop, url).await;
+    truth::assert_stream_holds_the_store(nats_url, stream, database).await;
+}
+
+/// The orders of one load.
+fn orders() -> Vec<retail::Invoice> {
+    retail::excerpt().0
+}

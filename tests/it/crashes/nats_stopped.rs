@@ -1,0 +1,87 @@
+//! NATS stopped or killed: commands go on, only the read side waits.
+
+use nix::sys::signal::{Signal, kill};
+use reqwest::Client;
+use serde_json::Value;
+
+use super::{MIDDLE, assert_all_is_well, orders};
+use crate::support::{
+    eventually,
+    service::{DataDir, Service},
+    shop::{Outcome, Shop},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_nats_only_delays_the_read_side() {
+    let data = DataDir::new("nats-stopped");
+    let service = Service::embedded(&data).await;
+    let shop = Shop::at(&service.url, orders());
+    let nats = data.nats_pid();
+
+    let load = shop.open();
+    shop.ledger.progress(MIDDLE).await;
+    kill(nats, Signal::SIGSTOP).unwrap();
+    assert!(!load.is_finished());
+    load.await.unwrap();
+
+    // Every command was taken the first time.
+    assert_eq!(shop.ledger.count(|o| !matches!(o, Outcome::Done(_))), 0);
+    let behind = read_last_write(&shop, &service.url).await;
+    assert_eq!(behind.0, 503, "{}", behind.1);
+    assert_eq!(behind.1["code"], "read_model_behind");
+    // Until the client has found out that nobody answers its pings.
+    let ready = format!("{}/health/ready", service.url);
+    eventually("readiness tells of NATS", || async {
+        let answer = reqwest::get(&ready).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let ready: Value = answer.json().await.unwrap();
+        (ready["status"] == "degraded").then_some(())
+    })
+    .await;
+
+    kill(nats, Signal::SIGCONT).unwrap();
+
+    eventually("the read side catches up", || async {
+        let (status, _) = read_last_write(&shop, &service.url).await;
+        (status == 200).then_some(())
+    })
+    .await;
+    assert_all_is_well(&shop, &data, &service.url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_nats_only_delays_the_read_side() {
+    let data = DataDir::new("nats-killed");
+    let service = Service::embedded(&data).await;
+    let shop = Shop::at(&service.url, orders());
+
+    let load = shop.open();
+    for _ in 0..2 {
+        shop.ledger.progress(MIDDLE).await;
+        let killed = data.nats_pid();
+        kill(killed, Signal::SIGKILL).unwrap();
+        eventually("another NATS runs", || async {
+            let is_ready = async_nats::connect(data.nats_url()).await.is_ok();
+            (is_ready && data.nats_pid() != killed).then_some(())
+        })
+        .await;
+    }
+    load.await.unwrap();
+
+    assert_eq!(shop.ledger.count(|o| !matches!(o, Outcome::Done(_))), 0);
+    assert_all_is_well(&shop, &data, &service.url).await;
+}
+
+/// Reads an order as a client does that wants to see its own write.
+async fn read_last_write(shop: &Shop, url: &str) -> (u16, Value) {
+    let token = shop.ledger.token.lock().unwrap().clone();
+    let order = *shop.ledger.orders.lock().unwrap().values().next().unwrap();
+    let answer = Client::new()
+        .get(format!("{url}/v1/orders/{order}"))
+        .header("consistency-token", token)
+        .header("prefer", "wait=1")
+        .send()
+        .await
+        .unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}

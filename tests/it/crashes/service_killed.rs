@@ -1,0 +1,33 @@
+//! `kill -9` of the service.
+
+use tokio::sync::watch;
+
+use super::{MIDDLE, assert_all_is_well, orders};
+use crate::support::{
+    service::{DataDir, Service, assert_gone},
+    shop::{Outcome, Shop},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_killed_in_the_middle_of_orders_loses_and_doubles_nothing() {
+    let data = DataDir::new("killed");
+    let mut service = Service::embedded(&data).await;
+    let (moved, place) = watch::channel(service.url.clone());
+    let shop = Shop::new(vec![place], orders());
+    let load = shop.open();
+
+    for _ in 0..2 {
+        shop.ledger.progress(MIDDLE).await;
+        assert!(!load.is_finished());
+        let servers = service.descendants().await;
+        service.kill_9().await;
+        // The next start comes at once, while the servers of the killed one may still be ending.
+        service = Service::embedded(&data).await;
+        assert_gone(&servers).await;
+        moved.send(service.url.clone()).unwrap();
+    }
+    load.await.unwrap();
+
+    assert!(shop.ledger.count(|outcome| outcome == Outcome::Unknown) > 0);
+    assert_all_is_well(&shop, &data, &service.url).await;
+}

@@ -1,0 +1,140 @@
+//! SIGTERM and SIGINT: what was accepted is answered, and nothing is left running.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::{MIDDLE, STOP_LIMIT, orders};
+use crate::support::{
+    eventually,
+    servers::fresh_database,
+    service::{DataDir, Service, assert_gone},
+    shop::Shop,
+    truth,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_in_the_middle_of_orders_answers_all_that_was_accepted() {
+    stops_cleanly_in_the_middle_of_orders("sigterm", Signal::SIGTERM).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigint_in_the_middle_of_orders_answers_all_that_was_accepted() {
+    stops_cleanly_in_the_middle_of_orders("sigint", Signal::SIGINT).await;
+}
+
+async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
+    let data = DataDir::new(name);
+    let mut service = Service::embedded(&data).await;
+    let servers = service.descendants().await;
+    let names: Vec<&str> = servers.iter().map(|process| &*process.name).collect();
+    assert!(
+        names.contains(&"postgres") && names.contains(&"nats-server"),
+        "{names:?}"
+    );
+    let shop = Shop::at(&service.url, orders());
+    let load = shop.open();
+    shop.ledger.progress(MIDDLE).await;
+    // A client that never says the rest must not hold up the others.
+    let mut half_asked = half_a_request(&service.url).await;
+
+    service.signal(signal);
+    let status = service.ended(STOP_LIMIT).await;
+
+    assert_eq!(status.code(), Some(0), "{status}");
+    assert!(!load.is_finished());
+    load.abort();
+    assert!(load.await.is_err());
+    assert_gone(&servers).await;
+    let mut rest = vec![];
+    // Reset or closed: it was not kept waiting.
+    let _ = half_asked.read_to_end(&mut rest).await;
+
+    let _restarted = Service::embedded(&data).await;
+    truth::assert_everything_stored_was_answered(&shop, &data.database()).await;
+    data.assert_verifies().await;
+}
+
+/// As slow as a command can be: PostgreSQL never comes to an end with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_command_is_answered_before_the_service_stops() {
+    let (options, name) = fresh_database().await;
+    let database = PgPool::connect_with(options).await.unwrap();
+    let mut service = Service::on_shared_servers(&name).await;
+    let mut appends = database.acquire().await.unwrap();
+    sqlx::query("select pg_advisory_lock(7021839001)")
+        .execute(&mut *appends)
+        .await
+        .unwrap();
+    let url = format!("{}/v1/orders", service.url);
+    let order = json!({"customerId": "17850.0"});
+    let command = tokio::spawn(reqwest::Client::new().post(url).json(&order).send());
+    eventually("the command waits for the lock", || async {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                            where d.datname = current_database()
+                              and l.locktype = 'advisory' and not l.granted)",
+        )
+        .fetch_one(&database)
+        .await
+        .unwrap();
+        waits.then_some(())
+    })
+    .await;
+
+    service.signal(Signal::SIGTERM);
+    let answer = command.await.unwrap().expect("an answer");
+    let status = service.ended(STOP_LIMIT).await;
+
+    assert_eq!(answer.status(), 503);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["code"], "timeout");
+    assert_eq!(status.code(), Some(0), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_signal_stops_at_once() {
+    let data = DataDir::new("second-signal");
+    let mut service = Service::embedded(&data).await;
+    let servers = service.descendants().await;
+    // As long as this request lasts the service would wait.
+    let mut half_asked = half_a_request(&service.url).await;
+
+    service.signal(Signal::SIGTERM);
+    stops_listening(&service.url).await;
+    assert!(service.is_running());
+    service.signal(Signal::SIGINT);
+
+    let status = service.ended(Duration::from_secs(3)).await;
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert_gone(&servers).await;
+    let _ = half_asked.shutdown().await;
+}
+
+/// A request that the service has begun to read.
+async fn half_a_request(url: &str) -> TcpStream {
+    let address = url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/orders HTTP/1.1\r\nhost: orders\r\ncontent-type: application/json\r\n\
+                expect: 100-continue\r\ncontent-length: 100\r\n\r\n";
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    connection.write_all(b"{\"customerId\":").await.unwrap();
+    connection
+}
+
+async fn stops_listening(url: &str) {
+    let address = url.strip_prefix("http://").unwrap();
+    eventually("it takes no more connections", || async {
+        TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+}

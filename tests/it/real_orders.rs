@@ -1,0 +1,148 @@
+//! Real orders of a real retailer through the whole service: what comes out is what the file says.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    TestApp,
+    app::Answer,
+    retail::{self, Invoice, Line},
+    shop::Shop,
+    truth,
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_five_hundred_invoices_come_out_as_the_file_says() {
+    let (invoices, refused) = retail::first(500);
+
+    orders_come_out_as_the_file_says(invoices, &refused).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_excerpt_comes_out_as_it_says() {
+    let (invoices, refused) = retail::excerpt();
+
+    orders_come_out_as_the_file_says(invoices, &refused).await;
+}
+
+/// Sends the good invoices at once, and the refused ones among them; then looks at everything.
+async fn orders_come_out_as_the_file_says(invoices: Vec<Invoice>, refused: &[Invoice]) {
+    let app = TestApp::start().await;
+    let shop = Shop::at(&app.url, invoices);
+    let began = Instant::now();
+
+    let load = shop.open();
+    for invoice in refused {
+        let answer = place(&app, &invoice.lines).await;
+        let wrong = invoice
+            .lines
+            .iter()
+            .position(|line| line.quantity < 1 || line.quantity > 10_000);
+        let pointer = format!("#/items/{}/quantity", wrong.unwrap());
+        assert_refused(&answer, &pointer, "out_of_range");
+    }
+    load.await.unwrap();
+    let (commands, orders) = (shop.commands(), shop.invoices.len());
+    println!(
+        "{orders} orders, {commands} commands in {:?}",
+        began.elapsed()
+    );
+
+    app.wait_until_caught_up().await;
+    println!("caught up after {:?}", began.elapsed());
+    truth::assert_store_is_what_was_acknowledged(&shop, &app.database).await;
+    truth::assert_views_are_what_the_file_says(&shop, &app.url).await;
+    let retried = shop.ledger.attempts.lock().unwrap().len() - shop.commands();
+    assert_eq!(retried, 0, "commands had to be repeated");
+    println!("compared after {:?}", began.elapsed());
+    app.stop().await;
+}
+
+/// The file has lines with quantities below one. Negative prices and prices with three decimals it
+/// has none, so real lines are changed here.
+#[tokio::test]
+async fn refused_lines_name_what_is_wrong_and_leave_nothing() {
+    let app = TestApp::start().await;
+    let (good, _) = retail::excerpt();
+    let lines = &good[0].lines;
+    let changed = |change: &dyn Fn(&mut Line)| {
+        let mut lines = lines.clone();
+        change(&mut lines[2]);
+        lines
+    };
+    let price = |text: &'static str| move |line: &mut Line| text.clone_into(&mut line.price);
+
+    for (wrong, member, code) in [
+        (changed(&price("-11062.06")), "price", "invalid_money"),
+        (changed(&price("0.001")), "price", "money_precision"),
+        (
+            changed(&|line| line.quantity = 0),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.quantity = -3),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.quantity = 74_215),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.product.clear()),
+            "productId",
+            "required",
+        ),
+    ] {
+        let answer = place(&app, &wrong).await;
+        assert_refused(&answer, &format!("#/items/2/{member}"), code);
+    }
+    let empty = app
+        .post(
+            "/v1/orders",
+            &json!({"customerId": "guest", "currency": "GBP"}),
+        )
+        .await;
+    let path = format!("/v1/orders/{}/items", empty.id());
+    let bad_line = json!({"productId": "22423", "quantity": 0, "price": "-1.00"});
+    let answer = app.post(&path, &bad_line).await;
+    assert_refused(&answer, "#/price", "invalid_money");
+    assert_refused(&answer, "#/quantity", "out_of_range");
+
+    app.wait_until_caught_up().await;
+    let left: (i64, i64, i64, i64) = sqlx::query_as(
+        "select (select count(*) from events), (select count(*) from order_views),
+                (select count(*) from order_items), (select count(*) from idempotency_keys)",
+    )
+    .fetch_one(&app.database)
+    .await
+    .unwrap();
+    // The empty order alone.
+    assert_eq!(left, (1, 1, 0, 0));
+    app.stop().await;
+}
+
+/// Places an order with the lines as they are, under a key, which a refusal must not keep either.
+async fn place(app: &TestApp, lines: &[Line]) -> Answer {
+    let items: Vec<Value> = lines
+        .iter()
+        .map(|line| {
+            json!({"productId": line.product, "quantity": line.quantity, "price": line.price})
+        })
+        .collect();
+    let body = json!({"customerId": "guest", "currency": "GBP", "items": items});
+    app.post_with("/v1/orders", &body, &[("idempotency-key", "refused")])
+        .await
+}
+
+fn assert_refused(answer: &Answer, pointer: &str, code: &str) {
+    assert_eq!((answer.status, &*answer.code()), (422, "validation_failed"));
+    let errors = answer.json()["errors"].as_array().unwrap().clone();
+    let is_named = errors
+        .iter()
+        .any(|error| error["pointer"] == pointer && error["code"] == code);
+    assert!(is_named, "no {code} at {pointer}: {}", answer.text);
+}

@@ -1,0 +1,270 @@
+//! The real program as a process of its own: started, signalled, killed, and looked at from
+//! outside.
+
+use std::{
+    env,
+    fs::{self, File},
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use orders::embedded::{EmbeddedOptions, PrivatePostgres};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
+
+use super::{
+    eventually,
+    servers::{process_directory, servers, url_of_database},
+};
+
+/// How long a first start may take: it makes a database on a machine that runs all the other tests.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// A data directory of a service, removed in the end.
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// A new one, with the test's name in its own.
+    pub fn new(name: &str) -> Self {
+        let path = process_directory().join("services").join(name);
+        fs::create_dir_all(&path).expect("a directory");
+        Self(path)
+    }
+
+    /// The process id in the first line of a file under it.
+    fn pid(&self, file: &str) -> Pid {
+        let text = fs::read_to_string(self.0.join(file)).expect("a pid file");
+        let pid = text.lines().next().expect("a line").trim().parse();
+        Pid::from_raw(pid.expect("a process id"))
+    }
+
+    /// The running nats-server.
+    pub fn nats_pid(&self) -> Pid {
+        self.pid("nats/nats-server.pid")
+    }
+
+    /// The running PostgreSQL.
+    pub fn postgres_pid(&self) -> Pid {
+        self.pid("postgres/data/postmaster.pid")
+    }
+
+    /// Where the running nats-server is.
+    pub fn nats_url(&self) -> String {
+        let conf = fs::read_to_string(self.0.join("nats/nats-server.conf")).expect("a file");
+        let address = conf
+            .lines()
+            .find_map(|line| line.strip_prefix("listen: \""))
+            .and_then(|rest| rest.strip_suffix('"'));
+        format!("nats://{}", address.expect("an address"))
+    }
+
+    /// The running PostgreSQL's database.
+    pub fn database(&self) -> PgPool {
+        let url = PrivatePostgres::running(&EmbeddedOptions::new(&self.0))
+            .expect("a data directory")
+            .expect("PostgreSQL runs");
+        PgPoolOptions::new()
+            .max_connections(2)
+            .connect_lazy(&url)
+            .expect("a URL")
+    }
+
+    /// Runs `orders verify` on it.
+    pub async fn assert_verifies(&self) {
+        let verify = orders(&["verify", "--data-dir", &self.0.to_string_lossy()], &[]).await;
+        assert_eq!(verify.status.code(), Some(0), "{verify:?}");
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        // As root, PostgreSQL's part may be elsewhere, behind a link. What cannot be removed is
+        // left to the next test process.
+        if let Ok(elsewhere) = fs::canonicalize(self.0.join("postgres")) {
+            let _ = fs::remove_dir_all(elsewhere);
+        }
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// The program with nothing of this process's configuration in its environment.
+pub fn program(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    // Where the servers' programs are found is a matter of the machine.
+    for kept in [
+        "PATH",
+        "HOME",
+        "XDG_CACHE_HOME",
+        "ORDERS_TOOLS_DIR",
+        "ORDERS_POSTGRES_BIN",
+        "ORDERS_NATS_SERVER",
+    ] {
+        command.envs(env::var_os(kept).map(|value| (kept, value)));
+    }
+    command.envs(variables.iter().copied());
+    command
+}
+
+/// Runs the program to its end.
+pub async fn orders(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let run = program(arguments, variables).stdin(Stdio::null()).output();
+    timeout(START_LIMIT, run)
+        .await
+        .expect("the program ends")
+        .expect("the program runs")
+}
+
+/// A running `orders serve`. Dropping it kills it with SIGKILL.
+pub struct Service {
+    /// Where it listens.
+    pub url: String,
+    child: Child,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Service {
+    /// Starts it embedded on a data directory, on a port of its own choice.
+    pub async fn embedded(data: &DataDir) -> Self {
+        Self::start(&[("ORDERS_DATA_DIR", &data.0.to_string_lossy())]).await
+    }
+
+    /// Starts it on the test process's servers: in a database and on a stream of this name.
+    pub async fn on_shared_servers(name: &str) -> Self {
+        Self::start(&[
+            ("DATABASE_URL", &url_of_database(name)),
+            ("NATS_URL", &servers().nats_url),
+            ("ORDERS_NATS_STREAM", name),
+            ("ORDERS_NATS_PREFIX", name),
+        ])
+        .await
+    }
+
+    /// Starts it with these settings.
+    async fn start(variables: &[(&str, &str)]) -> Self {
+        let mut command = program(&["serve", "--listen", "127.0.0.1:0"], variables);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log_file())
+            .spawn()
+            .expect("the program runs");
+        let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let line = timeout(START_LIMIT, output.next_line())
+            .await
+            .expect("it listens in time")
+            .expect("a line")
+            .expect("it listens (its log is beside its data)");
+        let url = line.strip_prefix("listening on ").expect("an address");
+        assert!(
+            url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
+            "{url}"
+        );
+        Self {
+            url: url.to_owned(),
+            child,
+            output,
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        let id = self.child.id().expect("it runs");
+        Pid::from_raw(id.cast_signed())
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).expect("it runs");
+    }
+
+    /// Kills it as nothing can be refused, and waits for its end.
+    pub async fn kill_9(mut self) {
+        self.child.kill().await.expect("it is killed");
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a status").is_none()
+    }
+
+    /// Waits for its end. It must have said nothing more on standard output.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        let ended = timeout(limit, self.child.wait()).await;
+        let status = ended.expect("it ends in time").expect("a status");
+        let more = self.output.next_line().await.expect("the end of the pipe");
+        assert_eq!(more, None);
+        status
+    }
+
+    /// Its children and theirs.
+    pub async fn descendants(&self) -> Vec<Process> {
+        let all = processes().await;
+        let mut parents = vec![self.pid().as_raw()];
+        let mut found = vec![];
+        while let Some(parent) = parents.pop() {
+            for process in all.iter().filter(|process| process.parent == parent) {
+                parents.push(process.pid);
+                found.push(process.clone());
+            }
+        }
+        found
+    }
+}
+
+/// Where a service logs, out of the way of the test runner's own output.
+fn log_file() -> File {
+    static SERVICES: AtomicUsize = AtomicUsize::new(0);
+    let number = SERVICES.fetch_add(1, Ordering::Relaxed);
+    let directory = process_directory().join("services");
+    fs::create_dir_all(&directory).expect("a directory");
+    File::create(directory.join(format!("{number}.log"))).expect("a file")
+}
+
+/// A process as `ps` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pid: i32,
+    parent: i32,
+    pub name: String,
+}
+
+/// All processes that have not ended.
+async fn processes() -> Vec<Process> {
+    let mut ps = Command::new("ps");
+    let listed = ps.args(["-A", "-o", "pid=,ppid=,stat=,comm="]).output();
+    let listed = listed.await.expect("ps runs");
+    let text = String::from_utf8(listed.stdout).expect("text");
+    let read = |line: &str| {
+        let mut words = line.split_whitespace();
+        let pid = words.next()?.parse().ok()?;
+        let parent = words.next()?.parse().ok()?;
+        // A zombie has ended; only nobody has asked yet how.
+        let has_ended = words.next()?.starts_with('Z');
+        let name = words.next()?.to_owned();
+        (!has_ended).then_some(Process { pid, parent, name })
+    };
+    text.lines().filter_map(read).collect()
+}
+
+/// Waits until none of these runs any more.
+pub async fn assert_gone(gone: &[Process]) {
+    eventually("no process is left", || async {
+        let running = processes().await;
+        let is_left = |one: &Process| {
+            let same = |other: &Process| other.pid == one.pid && other.name == one.name;
+            running.iter().any(same)
+        };
+        (!gone.iter().any(is_left)).then_some(())
+    })
+    .await;
+}
