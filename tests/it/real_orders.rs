@@ -43,19 +43,12 @@ async fn orders_come_out_as_the_file_says(invoices: Vec<Invoice>, refused: &[Inv
         assert_refused(&answer, &pointer, "out_of_range");
     }
     load.await.unwrap();
-    let (commands, orders) = (shop.commands(), shop.invoices.len());
-    println!(
-        "{orders} orders, {commands} commands in {:?}",
-        began.elapsed()
-    );
 
     app.wait_until_caught_up().await;
-    println!("caught up after {:?}", began.elapsed());
     truth::assert_store_is_what_was_acknowledged(&shop, &app.database).await;
     truth::assert_views_are_what_the_file_says(&shop, &app.url).await;
     let retried = shop.ledger.attempts.lock().unwrap().len() - shop.commands();
     assert_eq!(retried, 0, "commands had to be repeated");
-    println!("compared after {:?}", began.elapsed());
     app.stop().await;
 }
 

@@ -25,7 +25,7 @@ use super::{eventually, retail::Invoice};
 /// How many clients order at once.
 const CLIENTS: usize = 24;
 /// How long a client goes on with one command.
-const STUBBORNNESS: Duration = Duration::from_secs(60);
+const STUBBORNNESS: Duration = Duration::from_mins(1);
 /// How long a client waits for an answer: longer than the service waits for anything.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// The pause before a command is repeated. The service asks for a second; these clients press.
@@ -139,9 +139,12 @@ impl Shop {
 
     /// How many commands all invoices take.
     pub fn commands(&self) -> usize {
-        let lines = |(index, invoice): (usize, &Invoice)| match (self.by_line)(index) {
-            true => invoice.lines.len(),
-            false => 0,
+        let lines = |(index, invoice): (usize, &Invoice)| {
+            if (self.by_line)(index) {
+                invoice.lines.len()
+            } else {
+                0
+            }
         };
         let added: usize = self.invoices.iter().enumerate().map(lines).sum();
         added + 2 * self.invoices.len()
