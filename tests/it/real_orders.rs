@@ -1,7 +1,5 @@
 //! Real orders of a real retailer through the whole service: what comes out is what the file says.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -30,7 +28,6 @@ async fn the_excerpt_comes_out_as_it_says() {
 async fn orders_come_out_as_the_file_says(invoices: Vec<Invoice>, refused: &[Invoice]) {
     let app = TestApp::start().await;
     let shop = Shop::at(&app.url, invoices);
-    let began = Instant::now();
 
     let load = shop.open();
     for invoice in refused {
