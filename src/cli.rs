@@ -37,6 +37,10 @@ pub enum Command {
     /// With neither DATABASE_URL nor NATS_URL the service starts its own private PostgreSQL and NATS
     /// servers under the data directory and stops them with itself. Prints one line `listening on
     /// http://HOST:PORT` once it takes requests. SIGTERM and SIGINT stop it cleanly.
+    ///
+    /// The programs of the embedded servers are looked for on PATH and in the usual places;
+    /// ORDERS_POSTGRES_BIN (a directory), ORDERS_NATS_SERVER (a file) and ORDERS_TOOLS_DIR (where
+    /// `make tools` puts both) name others.
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date, and exit
     Migrate(StoreArgs),

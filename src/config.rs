@@ -402,20 +402,17 @@ impl ServeArgs {
 
     fn servers(&self, judge: &mut Judge) -> Option<Servers> {
         if let Some(database_url) = &self.store.database_url {
-            judge.database("DATABASE_URL", database_url);
+            judge.database("DATABASE_URL", &database_url);
         }
         if let Some(Err(error)) = self.nats_url.as_ref().map(|url| url.parse::<ServerAddr>()) {
             judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
         }
         match (&self.store.database_url, &self.nats_url) {
             (None, None) => Some(Servers::Embedded(self.store.data_dir.clone())),
-            (Some(database_url), Some(nats_url)) => {
-                let (database_url, nats_url) = (database_url.clone(), nats_url.clone());
-                Some(Servers::Given {
-                    database_url,
-                    nats_url,
-                })
-            }
+            (Some(database_url), Some(nats_url)) => Some(Servers::Given {
+                database_url,
+                nats_url,
+            }),
             (Some(_), None) => judge.refuse(
                 "DATABASE_URL is set, but NATS_URL is not: set both, or neither to run embedded",
             ),
