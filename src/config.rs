@@ -401,13 +401,16 @@ impl ServeArgs {
     }
 
     fn servers(&self, judge: &mut Judge) -> Option<Servers> {
-        if let Some(database_url) = &self.store.database_url {
-            judge.database("DATABASE_URL", &database_url);
+        // A variable set to nothing is as good as not set.
+        let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
+        let (database_url, nats_url) = (given(&self.store.database_url), given(&self.nats_url));
+        if let Some(database_url) = &database_url {
+            judge.database("DATABASE_URL", database_url);
         }
-        if let Some(Err(error)) = self.nats_url.as_ref().map(|url| url.parse::<ServerAddr>()) {
+        if let Some(Err(error)) = nats_url.as_ref().map(|url| url.parse::<ServerAddr>()) {
             judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
         }
-        match (&self.store.database_url, &self.nats_url) {
+        match (database_url, nats_url) {
             (None, None) => Some(Servers::Embedded(self.store.data_dir.clone())),
             (Some(database_url), Some(nats_url)) => Some(Servers::Given {
                 database_url,

@@ -46,7 +46,7 @@ struct Workshop {
 
 impl Workshop {
     async fn open(args: &StoreArgs) -> anyhow::Result<Self> {
-        let (url, postgres) = match &args.database_url {
+        let (url, postgres) = match args.database_url.as_ref().filter(|url| !url.is_empty()) {
             Some(url) => (url.clone(), None),
             None => embedded(&args.data_dir).await?,
         };
