@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write, time::Duration};
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How loud a trouble is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,17 +14,21 @@ pub enum Loudness {
 }
 
 /// Remembers what a loop complained of last, so that each change is logged once and the pause
-/// between attempts grows while the trouble lasts.
+/// between attempts grows while the trouble lasts. What passes at once, such as a connection that
+/// is still being made at the start, is not worth a line.
 #[derive(Debug)]
 pub struct Trouble {
     task: &'static str,
     last: Option<String>,
+    met: u32,
     pause: Duration,
 }
 
 impl Trouble {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(2);
+    /// How many steps in a row must fail before a warning is given.
+    const PATIENCE: u32 = 3;
 
     /// No trouble yet in `task`.
     #[must_use]
@@ -32,6 +36,7 @@ impl Trouble {
         Self {
             task,
             last: None,
+            met: 0,
             pause: Self::SHORTEST,
         }
     }
@@ -39,9 +44,13 @@ impl Trouble {
     /// Logs the error where it differs from the last one, and says how long to wait now.
     pub fn met(&mut self, trouble: &dyn Error, loudness: Loudness) -> Duration {
         let text = chain(trouble);
-        if self.last.as_ref() != Some(&text) {
+        self.met = self.met.saturating_add(1);
+        let is_passing = loudness == Loudness::Warning && self.met < Self::PATIENCE;
+        if is_passing {
+            debug!(task = self.task, error = text, "a step failed");
+        } else if self.last.as_ref() != Some(&text) {
             match loudness {
-                Loudness::Warning => warn!(task = self.task, error = text, "a step failed"),
+                Loudness::Warning => warn!(task = self.task, error = text, "steps fail"),
                 Loudness::Alarm => error!(task = self.task, error = text, "a step was refused"),
             }
             self.last = Some(text);
@@ -54,6 +63,7 @@ impl Trouble {
     /// A step went well: the next trouble is news again.
     pub fn over(&mut self) {
         self.pause = Self::SHORTEST;
+        self.met = 0;
         if self.last.take().is_some() {
             info!(task = self.task, "all is well again");
         }
