@@ -8,6 +8,9 @@ log=$1
 steps=$2
 shift 2
 exec 3<&0 </dev/null
+# The kernel hangs up on a process group that holds a stopped process when the service dies, which
+# is just when a supervisor is needed. The servers inherit this and set handlers of their own.
+trap '' HUP
 # A shell starts background programs with SIGINT and SIGQUIT ignored; PostgreSQL sets handlers for
 # them all the same.
 "$@" >>"$log" 2>&1 3<&- &

@@ -238,6 +238,13 @@ pub struct Process {
     pub name: String,
 }
 
+impl Process {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid), signal).expect("it runs");
+    }
+}
+
 /// All processes that have not ended.
 async fn processes() -> Vec<Process> {
     let mut ps = Command::new("ps");
