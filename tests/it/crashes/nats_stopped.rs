@@ -16,7 +16,7 @@ async fn a_stopped_nats_only_delays_the_read_side() {
     let data = DataDir::new("nats-stopped");
     let service = Service::embedded(&data).await;
     let shop = Shop::at(&service.url, orders());
-    let nats = data.nats_pid();
+    let nats = data.nats_pid().unwrap();
 
     let load = shop.open();
     shop.ledger.progress(MIDDLE).await;
@@ -58,11 +58,11 @@ async fn a_killed_nats_only_delays_the_read_side() {
     let load = shop.open();
     for _ in 0..2 {
         shop.ledger.progress(MIDDLE).await;
-        let killed = data.nats_pid();
+        let killed = eventually("NATS runs", async || data.nats_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
         eventually("another NATS runs", || async {
             let is_ready = async_nats::connect(data.nats_url()).await.is_ok();
-            (is_ready && data.nats_pid() != killed).then_some(())
+            data.nats_pid().filter(|pid| is_ready && *pid != killed)
         })
         .await;
     }

@@ -23,10 +23,10 @@ async fn a_killed_postgresql_loses_and_doubles_nothing() {
     for _ in 0..2 {
         shop.ledger.progress(MIDDLE).await;
         assert!(!load.is_finished());
-        let killed = data.postgres_pid();
+        let killed = eventually("PostgreSQL runs", async || data.postgres_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
         eventually("another PostgreSQL runs", || async {
-            (data.postgres_pid() != killed).then_some(())
+            data.postgres_pid().filter(|pid| *pid != killed)
         })
         .await;
     }

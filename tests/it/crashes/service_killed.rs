@@ -40,7 +40,7 @@ async fn a_service_killed_while_nats_is_stopped_leaves_no_server_behind() {
     let data = DataDir::new("killed-while-stopped");
     let service = Service::embedded(&data).await;
     let servers = service.descendants().await;
-    kill(data.nats_pid(), Signal::SIGSTOP).unwrap();
+    kill(data.nats_pid().unwrap(), Signal::SIGSTOP).unwrap();
     let supervisors: Vec<_> = servers.iter().filter(|one| one.name == "sh").collect();
     assert!(supervisors.len() >= 2, "{servers:?}");
     for supervisor in supervisors {

@@ -41,20 +41,19 @@ impl DataDir {
         Self(path)
     }
 
-    /// The process id in the first line of a file under it.
-    fn pid(&self, file: &str) -> Pid {
-        let text = fs::read_to_string(self.0.join(file)).expect("a pid file");
-        let pid = text.lines().next().expect("a line").trim().parse();
-        Pid::from_raw(pid.expect("a process id"))
+    /// The process id in the first line of a file under it; none while a server is being replaced.
+    fn pid(&self, file: &str) -> Option<Pid> {
+        let text = fs::read_to_string(self.0.join(file)).ok()?;
+        text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
     }
 
     /// The running nats-server.
-    pub fn nats_pid(&self) -> Pid {
+    pub fn nats_pid(&self) -> Option<Pid> {
         self.pid("nats/nats-server.pid")
     }
 
     /// The running PostgreSQL.
-    pub fn postgres_pid(&self) -> Pid {
+    pub fn postgres_pid(&self) -> Option<Pid> {
         self.pid("postgres/data/postmaster.pid")
     }
 
