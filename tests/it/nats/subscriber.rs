@@ -214,10 +214,6 @@ async fn large_events_are_applied() {
     ledger.caught_up().await;
 
     assert_eq!(ledger.delivered.load(Ordering::SeqCst), 380);
-    // A consumer that stalls is replaced, and each of them would be here still: two dozen, one for
-    // each batch. One or two are replaced on a machine that is busy with other things, too.
-    let stream = stream.context().get_stream("EVENTS").await.unwrap();
-    assert!(stream.cached_info().state.consumer_count <= 5);
     running.stop().await;
 }
 
