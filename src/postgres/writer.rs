@@ -48,6 +48,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long to wait between tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The statements of the writer look rows up by their keys, whatever the batch's size: to plan each
+/// one anew costs as much as to run it with twenty commands.
+const ONE_PLAN: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
+
 /// Settings of the writer.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
@@ -181,6 +185,7 @@ impl Writer {
         appended: Arc<Notify>,
     ) -> (Self, WriterHandle) {
         let (sender, queue) = mpsc::channel(options.queue);
+        let connect = connect.options([ONE_PLAN]);
         let connection = None;
         let waiting = VecDeque::new();
         let writer = Self {

@@ -23,10 +23,16 @@ use crate::event_sourcing::{
 /// The name of the checkpoint of this read model.
 pub(super) const CHECKPOINT: &str = "orders";
 
-/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too. They
-/// are planned for the rows at hand: a plan kept from when the tables were small would scan them.
+/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too.
+///
+/// Each statement looks rows up by their keys, whatever their number, so one plan is kept for it;
+/// scans are ruled out, for a plan kept from when the tables were small would go on scanning them.
+/// A crash of the database may take back what was not flushed yet: rows and checkpoint go back
+/// together, and the events are applied again.
 pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
-    set local plan_cache_mode = force_custom_plan";
+    set local synchronous_commit = off; set local plan_cache_mode = force_generic_plan; \
+    set local enable_seqscan = off; set local enable_hashjoin = off; \
+    set local enable_mergejoin = off";
 
 /// How long a chunk may take, the server not answering at all included.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
