@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
     event_sourcing::{
-        Aggregate, Epoch, Position, Repository, StoreError,
+        Aggregate, Epoch, Position, Pressure, Repository, StoreError,
         projection::{Delivery, Projection},
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
@@ -61,10 +61,11 @@ pub struct App {
     embedded: Option<Embedded>,
 }
 
-/// A projection that tells waiting reads when it has moved on.
+/// A projection that tells waiting reads when it has moved on, and gives way to commands.
 struct Announced<P> {
     projection: P,
     projected: Arc<Notify>,
+    pressure: Pressure,
 }
 
 impl<P: Projection> Projection for Announced<P> {
@@ -73,8 +74,10 @@ impl<P: Projection> Projection for Announced<P> {
     }
 
     async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
+        let began = Instant::now();
         let position = self.projection.apply(deliveries, epoch).await?;
         self.projected.notify_waiters();
+        self.pressure.give_way(began.elapsed()).await;
         Ok(position)
     }
 }
@@ -87,6 +90,7 @@ struct Parts {
     upcasters: Arc<UpcasterChain>,
     appended: Arc<Notify>,
     projected: Arc<Notify>,
+    pressure: Pressure,
 }
 
 impl Parts {
@@ -158,6 +162,7 @@ impl App {
         });
         let pool = postgres::pool(connect, config.database_connections);
         let parts = Parts {
+            pressure: handle.pressure(),
             store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
             read_pool: postgres::pool(
                 OrderViews::connect_options(read_connect),
@@ -385,6 +390,7 @@ fn spawn_relay_and_projector(
             Box::pin(async move { projector.checkpoint().await })
         }),
         wake: Arc::clone(&parts.appended),
+        pressure: parts.pressure.clone(),
         lease_ttl: LEASE_TTL,
     };
     let relay = Relay::new(
@@ -403,6 +409,7 @@ fn spawn_relay_and_projector(
     let projection = Announced {
         projection: parts.projector(),
         projected,
+        pressure: parts.pressure.clone(),
     };
     let subscriber = Subscriber::new(stream, projection, projector_lease, LEASE_TTL);
     let token = cancel.clone();

@@ -29,7 +29,7 @@ use super::{
     error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
-use crate::event_sourcing::{Append, AppendError, Appended, StoreError, StreamId};
+use crate::event_sourcing::{Append, AppendError, Appended, Pressure, StoreError, StreamId};
 
 /// The most commands in one statement.
 const MAX_COMMANDS: usize = 256;
@@ -125,9 +125,16 @@ struct Stopped;
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Pending>,
+    pressure: Pressure,
 }
 
 impl WriterHandle {
+    /// How hard the writer is pressed, for those who give way to it.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.clone()
+    }
+
     /// Queues a command and waits for its outcome.
     ///
     /// # Errors
@@ -173,6 +180,7 @@ pub struct Writer {
     queue: mpsc::Receiver<Pending>,
     waiting: VecDeque<Pending>,
     appended: Arc<Notify>,
+    pressure: Pressure,
 }
 
 impl Writer {
@@ -188,6 +196,11 @@ impl Writer {
         let connect = connect.options([ONE_PLAN]);
         let connection = None;
         let waiting = VecDeque::new();
+        let pressure = Pressure::default();
+        let handle = WriterHandle {
+            queue: sender,
+            pressure: pressure.clone(),
+        };
         let writer = Self {
             options,
             connect,
@@ -195,14 +208,18 @@ impl Writer {
             queue,
             waiting,
             appended,
+            pressure,
         };
-        (writer, WriterHandle { queue: sender })
+        (writer, handle)
     }
 
     /// Writes until every handle is dropped and all that was queued is answered.
     pub async fn run(mut self) {
         loop {
             if self.waiting.is_empty() {
+                if self.queue.is_empty() {
+                    self.pressure.report(0);
+                }
                 match self.queue.recv().await {
                     Some(pending) => self.waiting.push_back(pending),
                     None => break,
@@ -216,6 +233,7 @@ impl Writer {
             }
             let batch = take_batch(&mut self.waiting);
             if !batch.is_empty() {
+                self.pressure.report(batch.len());
                 self.write(batch).await;
             }
         }

@@ -292,6 +292,7 @@ pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         wake: Arc::clone(wake),
+        pressure: Pressure::default(),
         lease_ttl: TTL,
     }
 }
