@@ -30,7 +30,10 @@ use crate::{
     nats::{self, EventStream, NatsOptions, Relay, RelayPorts, Subscriber},
     order::{Order, upcasters::upcasters},
     postgres::{self, PgEventStore, PgLease, PgSnapshotStore, PrepareError, Writer, idempotency},
-    read_model::{OrderViews, Projector},
+    read_model::{
+        HotViews, OrderViews, Projector, Watched, WatchedLease,
+        queries::{fitting_plans, one_plan},
+    },
     readiness::Readiness,
     self_check::{self, SelfCheck},
     telemetry,
@@ -85,12 +88,13 @@ impl<P: Projection> Projection for Announced<P> {
 /// What the parts share.
 struct Parts {
     pool: PgPool,
-    read_pool: PgPool,
+    views: OrderViews,
     store: PgEventStore,
     upcasters: Arc<UpcasterChain>,
     appended: Arc<Notify>,
     projected: Arc<Notify>,
     pressure: Pressure,
+    hot_views: HotViews,
 }
 
 impl Parts {
@@ -163,11 +167,9 @@ impl App {
         let pool = postgres::pool(connect, config.database_connections);
         let parts = Parts {
             pressure: handle.pressure(),
+            hot_views: HotViews::default(),
             store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
-            read_pool: postgres::pool(
-                OrderViews::connect_options(read_connect),
-                config.database_connections,
-            ),
+            views: order_views(read_connect, config.database_connections),
             pool,
             upcasters: Arc::new(upcasters(config.default_currency)?),
             appended,
@@ -206,13 +208,14 @@ impl App {
 
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
-        let views = OrderViews::new(parts.read_pool.clone());
+        let views = parts.views.clone();
         let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, metrics);
         let api = Api {
             orders: repository.clone(),
             history: repository,
             reads: Reads {
                 views,
+                hot_views: parts.hot_views.clone(),
                 projected: Arc::clone(&parts.projected),
             },
             health: Arc::new(readiness),
@@ -363,6 +366,15 @@ fn lease_holder(servers: &Servers) -> Uuid {
     }
 }
 
+/// The queries on the read model, on pools of so many connections each.
+fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
+    let lists = fitting_plans(connect.clone());
+    OrderViews::new(
+        postgres::pool(one_plan(connect), connections),
+        postgres::pool(lists, connections),
+    )
+}
+
 fn spawn_relay_and_projector(
     tasks: &mut JoinSet<&'static str>,
     parts: &Parts,
@@ -407,11 +419,12 @@ fn spawn_relay_and_projector(
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
-        projection: parts.projector(),
+        projection: Watched::new(parts.projector(), parts.hot_views.clone()),
         projected,
         pressure: parts.pressure.clone(),
     };
-    let subscriber = Subscriber::new(stream, projection, projector_lease, LEASE_TTL);
+    let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
+    let subscriber = Subscriber::new(stream, projection, lease, LEASE_TTL);
     let token = cancel.clone();
     tasks.spawn(async move {
         subscriber.run(token).await;
