@@ -273,9 +273,8 @@ fn written(view: &OrderView<'_>) -> Result<HotView, ApiError> {
 
 fn write_json(value: &impl Serialize) -> Result<Bytes, ApiError> {
     let body = serde_json::to_vec(value);
-    body.map(Bytes::from).map_err(|error| {
-        ApiError::new(Code::InternalError, "The error was logged.").because(error)
-    })
+    body.map(Bytes::from)
+        .map_err(|error| ApiError::new(Code::InternalError, "The error was logged.").because(error))
 }
 
 /// A 200 of JSON.

@@ -217,9 +217,6 @@ impl Writer {
     pub async fn run(mut self) {
         loop {
             if self.waiting.is_empty() {
-                if self.queue.is_empty() {
-                    self.pressure.report(0);
-                }
                 match self.queue.recv().await {
                     Some(pending) => self.waiting.push_back(pending),
                     None => break,

@@ -254,7 +254,8 @@ impl<L: Lease> Lease for WatchedLease<L> {
         let asked = Instant::now();
         let held = self.lease.hold().await;
         let lease = held.as_ref().ok().copied().flatten();
-        self.views.lease(lease.map(|epoch| (epoch, asked + self.ttl)));
+        self.views
+            .lease(lease.map(|epoch| (epoch, asked + self.ttl)));
         held
     }
 
@@ -353,7 +354,9 @@ mod tests {
 
         /// Up to where the kept view of an order is complete.
         fn kept(&self, order: u128) -> Option<i64> {
-            self.views.get(id(order)).map(|(_, position)| position.get())
+            self.views
+                .get(id(order))
+                .map(|(_, position)| position.get())
         }
     }
 

@@ -14,8 +14,8 @@ use async_nats::jetstream::message::StreamMessage;
 use chrono::{TimeZone, Utc};
 use orders::{
     event_sourcing::{
-        Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position, Pressure,
-        RecordedEvent, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
+        Pressure, RecordedEvent, StoreError, StoredReceipt, StoredStream, StreamId, Version,
         projection::{Delivery, Projection},
         store::Until,
     },
