@@ -1,0 +1,164 @@
+//! How each fault is done to the fleet, and undone.
+
+use std::{fs, time::Duration};
+
+use futures::future::join_all;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::time::sleep;
+
+use super::{
+    fleet::{Fleet, STREAM},
+    schedule::{Fault, Schedule, Which},
+};
+use crate::support::proxy::Mode;
+
+/// How long after an ended lease the next one is ended.
+const LEASES_PAUSE: Duration = Duration::from_millis(300);
+/// How long after terminated backends the next ones are terminated.
+const BACKENDS_PAUSE: Duration = Duration::from_millis(150);
+
+impl Fleet {
+    /// Lets everything of the schedule go wrong in its time, and returns when that is over. What is
+    /// not over by itself (slow commits) is ended then.
+    pub async fn suffer(&self, schedule: &Schedule) {
+        join_all(schedule.steps.iter().map(|step| async {
+            sleep(step.at).await;
+            self.inflict(&step.fault).await;
+        }))
+        .await;
+        self.heal();
+        self.slow_commits(Duration::ZERO).await;
+    }
+
+    async fn inflict(&self, fault: &Fault) {
+        match fault {
+            Fault::KillInstance(which) => self.instances[*which].signal(Signal::SIGKILL),
+            Fault::PauseInstance(which, pause) => self.pause_instance(*which, *pause).await,
+            Fault::KillNats => {
+                let mut nats = self.nats.lock().await;
+                nats.kill().await;
+                nats.restart().await.expect("NATS starts again");
+            }
+            Fault::PauseNats(pause) => {
+                // Held, so that no other fault meets a server that does not run.
+                let nats = self.nats.lock().await;
+                pause_process(nats.pid(), *pause).await;
+            }
+            Fault::LoseNatsStore => {
+                let mut nats = self.nats.lock().await;
+                nats.kill().await;
+                let store = self.data.path().join("nats/jetstream");
+                fs::remove_dir_all(store).expect("the store is deleted");
+                nats.restart().await.expect("NATS starts again");
+            }
+            Fault::PurgeStream => self.purge().await,
+            Fault::DeleteStream => {
+                if let Some(jetstream) = self.jetstream().await {
+                    // Where it does not exist just now, there is nothing to delete.
+                    drop(jetstream.delete_stream(STREAM).await);
+                }
+            }
+            Fault::KillPostmaster => {
+                let mut postgres = self.postgres.lock().await;
+                postgres.kill().await;
+                postgres.restart().await.expect("PostgreSQL starts again");
+            }
+            Fault::KillBackend => self.kill_backend().await,
+            Fault::TerminateBackends(times) => {
+                self.repeat(*times, BACKENDS_PAUSE, TERMINATE).await;
+            }
+            Fault::ExpireLeases(times) => self.repeat(*times, LEASES_PAUSE, EXPIRE).await,
+            Fault::Link(which, server, mode, lasts) => {
+                self.link(*which, *server).set(*mode);
+                sleep(*lasts).await;
+                self.link(*which, *server).set(Mode::Pass);
+            }
+            Fault::SlowCommits(most) => self.slow_commits(*most).await,
+            Fault::SetBackCheckpoint(by) => {
+                let set_back = format!(
+                    "update projection_checkpoint set position = greatest(0, position - {by})"
+                );
+                self.repeat(1, Duration::ZERO, &set_back).await;
+            }
+        }
+    }
+
+    async fn pause_instance(&self, which: Which, pause: Duration) {
+        self.instances[which].signal(Signal::SIGSTOP);
+        sleep(pause).await;
+        self.instances[which].signal(Signal::SIGCONT);
+    }
+
+    /// Purges the stream, and notes how much of it may be gone for ever: what was stored by then.
+    async fn purge(&self) {
+        let Some(jetstream) = self.jetstream().await else {
+            return;
+        };
+        let Ok(stream) = jetstream.get_stream(STREAM).await else {
+            return;
+        };
+        // Noted first: an answer that is lost does not mean that nothing was purged.
+        *self.purged.lock().await = i64::MAX;
+        let purged = stream.purge().await;
+        let stored = sqlx::query_scalar("select coalesce(max(position), 0) from events");
+        if let (Ok(_), Ok(stored)) = (purged, stored.fetch_one(&self.database).await) {
+            *self.purged.lock().await = stored;
+        }
+    }
+
+    async fn kill_backend(&self) {
+        let pid = "select pid from pg_stat_activity
+                   where backend_type = 'client backend' and pid <> pg_backend_pid()
+                   order by state = 'active' desc, query like '%append_events%' desc limit 1";
+        let pid = sqlx::query_scalar::<_, i32>(pid).fetch_optional(&self.database);
+        if let Ok(Some(pid)) = pid.await {
+            // It may have ended by itself just now.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+
+    /// Runs a statement again and again. A server that is down has enough to bear.
+    async fn repeat(&self, times: usize, pause: Duration, statement: &str) {
+        for _ in 0..times {
+            drop(self.database.execute(AssertSqlSafe(statement)).await);
+            sleep(pause).await;
+        }
+    }
+
+    async fn slow_commits(&self, most: Duration) {
+        let (drop_it, most) = ("drop trigger if exists chaos_slow_commits on events", most.as_secs_f64());
+        let statement = if most > 0.0 {
+            format!(
+                "create or replace function chaos_slow_commits() returns trigger language plpgsql
+                 as $$ begin perform pg_sleep(random() * {most}); return null; end $$;
+                 {drop_it};
+                 create constraint trigger chaos_slow_commits after insert on events
+                     deferrable initially deferred
+                     for each row when (new.position % 4 = 0)
+                     execute function chaos_slow_commits();"
+            )
+        } else {
+            drop_it.to_owned()
+        };
+        drop(self.database.execute(AssertSqlSafe(statement)).await);
+    }
+}
+
+const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+    where backend_type = 'client backend' and pid <> pg_backend_pid()
+      and datname = current_database()";
+
+const EXPIRE: &str = "update leases set until = clock_timestamp() - interval '1 second'";
+
+async fn pause_process(pid: Option<i32>, pause: Duration) {
+    let Some(pid) = pid.map(Pid::from_raw) else {
+        return;
+    };
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    sleep(pause).await;
+    kill(pid, Signal::SIGCONT).expect("it runs");
+}
