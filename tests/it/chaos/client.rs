@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::history::{
-    Answer, Ask, Attempt, Command, Condition, Done, History, Item, Promise, Read, Shown, Sight,
+    Answer, Ask, Attempt, Body, Command, Condition, Done, History, Item, Promise, Read, Shown, Sight,
 };
 
 /// How long a client waits for an answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(4);
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 
 /// The way to both instances, with everything written down.
 #[derive(Clone)]
@@ -41,7 +41,8 @@ impl Line {
 
     /// Sends one attempt at a command to an instance. `None` where that is down: nothing was sent.
     ///
-    /// `may_be_applied` says that an earlier attempt was left open.
+    /// `may_be_applied` says that an earlier attempt was left open. The client hangs up when its
+    /// `patience` ends.
     pub async fn attempt(
         &self,
         which: usize,
@@ -49,9 +50,11 @@ impl Line {
         request_id: String,
         asked: &Command,
         may_be_applied: bool,
+        patience: Duration,
     ) -> Option<Answer> {
         let url = self.urls[which % 2].borrow().clone()?;
-        let request = self.request(&url, asked).header("x-request-id", &request_id);
+        let request = self.request(&url, asked).timeout(patience);
+        let request = request.header("x-request-id", &request_id);
         let sent = self.history.now();
         let answer = match read(request).await {
             Ok((status, headers, text)) => {
@@ -212,7 +215,7 @@ fn understand(
                 shown,
                 position,
                 is_replayed,
-                body: text,
+                body: Body(text),
             }),
             _ => Answer::Senseless(format!("{status} {text}")),
         },

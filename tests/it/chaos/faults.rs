@@ -11,7 +11,7 @@ use sqlx::{AssertSqlSafe, Executor};
 use tokio::time::sleep;
 
 use super::{
-    fleet::{Fleet, STREAM},
+    fleet::Fleet,
     schedule::{Fault, Schedule, Which},
 };
 use crate::support::proxy::Mode;
@@ -21,7 +21,7 @@ const LEASES_PAUSE: Duration = Duration::from_millis(300);
 /// How long after terminated backends the next ones are terminated.
 const BACKENDS_PAUSE: Duration = Duration::from_millis(150);
 
-impl Fleet {
+impl Fleet<'_> {
     /// Lets everything of the schedule go wrong in its time, and returns when that is over. What is
     /// not over by itself (slow commits) is ended then.
     pub async fn suffer(&self, schedule: &Schedule) {
@@ -36,22 +36,23 @@ impl Fleet {
 
     async fn inflict(&self, fault: &Fault) {
         match fault {
+            Fault::Calm(lasts) => sleep(*lasts).await,
             Fault::KillInstance(which) => self.instances[*which].signal(Signal::SIGKILL),
             Fault::PauseInstance(which, pause) => self.pause_instance(*which, *pause).await,
             Fault::KillNats => {
-                let mut nats = self.nats.lock().await;
+                let mut nats = self.servers.nats.lock().await;
                 nats.kill().await;
                 nats.restart().await.expect("NATS starts again");
             }
             Fault::PauseNats(pause) => {
                 // Held, so that no other fault meets a server that does not run.
-                let nats = self.nats.lock().await;
+                let nats = self.servers.nats.lock().await;
                 pause_process(nats.pid(), *pause).await;
             }
             Fault::LoseNatsStore => {
-                let mut nats = self.nats.lock().await;
+                let mut nats = self.servers.nats.lock().await;
                 nats.kill().await;
-                let store = self.data.path().join("nats/jetstream");
+                let store = self.servers.data.path().join("nats/jetstream");
                 fs::remove_dir_all(store).expect("the store is deleted");
                 nats.restart().await.expect("NATS starts again");
             }
@@ -59,11 +60,11 @@ impl Fleet {
             Fault::DeleteStream => {
                 if let Some(jetstream) = self.jetstream().await {
                     // Where it does not exist just now, there is nothing to delete.
-                    drop(jetstream.delete_stream(STREAM).await);
+                    drop(jetstream.delete_stream(&self.stream).await);
                 }
             }
             Fault::KillPostmaster => {
-                let mut postgres = self.postgres.lock().await;
+                let mut postgres = self.servers.postgres.lock().await;
                 postgres.kill().await;
                 postgres.restart().await.expect("PostgreSQL starts again");
             }
@@ -98,7 +99,7 @@ impl Fleet {
         let Some(jetstream) = self.jetstream().await else {
             return;
         };
-        let Ok(stream) = jetstream.get_stream(STREAM).await else {
+        let Ok(stream) = jetstream.get_stream(&self.stream).await else {
             return;
         };
         // Noted first: an answer that is lost does not mean that nothing was purged.

@@ -1,5 +1,5 @@
-//! Everything that a round attacks: a PostgreSQL and a nats-server of its own, two instances of the
-//! service, and a link between each instance and each server.
+//! Everything that a round attacks: a PostgreSQL and a nats-server that nobody else uses, two
+//! instances of the service, and a link between each instance and each server.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,7 +9,7 @@ use orders::{
     postgres,
 };
 use sqlx::{
-    AssertSqlSafe, Executor, PgPool,
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{
@@ -26,9 +26,6 @@ use crate::support::{
     service::{DataDir, orders},
 };
 
-/// The name of the stream.
-pub const STREAM: &str = "EVENTS";
-
 /// Lets the checkpoint's moves be looked at afterwards: they commit with them.
 const WATCH_CHECKPOINT: &str = "
     create table chaos_checkpoint_moves (
@@ -41,34 +38,84 @@ const WATCH_CHECKPOINT: &str = "
     create trigger a_chaos_watch_checkpoint before update on projection_checkpoint
         for each row execute function chaos_watch_checkpoint();";
 
-/// The servers, the links and the instances.
-pub struct Fleet {
+/// A PostgreSQL and a nats-server that are made for being attacked, round after round.
+pub struct Servers {
     pub data: DataDir,
     pub postgres: Mutex<PrivatePostgres>,
     pub nats: Mutex<PrivateNats>,
-    pub database: PgPool,
-    pub instances: [Instance; 2],
-    /// Purges leave a hole at the front of the stream: how far it may reach.
-    pub purged: Mutex<i64>,
-    links: [(Proxy, Proxy); 2],
     database_url: String,
     nats_url: String,
 }
 
-impl Fleet {
-    /// Starts everything on fresh directories. `sql` is run before the instances start; they get
-    /// these variables.
-    pub async fn start(name: &str, sql: &str, variables: &[(&str, &str)]) -> Self {
+/// The servers, the links and the instances of a round.
+pub struct Fleet<'a> {
+    pub servers: &'a Servers,
+    pub database: PgPool,
+    pub instances: [Instance; 2],
+    /// The stream's name.
+    pub stream: String,
+    /// Purges leave a hole at the front of the stream: how far it may reach.
+    pub purged: Mutex<i64>,
+    links: [(Proxy, Proxy); 2],
+    database_url: String,
+}
+
+impl Servers {
+    /// Starts both on a fresh directory.
+    pub async fn start(name: &str) -> Self {
         let data = DataDir::new(name);
         let options = EmbeddedOptions::new(data.path());
-        let (postgres, nats) =
-            tokio::try_join!(PrivatePostgres::start(&options), PrivateNats::start(&options))
-                .expect("the servers start");
-        let (database_url, nats_url) = (postgres.database_url(), nats.nats_url());
-        let connect = PgConnectOptions::from_str(&database_url).expect("a URL");
+        let (postgres, nats) = tokio::try_join!(
+            PrivatePostgres::start(&options),
+            PrivateNats::start(&options)
+        )
+        .expect("the servers start");
+        Self {
+            data,
+            database_url: postgres.database_url(),
+            nats_url: nats.nats_url(),
+            postgres: Mutex::new(postgres),
+            nats: Mutex::new(nats),
+        }
+    }
+
+    /// Stops both.
+    pub async fn stop(self) {
+        tokio::join!(
+            async { self.postgres.into_inner().stop().await },
+            async { self.nats.into_inner().stop().await },
+        );
+    }
+
+    /// Makes a database of this name, and gives its URL.
+    async fn fresh_database(&self, name: &str) -> String {
+        let mut connection = PgConnection::connect(&self.database_url)
+            .await
+            .expect("PostgreSQL answers");
+        connection
+            .execute(AssertSqlSafe(format!("create database {name}")))
+            .await
+            .expect("a database is created");
+        connection.close().await.expect("a clean goodbye");
+        let url = with_database(&self.database_url, name);
+        let connect = PgConnectOptions::from_str(&url).expect("a URL");
         postgres::prepare(&connect, false)
             .await
             .expect("migrations apply");
+        url
+    }
+}
+
+impl<'a> Fleet<'a> {
+    /// Starts two instances on a database and a stream of this name. `sql` is run before they
+    /// start; they get these variables.
+    pub async fn start(
+        servers: &'a Servers,
+        name: &str,
+        sql: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let database_url = servers.fresh_database(name).await;
         let database = PgPoolOptions::new()
             .max_connections(4)
             .acquire_timeout(Duration::from_secs(5))
@@ -82,33 +129,30 @@ impl Fleet {
         let mut links = vec![];
         let instances = [0, 1].map(|number| {
             let (to_postgres, database_through) = Proxy::to_postgres(&database_url);
-            let (to_nats, nats_through) = Proxy::to_nats(&nats_url);
+            let (to_nats, nats_through) = Proxy::to_nats(&servers.nats_url);
             links.push((to_postgres, to_nats));
-            let mut settings = vec![
-                ("DATABASE_URL".to_owned(), database_through),
-                ("NATS_URL".to_owned(), nats_through),
+            let settings = [
+                ("DATABASE_URL", &*database_through),
+                ("NATS_URL", &*nats_through),
+                ("ORDERS_NATS_STREAM", name),
+                ("ORDERS_NATS_PREFIX", name),
                 // What the self-check would repair is what is looked for.
-                ("ORDERS_VERIFY_PER_SECOND".to_owned(), "0".to_owned()),
-                ("ORDERS_SNAPSHOT_EVERY".to_owned(), "5".to_owned()),
+                ("ORDERS_VERIFY_PER_SECOND", "0"),
+                ("ORDERS_SNAPSHOT_EVERY", "5"),
             ];
-            settings.extend(
-                variables
-                    .iter()
-                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
-            );
-            let log = data.path().join(format!("instance-{number}.log"));
-            Instance::start(&format!("instance {number}"), settings, log)
+            let log = servers.data.path().join(format!("{name}-{number}.log"));
+            let settings = settings.iter().chain(variables);
+            let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Instance::start(&format!("instance {number}"), settings.collect(), log)
         });
         Self {
-            postgres: Mutex::new(postgres),
-            nats: Mutex::new(nats),
+            servers,
             database,
             instances,
+            stream: name.to_owned(),
             purged: Mutex::new(0),
             links: links.try_into().expect("two"),
-            data,
             database_url,
-            nats_url,
         }
     }
 
@@ -136,7 +180,7 @@ impl Fleet {
 
     /// JetStream, past all links; nothing while NATS is down.
     pub async fn jetstream(&self) -> Option<jetstream::Context> {
-        let connecting = async_nats::connect(&self.nats_url);
+        let connecting = async_nats::connect(&self.servers.nats_url);
         let client = timeout(Duration::from_secs(2), connecting).await.ok()?.ok()?;
         Some(jetstream::new(client))
     }
@@ -150,16 +194,23 @@ impl Fleet {
         Err(format!("orders verify: {output:?}"))
     }
 
-    /// Stops everything; what was wrong with how instances ended.
-    pub async fn stop(self) -> (Vec<String>, DataDir) {
+    /// Stops the instances; what was wrong with how they ever ended.
+    pub async fn stop(self) -> Vec<String> {
+        if let Some(jetstream) = self.jetstream().await {
+            // Only to save space: a lost store has no stream any more.
+            drop(jetstream.delete_stream(&self.stream).await);
+        }
         let [one, other] = self.instances;
         let (mut troubles, others) = tokio::join!(one.stop(), other.stop());
         troubles.extend(others);
         self.database.close().await;
-        tokio::join!(
-            async { self.postgres.into_inner().stop().await },
-            async { self.nats.into_inner().stop().await },
-        );
-        (troubles, self.data)
+        troubles
     }
+}
+
+/// The URL of another database of the same server.
+fn with_database(url: &str, name: &str) -> String {
+    let (server, query) = url.split_once('?').expect("a URL with a socket");
+    let (server, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{server}/{name}?{query}")
 }

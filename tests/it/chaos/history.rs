@@ -94,7 +94,17 @@ pub struct Done {
     /// The position in its `Consistency-Token`.
     pub position: i64,
     pub is_replayed: bool,
-    pub body: String,
+    pub body: Body,
+}
+
+/// A body, byte for byte; too long to be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Body(pub String);
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// What an answer shows of an order.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::{
-    fleet::{Fleet, STREAM},
+    fleet::Fleet,
     history::{Attempt, Command, History, Read},
 };
 
@@ -72,7 +72,7 @@ pub struct Observed {
 }
 
 /// Waits until everything is back and has caught up.
-pub async fn quiet(fleet: &Fleet) -> Result<(), String> {
+pub async fn quiet(fleet: &Fleet<'_>) -> Result<(), String> {
     let deadline = Instant::now() + QUIET_LIMIT;
     loop {
         let behind = match behind(fleet).await {
@@ -88,7 +88,7 @@ pub async fn quiet(fleet: &Fleet) -> Result<(), String> {
 }
 
 /// What has not caught up.
-async fn behind(fleet: &Fleet) -> anyhow::Result<Option<String>> {
+async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     if fleet.urls().iter().any(|url| url.borrow().is_none()) {
         return Ok(Some("an instance does not listen".to_owned()));
     }
@@ -104,13 +104,13 @@ async fn behind(fleet: &Fleet) -> anyhow::Result<Option<String>> {
     let Some(jetstream) = fleet.jetstream().await else {
         return Ok(Some("NATS does not answer".to_owned()));
     };
-    let state = jetstream.get_stream(STREAM).await?.cached_info().state.clone();
+    let state = jetstream.get_stream(&fleet.stream).await?.cached_info().state.clone();
     if state.messages == 0 {
         // What the read model holds need not be published again.
         let is_emptied = *fleet.purged.lock().await >= stored;
         return Ok((!is_emptied).then(|| "the stream is empty".to_owned()));
     }
-    let stream = jetstream.get_stream_no_info(STREAM).await?;
+    let stream = jetstream.get_stream_no_info(&fleet.stream).await?;
     let last = stream.get_raw_message(state.last_sequence).await?;
     let last = last.headers.get("Event-Position").map(|value| value.as_str().parse::<i64>());
     match last {
@@ -120,7 +120,7 @@ async fn behind(fleet: &Fleet) -> anyhow::Result<Option<String>> {
 }
 
 /// Looks at everything, once the fleet is quiet.
-pub async fn observe(fleet: &Fleet, history: &History) -> anyhow::Result<Observed> {
+pub async fn observe(fleet: &Fleet<'_>, history: &History) -> anyhow::Result<Observed> {
     let (commands, attempts, reads) = history.all();
     let mut observed = Observed {
         commands,
@@ -178,9 +178,9 @@ async fn tables(snapshot: &mut PgConnection, observed: &mut Observed) -> anyhow:
 }
 
 /// Every message of the stream.
-async fn stream(fleet: &Fleet) -> anyhow::Result<Vec<(i64, Uuid)>> {
+async fn stream(fleet: &Fleet<'_>) -> anyhow::Result<Vec<(i64, Uuid)>> {
     let jetstream = fleet.jetstream().await.ok_or_else(|| anyhow::anyhow!("NATS does not answer"))?;
-    let stream: jetstream::stream::Stream = jetstream.get_stream(STREAM).await?;
+    let stream: jetstream::stream::Stream = jetstream.get_stream(&fleet.stream).await?;
     let count = usize::try_from(stream.cached_info().state.messages)?;
     if count == 0 {
         return Ok(vec![]);

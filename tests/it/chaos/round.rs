@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use super::{
     checker::{self, Rule, Violation},
     client::Line,
-    fleet::Fleet,
+    fleet::{Fleet, Servers},
     history::{Answer, History},
     observe::{self, Observed},
     sabotage::Safeguard,
@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How many clients order at once.
-const CUSTOMERS: u64 = 8;
+const CUSTOMERS: u64 = 16;
 /// How long the clients go on after the last fault.
 const AFTERMATH: Duration = Duration::from_millis(700);
 /// How many violations are shown.
@@ -58,14 +58,14 @@ impl Round {
         }
     }
 
-    /// Plays it.
-    pub async fn play(self) -> Report {
+    /// Plays it on these servers.
+    pub async fn play(self, servers: &Servers) -> Report {
         let began = Instant::now();
         let sql = self.without.map(Safeguard::sql).unwrap_or_default();
         let variable = self.without.and_then(Safeguard::name);
         let variables: Vec<_> = variable.map(|name| ("ORDERS_SABOTAGE", name)).into_iter().collect();
-        let name = format!("chaos-{}-{:?}", self.seed, self.without);
-        let fleet = Fleet::start(&name, &sql, &variables).await;
+        let name = format!("round_{}", self.seed);
+        let fleet = Fleet::start(servers, &name, &sql, &variables).await;
         let history = Arc::new(History::new());
         self.attack(&fleet, &history).await;
 
@@ -78,17 +78,12 @@ impl Round {
             },
         };
         observed.troubles.extend(quiet.err());
-        let (troubles, data) = fleet.stop().await;
-        observed.troubles.extend(troubles);
-        let report = self.report(&observed, began.elapsed());
-        if !report.violations.is_empty() && self.without.is_none() {
-            data.keep();
-        }
-        report
+        observed.troubles.extend(fleet.stop().await);
+        self.report(&observed, began.elapsed())
     }
 
     /// Lets the clients order while the faults happen.
-    async fn attack(&self, fleet: &Fleet, history: &Arc<History>) {
+    async fn attack(&self, fleet: &Fleet<'_>, history: &Arc<History>) {
         let shared = Shared::default();
         let (stop, stopped) = watch::channel(false);
         let mut customers = JoinSet::new();

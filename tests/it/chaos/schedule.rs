@@ -21,9 +21,11 @@ pub enum Server {
     Nats,
 }
 
-/// Something that goes wrong.
+/// Something that goes wrong, or nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
+    /// Nothing, for so long.
+    Calm(Duration),
     /// `kill -9` of an instance, which is started again.
     KillInstance(Which),
     /// SIGSTOP of an instance, and SIGCONT so much later.
@@ -71,7 +73,7 @@ impl Schedule {
     /// The schedule of a seed: always the same.
     pub fn seeded(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let count = random.random_range(4..=7);
+        let count = random.random_range(4..=9);
         let mut steps: Vec<_> = (0..count)
             .map(|_| Step {
                 at: milliseconds(&mut random, BEGIN),

@@ -14,7 +14,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    client::Line,
+    client::{ANSWER_LIMIT, Line},
     history::{Answer, Ask, Command, Condition, Done, Item, Promise},
 };
 
@@ -60,7 +60,7 @@ impl Known {
     }
 
     fn after(done: &Done) -> Self {
-        let body = serde_json::from_str(&done.body).unwrap_or_default();
+        let body = serde_json::from_str(&done.body.0).unwrap_or_default();
         Self::of(done.order, done.position, &body)
     }
 }
@@ -124,6 +124,15 @@ impl Customer {
     /// A key for half of the commands.
     fn key(&mut self) -> Option<String> {
         self.random.random_bool(0.5).then(|| self.unique())
+    }
+
+    /// Now and then a client hangs up before the answer can be there.
+    fn patience(&mut self) -> Duration {
+        if self.random.random_bool(0.06) {
+            Duration::from_millis(self.random.random_range(1..30))
+        } else {
+            ANSWER_LIMIT
+        }
     }
 
     fn create(&mut self) -> Command {
@@ -213,9 +222,10 @@ impl Customer {
         }
         for attempt in 1.. {
             let request_id = format!("{number}.{attempt}");
+            let patience = self.patience();
             let answer = self
                 .line
-                .attempt(which, number, request_id, &command, may_be_applied)
+                .attempt(which, number, request_id, &command, may_be_applied, patience)
                 .await;
             match answer {
                 Some(Answer::Done(done)) => return Some(Known::after(&done)),
@@ -238,10 +248,11 @@ impl Customer {
         let began = Instant::now();
         let mut may_be_applied = false;
         for attempt in 1.. {
+            let patience = self.patience();
             let [one, other] = [0, 1].map(|which| {
                 let request_id = format!("{number}.{attempt}-{which}");
                 self.line
-                    .attempt(which, number, request_id, command, may_be_applied)
+                    .attempt(which, number, request_id, command, may_be_applied, patience)
             });
             let answers: [_; 2] = tokio::join!(one, other).into();
             for answer in answers.into_iter().flatten() {

@@ -92,8 +92,10 @@ impl DataDir {
 
 impl DataDir {
     /// Leaves it there for who wants to know what happened: until the next test process starts.
-    pub fn keep(self) {
+    pub fn keep(self) -> PathBuf {
+        let path = self.0.clone();
         std::mem::forget(self);
+        path
     }
 }
 
