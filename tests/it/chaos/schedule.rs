@@ -48,7 +48,7 @@ pub enum Fault {
     TerminateBackends(usize),
     /// A link does this for so long.
     Link(Which, Server, Mode, Duration),
-    /// The database's clock jumps so that both leases have run out.
+    /// The database's clock jumps so that both leases have run out, again and again.
     ExpireLeases(usize),
     /// Commits of appends take their time (up to so long) until the faults are over.
     SlowCommits(Duration),
@@ -110,7 +110,7 @@ impl Fault {
             8 => Self::KillPostmaster,
             9 => Self::KillBackend,
             10 => Self::TerminateBackends(random.random_range(1..8)),
-            11 => Self::ExpireLeases(random.random_range(1..5)),
+            11 => Self::ExpireLeases(random.random_range(1..300)),
             12 => Self::SlowCommits(milliseconds(random, 5..60)),
             13..=17 => {
                 let mode = any_mode(random);

@@ -23,6 +23,9 @@ const STUBBORNNESS: Duration = Duration::from_secs(25);
 /// The pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(60);
 
+/// What lines begin with is less, what they are changed to is more.
+const FIRST_OTHER_QUANTITY: u32 = 20;
+
 /// Orders that any client may add to.
 pub type Shared = Arc<Mutex<Vec<Uuid>>>;
 
@@ -41,16 +44,13 @@ struct Known {
     id: Uuid,
     version: i32,
     position: i64,
-    items: Vec<(Uuid, u32)>,
+    items: Vec<Uuid>,
 }
 
 impl Known {
     fn of(id: Uuid, position: i64, body: &Value) -> Self {
         let items = body["items"].as_array().into_iter().flatten();
-        let items = items.filter_map(|item| {
-            let quantity = u32::try_from(item["quantity"].as_u64()?).ok()?;
-            Some((item["itemId"].as_str()?.parse().ok()?, quantity))
-        });
+        let items = items.filter_map(|item| item["itemId"].as_str()?.parse().ok());
         Self {
             id,
             version: i32::try_from(body["version"].as_i64().unwrap_or_default()).unwrap_or(0),
@@ -112,11 +112,17 @@ impl Customer {
         format!("{}-{}", self.name, self.made)
     }
 
+    /// A quantity that nothing had before, so that a change always has an event.
+    fn other_quantity(&mut self) -> u32 {
+        self.made += 1;
+        FIRST_OTHER_QUANTITY + u32::try_from(self.made).expect("a client makes few things")
+    }
+
     fn item(&mut self, is_chosen: bool) -> Item {
         Item {
             id: is_chosen.then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid()),
             product: self.unique(),
-            quantity: self.random.random_range(1..20),
+            quantity: self.random.random_range(1..FIRST_OTHER_QUANTITY),
             price_minor: self.random.random_range(0..10_000),
         }
     }
@@ -163,12 +169,11 @@ impl Customer {
             _ if is_last => Ask::Cancel {
                 reason: self.unique(),
             },
-            // Always another quantity, so that there is always an event.
-            (Some((item, quantity)), 0..3) => Ask::Change {
+            (Some(item), 0..3) => Ask::Change {
                 item,
-                quantity: quantity + 1,
+                quantity: self.other_quantity(),
             },
-            (Some((item, _)), 3) => Ask::Remove { item },
+            (Some(item), 3) => Ask::Remove { item },
             _ => {
                 let is_chosen = self.random.random_bool(0.5);
                 Ask::Add(self.item(is_chosen))
