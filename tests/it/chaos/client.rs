@@ -9,7 +9,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::history::{
-    Answer, Ask, Attempt, Body, Command, Condition, Done, History, Item, Promise, Read, Shown, Sight,
+    Answer, Ask, Attempt, Body, Command, Condition, Done, History, Item, Promise, Read, Shown,
+    Sight,
 };
 
 /// How long a client waits for an answer.
@@ -160,8 +161,7 @@ async fn read(request: RequestBuilder) -> Result<(u16, HeaderMap, String), Strin
 
 fn item_json(item: &Item) -> Value {
     let price = format!("{}.{:02}", item.price_minor / 100, item.price_minor % 100);
-    let mut json =
-        json!({"productId": item.product, "quantity": item.quantity, "price": price});
+    let mut json = json!({"productId": item.product, "quantity": item.quantity, "price": price});
     if let Some(id) = item.id {
         json["itemId"] = json!(id);
     }
@@ -174,7 +174,9 @@ fn token(position: i64) -> String {
 
 /// The position in an answer's token.
 fn position(headers: &HeaderMap) -> Option<i64> {
-    let token = URL_SAFE_NO_PAD.decode(headers.get("consistency-token")?).ok()?;
+    let token = URL_SAFE_NO_PAD
+        .decode(headers.get("consistency-token")?)
+        .ok()?;
     let digits = std::str::from_utf8(&token).ok()?.strip_prefix('p')?;
     digits.parse().ok()
 }

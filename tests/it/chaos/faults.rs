@@ -50,26 +50,25 @@ impl Fleet<'_> {
                 let nats = self.servers.nats.lock().await;
                 pause_process(nats.pid(), *pause).await;
             }
-            Fault::LoseNatsStore => {
-                let mut nats = self.servers.nats.lock().await;
-                nats.kill().await;
-                let store = self.servers.data.path().join("nats/jetstream");
-                fs::remove_dir_all(store).expect("the store is deleted");
-                nats.restart().await.expect("NATS starts again");
-            }
+            Fault::LoseNatsStore => self.lose_nats_store().await,
             Fault::PurgeStream => self.purge().await,
-            Fault::DeleteStream => {
-                if let Some(jetstream) = self.jetstream().await {
-                    // Where it does not exist just now, there is nothing to delete.
-                    drop(jetstream.delete_stream(&self.stream).await);
-                }
-            }
+            Fault::DeleteStream => self.delete_stream().await,
             Fault::KillPostmaster => {
                 let mut postgres = self.servers.postgres.lock().await;
                 postgres.kill().await;
                 postgres.restart().await.expect("PostgreSQL starts again");
             }
-            Fault::KillBackend => self.kill_backend().await,
+            Fault::KillBackend => drop(self.signal_backend(Signal::SIGKILL).await),
+            Fault::PausePostmaster(pause) => {
+                let postgres = self.servers.postgres.lock().await;
+                pause_process(postgres.pid(), *pause).await;
+            }
+            Fault::PauseBackend(pause) => {
+                if let Some(pid) = self.signal_backend(Signal::SIGSTOP).await {
+                    sleep(*pause).await;
+                    let _ = kill(pid, Signal::SIGCONT);
+                }
+            }
             Fault::TerminateBackends(times) => {
                 self.repeat(*times, BACKENDS_PAUSE, TERMINATE).await;
             }
@@ -95,32 +94,55 @@ impl Fleet<'_> {
         self.instances[which].signal(Signal::SIGCONT);
     }
 
+    async fn lose_nats_store(&self) {
+        let mut purged = self.purged.lock().await;
+        let mut nats = self.servers.nats.lock().await;
+        nats.kill().await;
+        let store = self.servers.data.path().join("nats/jetstream");
+        fs::remove_dir_all(store).expect("the store is deleted");
+        nats.restart().await.expect("NATS starts again");
+        // A new stream is filled from the first event on.
+        *purged = 0;
+    }
+
     /// Purges the stream, and notes how much of it may be gone for ever: what was stored by then.
     async fn purge(&self) {
+        let mut purged = self.purged.lock().await;
         let Some(jetstream) = self.jetstream().await else {
             return;
         };
         let Ok(stream) = jetstream.get_stream(&self.stream).await else {
             return;
         };
-        // Noted first: an answer that is lost does not mean that nothing was purged.
-        *self.purged.lock().await = i64::MAX;
-        let purged = stream.purge().await;
+        let answer = stream.purge().await;
         let stored = sqlx::query_scalar("select coalesce(max(position), 0) from events");
-        if let (Ok(_), Ok(stored)) = (purged, stored.fetch_one(&self.database).await) {
-            *self.purged.lock().await = stored;
+        *purged = match (answer, stored.fetch_one(&self.database).await) {
+            (Ok(_), Ok(stored)) => stored,
+            // An answer that is lost does not mean that nothing was purged.
+            _ => i64::MAX,
+        };
+    }
+
+    async fn delete_stream(&self) {
+        let mut purged = self.purged.lock().await;
+        let Some(jetstream) = self.jetstream().await else {
+            return;
+        };
+        // Where it does not exist just now, there is nothing to delete.
+        if jetstream.delete_stream(&self.stream).await.is_ok() {
+            *purged = 0;
         }
     }
 
-    async fn kill_backend(&self) {
+    /// Sends a signal to one backend, best to one that appends, and says which it was.
+    async fn signal_backend(&self, signal: Signal) -> Option<Pid> {
         let pid = "select pid from pg_stat_activity
                    where backend_type = 'client backend' and pid <> pg_backend_pid()
                    order by state = 'active' desc, query like '%append_events%' desc limit 1";
         let pid = sqlx::query_scalar::<_, i32>(pid).fetch_optional(&self.database);
-        if let Ok(Some(pid)) = pid.await {
-            // It may have ended by itself just now.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        let pid = Pid::from_raw(pid.await.ok()??);
+        // It may have ended by itself just now.
+        kill(pid, signal).ok().map(|()| pid)
     }
 
     /// Runs a statement again and again. A server that is down has enough to bear.
@@ -132,7 +154,10 @@ impl Fleet<'_> {
     }
 
     async fn slow_commits(&self, most: Duration) {
-        let (drop_it, most) = ("drop trigger if exists chaos_slow_commits on events", most.as_secs_f64());
+        let (drop_it, most) = (
+            "drop trigger if exists chaos_slow_commits on events",
+            most.as_secs_f64(),
+        );
         let statement = if most > 0.0 {
             format!(
                 "create or replace function chaos_slow_commits() returns trigger language plpgsql

@@ -82,8 +82,12 @@ impl Servers {
     /// Stops both.
     pub async fn stop(self) {
         tokio::join!(
-            async { self.postgres.into_inner().stop().await },
-            async { self.nats.into_inner().stop().await },
+            async {
+                self.postgres.into_inner().stop().await;
+            },
+            async {
+                self.nats.into_inner().stop().await;
+            },
         );
     }
 
@@ -181,7 +185,10 @@ impl<'a> Fleet<'a> {
     /// JetStream, past all links; nothing while NATS is down.
     pub async fn jetstream(&self) -> Option<jetstream::Context> {
         let connecting = async_nats::connect(&self.servers.nats_url);
-        let client = timeout(Duration::from_secs(2), connecting).await.ok()?.ok()?;
+        let client = timeout(Duration::from_secs(2), connecting)
+            .await
+            .ok()?
+            .ok()?;
         Some(jetstream::new(client))
     }
 

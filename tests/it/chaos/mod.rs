@@ -34,7 +34,7 @@ async fn nothing_is_lost_or_doubled_whatever_is_killed_when() {
     let servers = Servers::start("chaos-short").await;
     for seed in SHORT {
         let report = Round::seeded(seed).play(&servers).await;
-        println!("{report}");
+        eprintln!("{report}");
         report.assert_clean();
     }
     servers.stop().await;
@@ -53,10 +53,14 @@ async fn many_rounds() {
     let servers = Servers::start("chaos-long").await;
     for seed in first..first + rounds {
         let report = Round::seeded(seed).play(&servers).await;
-        println!("{report}");
+        eprintln!("{report}");
         if !report.violations.is_empty() {
             let kept = servers.data.keep();
-            panic!("{}\nits data and logs: {}", report.details(), kept.display());
+            panic!(
+                "{}\nits data and logs: {}",
+                report.details(),
+                kept.display()
+            );
         }
     }
     servers.stop().await;

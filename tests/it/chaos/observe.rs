@@ -15,7 +15,9 @@ use super::{
 };
 
 /// How long the fleet may take to catch up with everything.
-const QUIET_LIMIT: Duration = Duration::from_secs(60);
+const QUIET_LIMIT: Duration = Duration::from_mins(1);
+/// How long it must stay so.
+const QUIET_FOR: Duration = Duration::from_millis(200);
 /// How long reading the stream may take without a message.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -23,10 +25,10 @@ const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Event {
     pub position: i64,
-    pub event_id: Uuid,
+    pub id: Uuid,
     pub order: Uuid,
     pub version: i32,
-    pub event_type: String,
+    pub name: String,
     pub data: String,
     pub request_id: String,
     pub at: DateTime<Utc>,
@@ -74,10 +76,21 @@ pub struct Observed {
 /// Waits until everything is back and has caught up.
 pub async fn quiet(fleet: &Fleet<'_>) -> Result<(), String> {
     let deadline = Instant::now() + QUIET_LIMIT;
+    let mut quiet_since = None;
     loop {
         let behind = match behind(fleet).await {
-            Ok(None) => return Ok(()),
-            Ok(Some(behind)) => behind,
+            Ok(None) => {
+                // What was left open may still arrive.
+                let since = *quiet_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > QUIET_FOR {
+                    return Ok(());
+                }
+                "not for long enough".to_owned()
+            }
+            Ok(Some(behind)) => {
+                quiet_since = None;
+                behind
+            }
             Err(error) => error.to_string(),
         };
         if Instant::now() > deadline {
@@ -104,7 +117,12 @@ async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     let Some(jetstream) = fleet.jetstream().await else {
         return Ok(Some("NATS does not answer".to_owned()));
     };
-    let state = jetstream.get_stream(&fleet.stream).await?.cached_info().state.clone();
+    let state = jetstream
+        .get_stream(&fleet.stream)
+        .await?
+        .cached_info()
+        .state
+        .clone();
     if state.messages == 0 {
         // What the read model holds need not be published again.
         let is_emptied = *fleet.purged.lock().await >= stored;
@@ -112,7 +130,10 @@ async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     }
     let stream = jetstream.get_stream_no_info(&fleet.stream).await?;
     let last = stream.get_raw_message(state.last_sequence).await?;
-    let last = last.headers.get("Event-Position").map(|value| value.as_str().parse::<i64>());
+    let last = last
+        .headers
+        .get("Event-Position")
+        .map(|value| value.as_str().parse::<i64>());
     match last {
         Some(Ok(last)) if last >= stored => Ok(None),
         last => Ok(Some(format!("the stream: {last:?} of {stored}"))),
@@ -146,7 +167,7 @@ pub async fn observe(fleet: &Fleet<'_>, history: &History) -> anyhow::Result<Obs
 /// One snapshot of all tables.
 async fn tables(snapshot: &mut PgConnection, observed: &mut Observed) -> anyhow::Result<()> {
     observed.events = sqlx::query_as(
-        r#"select position, event_id, aggregate_id as "order", version, type as event_type,
+        r#"select position, event_id as id, aggregate_id as "order", version, type as name,
                   data::text as data, coalesce(metadata ->> 'requestId', '') as request_id,
                   created_at as at
            from events order by position"#,
@@ -179,7 +200,10 @@ async fn tables(snapshot: &mut PgConnection, observed: &mut Observed) -> anyhow:
 
 /// Every message of the stream.
 async fn stream(fleet: &Fleet<'_>) -> anyhow::Result<Vec<(i64, Uuid)>> {
-    let jetstream = fleet.jetstream().await.ok_or_else(|| anyhow::anyhow!("NATS does not answer"))?;
+    let jetstream = fleet
+        .jetstream()
+        .await
+        .ok_or_else(|| anyhow::anyhow!("NATS does not answer"))?;
     let stream: jetstream::stream::Stream = jetstream.get_stream(&fleet.stream).await?;
     let count = usize::try_from(stream.cached_info().state.messages)?;
     if count == 0 {
@@ -192,9 +216,14 @@ async fn stream(fleet: &Fleet<'_>) -> anyhow::Result<Vec<(i64, Uuid)>> {
         let message = message?;
         let header = |name| {
             let headers = message.headers.as_ref();
-            headers.and_then(|headers| headers.get(name)).map_or("", |value| value.as_str())
+            headers
+                .and_then(|headers| headers.get(name))
+                .map_or("", |value| value.as_str())
         };
-        found.push((header("Event-Position").parse()?, header("Event-Id").parse()?));
+        found.push((
+            header("Event-Position").parse()?,
+            header("Event-Id").parse()?,
+        ));
     }
     Ok(found)
 }

@@ -32,15 +32,11 @@ impl Removal {
             // Two clients that are one: the workload sends keys to both instances at once.
             Safeguard::KeyInTheAppend => (vec![calm], &[Rule::Doubled]),
             Safeguard::ExpectedVersion => (vec![calm], &[Rule::Versions]),
-            #[cfg(feature = "sabotage")]
             Safeguard::ExpectedSequence => (vec![(500, Fault::ExpireLeases(400))], &[Rule::Stream]),
-            #[cfg(feature = "sabotage")]
             Safeguard::CheckpointInTheTransaction => {
                 (vec![(300, Fault::TerminateBackends(20))], &[Rule::View])
             }
-            #[cfg(feature = "sabotage")]
             Safeguard::EpochFence => (vec![(500, Fault::ExpireLeases(400))], &[Rule::Checkpoint]),
-            #[cfg(feature = "sabotage")]
             Safeguard::VersionGuard => (
                 vec![calm, (1500, Fault::SetBackCheckpoint(50))],
                 &[Rule::Parked, Rule::View],
@@ -66,14 +62,14 @@ impl Removal {
     /// servers.
     async fn is_noticed(&self, servers: &Servers, first: u64) -> bool {
         let control = self.round(first, None).play(servers).await;
-        println!("with {:?}: {control}", self.safeguard);
+        eprintln!("with {:?}: {control}", self.safeguard);
         // Somebody sets the checkpoint back on purpose, and that is all that may be noticed.
         let unexpected = control.violations.iter();
         let unexpected = unexpected.filter(|violation| !self.excuses(violation.rule));
         assert_eq!(unexpected.count(), 0, "{}", control.details());
         for seed in first + 1..=first + TRIES {
             let report = self.round(seed, Some(self.safeguard)).play(servers).await;
-            println!("without {:?}: {report}", self.safeguard);
+            eprintln!("without {:?}: {report}", self.safeguard);
             if report.breaks(self.breaks) {
                 return true;
             }
@@ -83,7 +79,12 @@ impl Removal {
 
     fn excuses(&self, rule: Rule) -> bool {
         let sets_back = |fault: &Fault| matches!(fault, Fault::SetBackCheckpoint(_));
-        rule == Rule::Checkpoint && self.schedule.steps.iter().any(|step| sets_back(&step.fault))
+        rule == Rule::Checkpoint
+            && self
+                .schedule
+                .steps
+                .iter()
+                .any(|step| sets_back(&step.fault))
     }
 }
 
@@ -93,7 +94,10 @@ async fn are_noticed(name: &str, safeguards: &[Safeguard]) {
     for (first, safeguard) in (1..).step_by(10).zip(safeguards) {
         if !Removal::of(*safeguard).is_noticed(&servers, first).await {
             let kept = servers.data.keep();
-            panic!("nobody notices that {safeguard:?} is gone ({})", kept.display());
+            panic!(
+                "nobody notices that {safeguard:?} is gone ({})",
+                kept.display()
+            );
         }
     }
     servers.stop().await;
@@ -109,7 +113,10 @@ async fn safeguards_taken_out_of_the_database_are_noticed() {
     are_noticed("chaos-database", &safeguards).await;
 }
 
-#[cfg(feature = "sabotage")]
+#[cfg_attr(
+    not(feature = "sabotage"),
+    ignore = "needs the feature sabotage; make chaos-sabotage runs it"
+)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn safeguards_taken_out_of_the_program_are_noticed() {
     let safeguards = [

@@ -63,7 +63,10 @@ impl Round {
         let began = Instant::now();
         let sql = self.without.map(Safeguard::sql).unwrap_or_default();
         let variable = self.without.and_then(Safeguard::name);
-        let variables: Vec<_> = variable.map(|name| ("ORDERS_SABOTAGE", name)).into_iter().collect();
+        let variables: Vec<_> = variable
+            .map(|name| ("ORDERS_SABOTAGE", name))
+            .into_iter()
+            .collect();
         let name = format!("round_{}", self.seed);
         let fleet = Fleet::start(servers, &name, &sql, &variables).await;
         let history = Arc::new(History::new());
@@ -144,10 +147,13 @@ impl Report {
     pub fn details(&self) -> String {
         let mut text = format!("{self}\nschedule:\n{}", self.schedule);
         for violation in self.violations.iter().take(SHOWN) {
-            text += &format!("{violation}\n");
+            text = format!("{text}{violation}\n");
         }
         let more = self.violations.len().saturating_sub(SHOWN);
-        text + &format!("and {more} more; again: make chaos SEED={} ROUNDS=1", self.seed)
+        text + &format!(
+            "and {more} more; again: make chaos SEED={} ROUNDS=1",
+            self.seed
+        )
     }
 }
 

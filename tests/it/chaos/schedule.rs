@@ -44,6 +44,10 @@ pub enum Fault {
     KillPostmaster,
     /// `kill -9` of one backend, at which PostgreSQL ends all others and recovers.
     KillBackend,
+    /// SIGSTOP of the postmaster, and SIGCONT so much later: who is connected stays so.
+    PausePostmaster(Duration),
+    /// SIGSTOP of one backend, if possible in the middle of an append, and SIGCONT so much later.
+    PauseBackend(Duration),
     /// `pg_terminate_backend` of all connections, again and again.
     TerminateBackends(usize),
     /// A link does this for so long.
@@ -99,7 +103,7 @@ impl Schedule {
 impl Fault {
     fn any(random: &mut StdRng) -> Self {
         let which = random.random_range(0..2);
-        match random.random_range(0..20) {
+        match random.random_range(0..22) {
             0 | 1 => Self::KillInstance(which),
             2 => Self::PauseInstance(which, milliseconds(random, LONGER_THAN_THE_LEASE)),
             3 => Self::KillNats,
@@ -112,9 +116,16 @@ impl Fault {
             10 => Self::TerminateBackends(random.random_range(1..8)),
             11 => Self::ExpireLeases(random.random_range(1..300)),
             12 => Self::SlowCommits(milliseconds(random, 5..60)),
-            13..=17 => {
+            13 => Self::PausePostmaster(milliseconds(random, LONGER_THAN_THE_LEASE)),
+            14 => Self::PauseBackend(milliseconds(random, LONGER_THAN_THE_LEASE)),
+            15..=19 => {
                 let mode = any_mode(random);
-                Self::Link(which, Server::Postgres, mode, milliseconds(random, 500..6000))
+                Self::Link(
+                    which,
+                    Server::Postgres,
+                    mode,
+                    milliseconds(random, 500..6000),
+                )
             }
             _ => {
                 let mode = any_mode(random);

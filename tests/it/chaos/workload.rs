@@ -120,7 +120,8 @@ impl Customer {
 
     fn item(&mut self, is_chosen: bool) -> Item {
         Item {
-            id: is_chosen.then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid()),
+            id: is_chosen
+                .then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid()),
             product: self.unique(),
             quantity: self.random.random_range(1..FIRST_OTHER_QUANTITY),
             price_minor: self.random.random_range(0..10_000),
@@ -147,7 +148,8 @@ impl Customer {
         let items = (0..self.random.random_range(0..3))
             .map(|_| self.item(is_chosen))
             .collect();
-        let id = is_chosen.then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid());
+        let id =
+            is_chosen.then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid());
         Command {
             order: id,
             ask: Ask::Create {
@@ -198,7 +200,9 @@ impl Customer {
         let shared = {
             let shared = self.shared.lock().unwrap();
             let recent = shared.len().saturating_sub(4);
-            shared.get(self.random.random_range(recent..=shared.len())).copied()
+            shared
+                .get(self.random.random_range(recent..=shared.len()))
+                .copied()
         };
         let Some(order) = shared.filter(|_| self.random.random_bool(0.5)) else {
             return;
@@ -230,11 +234,20 @@ impl Customer {
             let patience = self.patience();
             let answer = self
                 .line
-                .attempt(which, number, request_id, &command, may_be_applied, patience)
+                .attempt(
+                    which,
+                    number,
+                    request_id,
+                    &command,
+                    may_be_applied,
+                    patience,
+                )
                 .await;
             match answer {
                 Some(Answer::Done(done)) => return Some(Known::after(&done)),
-                Some(Answer::DoneBefore | Answer::Refused(_) | Answer::Senseless(_)) => return None,
+                Some(Answer::DoneBefore | Answer::Refused(_) | Answer::Senseless(_)) => {
+                    return None;
+                }
                 Some(Answer::Unknown(_)) if !is_repeatable(&command) => return None,
                 Some(Answer::Unknown(_)) => may_be_applied = true,
                 Some(Answer::NotApplied(_)) | None => {}

@@ -186,8 +186,7 @@ impl Proxy {
             (Mode::CutBefore(one_in), Way::ToServer) | (Mode::CutAfter(one_in), Way::ToClient) => {
                 let number = self.packets.fetch_add(1, Ordering::Relaxed);
                 let is_lost = number % one_in == one_in - 1;
-                self.lost
-                    .fetch_add(usize::from(is_lost), Ordering::Relaxed);
+                self.lost.fetch_add(usize::from(is_lost), Ordering::Relaxed);
                 !is_lost
             }
             (Mode::Delay(delay), _) => {

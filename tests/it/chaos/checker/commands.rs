@@ -125,11 +125,7 @@ fn check_key(command: &Command, case: &Case, found: &mut Found) {
 }
 
 /// What was acknowledged before something else was asked for lies before it.
-fn check_positions(
-    observed: &Observed,
-    attempt_of: &HashMap<&str, &Attempt>,
-    found: &mut Found,
-) {
+fn check_positions(observed: &Observed, attempt_of: &HashMap<&str, &Attempt>, found: &mut Found) {
     let mut acknowledged: Vec<_> = observed
         .attempts
         .iter()
@@ -162,8 +158,13 @@ fn is_effect(command: &Command, event: &Event) -> bool {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     let is_of_order = command.order.is_none_or(|order| order == event.order);
     is_of_order
-        && match (&command.ask, event.event_type.as_str()) {
-            (Ask::Create { customer, items, .. }, "OrderCreated") => {
+        && match (&command.ask, event.name.as_str()) {
+            (
+                Ask::Create {
+                    customer, items, ..
+                },
+                "OrderCreated",
+            ) => {
                 let found = data["items"].as_array().cloned().unwrap_or_default();
                 data["customerId"] == **customer
                     && found.len() == items.len()

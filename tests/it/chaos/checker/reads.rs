@@ -15,7 +15,9 @@ use crate::chaos::{
 pub fn check(observed: &Observed, folds: &Folds, found: &mut Found) {
     for attempt in &observed.attempts {
         if let Answer::Done(done) = &attempt.answer {
-            let was_so = folds.get(&done.order).is_some_and(|fold| was(fold, &done.shown));
+            let was_so = folds
+                .get(&done.order)
+                .is_some_and(|fold| was(fold, &done.shown));
             found.add_unless(was_so, Rule::Read, || format!("never was: {attempt:?}"));
         }
     }

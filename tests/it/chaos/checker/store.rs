@@ -27,7 +27,7 @@ pub fn check(observed: &Observed, found: &mut Found) -> Folds {
     let mut folds = Folds::new();
     let mut ids = HashSet::new();
     for event in &observed.events {
-        let is_new = ids.insert(event.event_id);
+        let is_new = ids.insert(event.id);
         found.add_unless(is_new, Rule::Doubled, || format!("the id of {event:?}"));
         let fold = folds.entry(event.order).or_default();
         // In order of position, so this also says that positions rise with versions.
@@ -35,7 +35,11 @@ pub fn check(observed: &Observed, found: &mut Found) -> Folds {
         found.add_unless(is_next, Rule::Versions, || {
             format!("{event:?} follows version {}", fold.states.len())
         });
-        let mut state = fold.states.last().map(|(_, state)| state.clone()).unwrap_or_default();
+        let mut state = fold
+            .states
+            .last()
+            .map(|(_, state)| state.clone())
+            .unwrap_or_default();
         if let Err(error) = evolve(&mut state, event) {
             found.add(Rule::Illegal, format!("{event:?}: {error}"));
         }
@@ -47,11 +51,10 @@ pub fn check(observed: &Observed, found: &mut Found) -> Folds {
 /// Folds an event that the domain would have decided; says where it would not have.
 fn evolve(state: &mut Order, event: &Event) -> Result<(), String> {
     let data = RawValue::from_string(event.data.clone()).map_err(|error| error.to_string())?;
-    let decoded =
-        OrderEvent::decode(&event.event_type, &data).map_err(|error| format!("{error:?}"))?;
-    let decided = state.decide(&command_of(&decoded));
+    let decoded = OrderEvent::decode(&event.name, &data).map_err(|error| format!("{error:?}"))?;
+    let right = state.decide(&command_of(&decoded));
     state.evolve(&decoded, event.at);
-    match decided {
+    match right {
         Ok(events) if events == [decoded] => Ok(()),
         other => Err(format!("the domain decides {other:?}")),
     }

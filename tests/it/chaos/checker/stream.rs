@@ -19,7 +19,7 @@ pub fn check(observed: &Observed, found: &mut Found) {
     let stored = observed
         .events
         .iter()
-        .map(|event| (event.position, event.event_id));
+        .map(|event| (event.position, event.id));
     let stored: Vec<_> = stored.collect();
     let lacked = stored
         .iter()
@@ -34,7 +34,10 @@ pub fn check(observed: &Observed, found: &mut Found) {
     let expected = stored.iter().filter(|(position, _)| *position >= begin);
     let expected: Vec<_> = expected.copied().collect();
     if stream != expected {
-        let same = stream.iter().zip(&expected).take_while(|(one, other)| one == other);
+        let same = stream
+            .iter()
+            .zip(&expected)
+            .take_while(|(one, other)| one == other);
         let same = same.count();
         let (is, should) = (stream.get(same), expected.get(same));
         let (count, wanted) = (stream.len(), expected.len());

@@ -22,7 +22,9 @@ pub fn check(observed: &Observed, folds: &Folds, found: &mut Found) {
     }
     for view in &observed.views {
         let is_of_order = folds.contains_key(&view.id);
-        found.add_unless(is_of_order, Rule::View, || format!("{view:?} has no events"));
+        found.add_unless(is_of_order, Rule::View, || {
+            format!("{view:?} has no events")
+        });
     }
     for (order, reason) in &observed.parked {
         found.add(Rule::Parked, format!("order {order}: {reason}"));
@@ -49,7 +51,12 @@ fn view_of(state: &Order, version: i32, position: i64) -> Option<View> {
     let order = state.state()?;
     let items = order.lines.iter().map(|line| {
         let product = line.product_id.as_str().to_owned();
-        (line.item_id, product, line.quantity.get(), line.price.minor())
+        (
+            line.item_id,
+            product,
+            line.quantity.get(),
+            line.price.minor(),
+        )
     });
     Some(View {
         id: order.id,
