@@ -54,6 +54,9 @@ async fn many_rounds() {
     for seed in first..first + rounds {
         let report = Round::seeded(seed).play(&servers).await;
         eprintln!("{report}");
+        if report.is_slow() {
+            eprintln!("that took its time:\n{}", report.schedule);
+        }
         if !report.violations.is_empty() {
             let kept = servers.data.keep();
             panic!(

@@ -38,7 +38,7 @@ pub struct Round {
 #[derive(Debug)]
 pub struct Report {
     seed: u64,
-    schedule: Schedule,
+    pub schedule: Schedule,
     commands: usize,
     acknowledged: usize,
     unknown: usize,
@@ -136,6 +136,11 @@ impl Report {
         self.violations
             .iter()
             .any(|violation| rules.contains(&violation.rule))
+    }
+
+    /// Whether the fleet took long to come back: no violation, but worth a look.
+    pub fn is_slow(&self) -> bool {
+        self.elapsed > Duration::from_secs(20)
     }
 
     /// Fails the test where anything was broken.
