@@ -91,16 +91,26 @@ impl Servers {
         );
     }
 
-    /// Makes a database of this name, and gives its URL.
-    async fn fresh_database(&self, name: &str) -> String {
+    /// Forgets the database of a round in which nothing was wrong: PostgreSQL's recovery syncs
+    /// every file that there is.
+    pub async fn forget(&self, name: &str) {
+        self.execute(format!("drop database {name} with (force)")).await;
+    }
+
+    async fn execute(&self, statement: String) {
         let mut connection = PgConnection::connect(&self.database_url)
             .await
             .expect("PostgreSQL answers");
         connection
-            .execute(AssertSqlSafe(format!("create database {name}")))
+            .execute(AssertSqlSafe(statement))
             .await
-            .expect("a database is created");
+            .expect("the statement is executed");
         connection.close().await.expect("a clean goodbye");
+    }
+
+    /// Makes a database of this name, and gives its URL.
+    async fn fresh_database(&self, name: &str) -> String {
+        self.execute(format!("create database {name}")).await;
         let url = with_database(&self.database_url, name);
         let connect = PgConnectOptions::from_str(&url).expect("a URL");
         postgres::prepare(&connect, false)

@@ -82,7 +82,11 @@ impl Round {
         };
         observed.troubles.extend(quiet.err());
         observed.troubles.extend(fleet.stop().await);
-        self.report(&observed, began.elapsed())
+        let report = self.report(&observed, began.elapsed());
+        if report.violations.is_empty() {
+            servers.forget(&name).await;
+        }
+        report
     }
 
     /// Lets the clients order while the faults happen.
