@@ -15,9 +15,12 @@ use super::{
     error::{WriteError, store_error},
     session::Session,
 };
-use crate::event_sourcing::{
-    Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
-    projection::{Delivery, Projection},
+use crate::{
+    event_sourcing::{
+        Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
+        projection::{Delivery, Projection},
+    },
+    sabotage::{self, Safeguard},
 };
 
 /// The name of the checkpoint of this read model.
@@ -109,7 +112,7 @@ impl<S: EventStore> Projector<S> {
     ) -> Result<Step, WriteError> {
         let mut session = Session::begin(&self.pool, BEGIN).await?;
         let checkpoint = lock_checkpoint(session.connection()).await?;
-        if epoch < checkpoint.epoch {
+        if epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence) {
             session.rollback().await?;
             return Err(StoreError::unavailable(StaleEpoch {
                 held: epoch.0,
@@ -125,6 +128,11 @@ impl<S: EventStore> Projector<S> {
                 is_done,
             });
         };
+        if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
+            move_checkpoint(session.connection(), last, epoch).await?;
+            session.commit().await?;
+            session = Session::begin(&self.pool, BEGIN).await?;
+        }
         let connection = session.connection();
         chunk::apply(connection, &self.store, &self.upcasters, events, care).await?;
         move_checkpoint(connection, last, epoch).await?;
