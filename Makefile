@@ -13,7 +13,7 @@ PROFILE ?= dev
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: servers ## Install what is missing, build, and serve with private PostgreSQL and NATS servers
@@ -26,6 +26,20 @@ test: servers ## Install what is missing and run all tests
 .PHONY: unit
 unit: ## Run the tests that need no server
 	cargo test --locked --lib
+
+# Which rounds `make chaos` plays.
+ROUNDS ?= 100
+SEED ?= 1
+
+.PHONY: chaos
+chaos: servers ## Attack the service for ROUNDS seeded rounds, from SEED on, until one fails
+	ORDERS_CHAOS_ROUNDS=$(ROUNDS) ORDERS_CHAOS_SEED=$(SEED) cargo test --locked --test it \
+	    chaos::many_rounds -- --exact --ignored --nocapture
+
+.PHONY: chaos-sabotage
+chaos-sabotage: servers ## Take out each safeguard and see that the checker notices
+	cargo test --locked --features sabotage --target-dir target/sabotage --test it \
+	    chaos::removals -- --nocapture
 
 .PHONY: lint
 lint: ## Check formatting, lints and documentation; warnings are errors

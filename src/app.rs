@@ -20,7 +20,7 @@ use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
     event_sourcing::{
-        Aggregate, Epoch, Position, Repository, StoreError,
+        Aggregate, Epoch, Position, Pressure, Repository, StoreError,
         projection::{Delivery, Projection},
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
@@ -30,7 +30,10 @@ use crate::{
     nats::{self, EventStream, NatsOptions, Relay, RelayPorts, Subscriber},
     order::{Order, upcasters::upcasters},
     postgres::{self, PgEventStore, PgLease, PgSnapshotStore, PrepareError, Writer, idempotency},
-    read_model::{OrderViews, Projector},
+    read_model::{
+        HotViews, OrderViews, Projector, Watched, WatchedLease,
+        queries::{fitting_plans, one_plan},
+    },
     readiness::Readiness,
     self_check::{self, SelfCheck},
     telemetry,
@@ -61,10 +64,11 @@ pub struct App {
     embedded: Option<Embedded>,
 }
 
-/// A projection that tells waiting reads when it has moved on.
+/// A projection that tells waiting reads when it has moved on, and gives way to commands.
 struct Announced<P> {
     projection: P,
     projected: Arc<Notify>,
+    pressure: Pressure,
 }
 
 impl<P: Projection> Projection for Announced<P> {
@@ -73,8 +77,10 @@ impl<P: Projection> Projection for Announced<P> {
     }
 
     async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
+        let began = Instant::now();
         let position = self.projection.apply(deliveries, epoch).await?;
         self.projected.notify_waiters();
+        self.pressure.give_way(began.elapsed()).await;
         Ok(position)
     }
 }
@@ -82,11 +88,13 @@ impl<P: Projection> Projection for Announced<P> {
 /// What the parts share.
 struct Parts {
     pool: PgPool,
-    read_pool: PgPool,
+    views: OrderViews,
     store: PgEventStore,
     upcasters: Arc<UpcasterChain>,
     appended: Arc<Notify>,
     projected: Arc<Notify>,
+    pressure: Pressure,
+    hot_views: HotViews,
 }
 
 impl Parts {
@@ -158,11 +166,10 @@ impl App {
         });
         let pool = postgres::pool(connect, config.database_connections);
         let parts = Parts {
+            pressure: handle.pressure(),
+            hot_views: HotViews::default(),
             store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
-            read_pool: postgres::pool(
-                OrderViews::connect_options(read_connect),
-                config.database_connections,
-            ),
+            views: order_views(read_connect, config.database_connections),
             pool,
             upcasters: Arc::new(upcasters(config.default_currency)?),
             appended,
@@ -201,13 +208,14 @@ impl App {
 
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
-        let views = OrderViews::new(parts.read_pool.clone());
+        let views = parts.views.clone();
         let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, metrics);
         let api = Api {
             orders: repository.clone(),
             history: repository,
             reads: Reads {
                 views,
+                hot_views: parts.hot_views.clone(),
                 projected: Arc::clone(&parts.projected),
             },
             health: Arc::new(readiness),
@@ -358,6 +366,15 @@ fn lease_holder(servers: &Servers) -> Uuid {
     }
 }
 
+/// The queries on the read model, on pools of so many connections each.
+fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
+    let lists = fitting_plans(connect.clone());
+    OrderViews::new(
+        postgres::pool(one_plan(connect), connections),
+        postgres::pool(lists, connections),
+    )
+}
+
 fn spawn_relay_and_projector(
     tasks: &mut JoinSet<&'static str>,
     parts: &Parts,
@@ -385,6 +402,7 @@ fn spawn_relay_and_projector(
             Box::pin(async move { projector.checkpoint().await })
         }),
         wake: Arc::clone(&parts.appended),
+        pressure: parts.pressure.clone(),
         lease_ttl: LEASE_TTL,
     };
     let relay = Relay::new(
@@ -401,10 +419,12 @@ fn spawn_relay_and_projector(
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
-        projection: parts.projector(),
+        projection: Watched::new(parts.projector(), parts.hot_views.clone()),
         projected,
+        pressure: parts.pressure.clone(),
     };
-    let subscriber = Subscriber::new(stream, projection, projector_lease, LEASE_TTL);
+    let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
+    let subscriber = Subscriber::new(stream, projection, lease, LEASE_TTL);
     let token = cancel.clone();
     tasks.spawn(async move {
         subscriber.run(token).await;

@@ -25,7 +25,8 @@
 //! # Who may import whom
 //! `event_sourcing` imports nothing of ours; `order` only `event_sourcing`; `postgres` and `nats`
 //! only `event_sourcing`; `read_model` these and `order`; `http` what is above it, but neither
-//! `postgres` nor `nats`; `embedded` nothing. Only [`app`] and [`maintenance`] see all. The test
+//! `postgres` nor `nats`; `embedded` nothing. Only [`app`] and [`maintenance`] see all. (`nats` and
+//! `read_model` also ask [`sabotage`], which answers in tests only.) The test
 //! `tests/it/architecture.rs` reads the sources and fails on another edge.
 //!
 //! # What the guarantees rest on
@@ -92,6 +93,7 @@ pub mod postgres;
 pub mod progress;
 pub mod read_model;
 pub mod readiness;
+pub mod sabotage;
 pub mod self_check;
 pub mod shutdown;
 pub mod telemetry;

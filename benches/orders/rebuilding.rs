@@ -99,7 +99,7 @@ fn read(
     is_done: Arc<AtomicBool>,
     reads: Arc<AtomicU64>,
 ) -> JoinHandle<anyhow::Result<()>> {
-    let views = OrderViews::new(bench.pool.clone());
+    let views = OrderViews::new(bench.pool.clone(), bench.pool.clone());
     tokio::spawn(async move {
         let query = ListQuery {
             limit: 20,

@@ -166,7 +166,7 @@ pub struct ServeArgs {
     )]
     pub verify_per_second: String,
 
-    /// Connections to the database
+    /// Connections to the database, for each of writing, single orders and lists
     #[arg(
         long,
         env = "ORDERS_DATABASE_CONNECTIONS",

@@ -3,11 +3,12 @@
 //! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
 //! [`store`] (what a store promises) → [`repository`] (load → decide → append) → [`snapshot`] and
 //! [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
-//! model promises) → [`testing`] (given/when/then and the contract every store passes).
+//! model promises) → [`pressure`] (who gives way to whom) → [`testing`] (given/when/then and the contract every store passes).
 
 pub mod aggregate;
 pub mod event;
 pub mod lease;
+pub mod pressure;
 pub mod projection;
 pub mod repository;
 pub mod snapshot;
@@ -25,6 +26,7 @@ pub use event::{
     Version,
 };
 pub use lease::{Epoch, Lease};
+pub use pressure::Pressure;
 pub use repository::{ExecuteError, Executed, Repository, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -26,6 +27,7 @@ use super::{
 use crate::{
     event_sourcing::{Position, Version, repository::Loaded, store::Until},
     order::Order,
+    read_model::HotView,
 };
 
 /// Which state of the order is wanted; at most one of them.
@@ -93,7 +95,7 @@ pub async fn get_order(
             };
             let mut view = view_of_state(&loaded)?;
             view.allowed_actions.clear();
-            Ok(show(&view, &seen, &consistency, position))
+            Ok(show(&written(&view)?, &seen, &consistency, position))
         }
         Wanted::Now { min_version } => show_now(&api, id, min_version, &seen, &consistency).await,
     }
@@ -128,20 +130,31 @@ async fn show_now(
     seen: &IfNoneMatch,
     consistency: &Consistency,
 ) -> Result<Response, ApiError> {
+    // Who has seen a version is not shown an older one.
+    let at_least = min_version.max(seen.newest());
+    if let Some((view, position)) = api.reads.hot_views.get(id)
+        && position >= consistency.required
+        && at_least.is_none_or(|at_least| view.version >= at_least)
+    {
+        return Ok(show(&view, seen, consistency, position));
+    }
     let found = api
         .reads
         .until(consistency, |views| async move { views.find(id).await })
         .await?;
     let position = found.projection_position;
-    // Who has seen a version is not shown an older one.
-    let at_least = min_version.max(seen.newest());
     let shown = found
         .order
         .as_ref()
         .map(|view| Version::new(view.order.version));
     if !found.is_parked && shown >= at_least {
         return match &found.order {
-            Some(order) => Ok(show(&view_of(order)?, seen, consistency, position)),
+            Some(order) => {
+                let view = written(&view_of(order)?)?;
+                let shown = show(&view, seen, consistency, position);
+                api.reads.hot_views.keep(id, position, view);
+                Ok(shown)
+            }
             None => Ok(refuse(not_found(id), consistency, position)),
         };
     }
@@ -155,7 +168,8 @@ async fn show_now(
         );
         return Ok(refuse(no_such_version(&detail), consistency, position));
     }
-    Ok(show(&view_of_state(&loaded)?, seen, consistency, position))
+    let view = written(&view_of_state(&loaded)?)?;
+    Ok(show(&view, seen, consistency, position))
 }
 
 async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, ApiError> {
@@ -221,7 +235,7 @@ pub async fn get_history(
 
 /// Answers with a view, or with 304 where the client has it.
 fn show(
-    view: &OrderView<'_>,
+    view: &HotView,
     seen: &IfNoneMatch,
     consistency: &Consistency,
     position: Position,
@@ -229,7 +243,7 @@ fn show(
     let mut response = if seen.matches(view.version) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        json(view)
+        json_body(view.body.clone())
     };
     let headers = response.headers_mut();
     headers.insert(header::ETAG, etag(view.version));
@@ -249,26 +263,38 @@ fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Res
     response
 }
 
+/// A view as it is sent and kept.
+fn written(view: &OrderView<'_>) -> Result<HotView, ApiError> {
+    Ok(HotView {
+        version: view.version,
+        body: write_json(view)?,
+    })
+}
+
+fn write_json(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    let body = serde_json::to_vec(value);
+    body.map(Bytes::from)
+        .map_err(|error| ApiError::new(Code::InternalError, "The error was logged.").because(error))
+}
+
 /// A 200 of JSON.
 pub fn json(value: &impl Serialize) -> Response {
-    match serde_json::to_vec(value) {
-        Ok(body) => {
-            let mut response = Response::new(Body::from(body));
-            let headers = response.headers_mut();
-            headers.insert(
-                header::CONTENT_TYPE,
-                HeaderValue::from_static("application/json"),
-            );
-            headers.insert(
-                header::CACHE_CONTROL,
-                HeaderValue::from_static("private, no-cache"),
-            );
-            response
-        }
-        Err(error) => ApiError::new(Code::InternalError, "The error was logged.")
-            .because(error)
-            .into_response(),
-    }
+    write_json(value).map_or_else(IntoResponse::into_response, json_body)
+}
+
+/// A 200 of JSON that is written already.
+fn json_body(body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
+    response
 }
 
 fn view_of_state(loaded: &Loaded<Order>) -> Result<OrderView<'_>, ApiError> {

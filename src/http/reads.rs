@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     event_sourcing::{Position, StoreError},
-    read_model::{Found, ListPage, OrderViews},
+    read_model::{Found, HotViews, ListPage, OrderViews},
 };
 
 /// How often a waiting read looks again where nothing wakes it: another process may be the one that
@@ -25,6 +25,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub struct Reads {
     /// The queries.
     pub views: OrderViews,
+    /// What was read lately, where this process projects.
+    pub hot_views: HotViews,
     /// Notified whenever this process has moved the read model on.
     pub projected: Arc<Notify>,
 }

@@ -34,7 +34,9 @@ use super::{
     trouble::Trouble,
     window,
 };
-use crate::event_sourcing::{Epoch, EventStore, Lease, Position, RecordedEvent, StoreError};
+use crate::event_sourcing::{
+    Epoch, EventStore, Lease, Position, Pressure, RecordedEvent, StoreError,
+};
 
 /// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of
 /// another process wake nobody here.
@@ -59,6 +61,8 @@ pub struct RelayPorts {
     pub checkpoint: Checkpoint,
     /// Wakes the relay after an append, so that it need not wait for its next look.
     pub wake: Arc<Notify>,
+    /// Whom the relay gives way to.
+    pub pressure: Pressure,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }
@@ -121,6 +125,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             tokio::pin!(woken);
             // Armed before we look, so that an append in between is not missed.
             woken.as_mut().enable();
+            let began = Instant::now();
             let step = select! {
                 step = self.run_once() => step,
                 () = cancel.cancelled() => break,
@@ -134,7 +139,13 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                         () = cancel.cancelled() => {}
                     }
                 }
-                Ok(_) => trouble.over(),
+                Ok(_) => {
+                    trouble.over();
+                    select! {
+                        () = self.ports.pressure.give_way(began.elapsed()) => {}
+                        () = cancel.cancelled() => {}
+                    }
+                }
                 Err(error) => {
                     let pause = trouble.met(&error, error.loudness());
                     select! {

@@ -18,7 +18,10 @@ use super::{
     relay_error::RelayError,
     stream::{DEADLINE, EventStream},
 };
-use crate::event_sourcing::{Position, RecordedEvent};
+use crate::{
+    event_sourcing::{Position, RecordedEvent},
+    sabotage::{self, Safeguard},
+};
 
 /// The most messages on their way at once.
 const MESSAGES: u32 = 500;
@@ -95,9 +98,12 @@ async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), Rel
             .payload(message.payload)
             .headers(message.headers)
             .expected_stream(&stream.options().stream)
-            .expected_last_sequence(before)
             .message_id(message_id(sequence));
-        if before > last && !one_by_one(stream) {
+        let is_fenced = !sabotage::is_out(Safeguard::ExpectedSequence);
+        if is_fenced {
+            publication = publication.expected_last_sequence(before);
+        }
+        if is_fenced && before > last && !one_by_one(stream) {
             publication = publication.expected_last_message_id(message_id(before));
         }
         let sent = stream.context().send_publish(message.subject, publication);

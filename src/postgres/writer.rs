@@ -29,7 +29,7 @@ use super::{
     error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
-use crate::event_sourcing::{Append, AppendError, Appended, StoreError, StreamId};
+use crate::event_sourcing::{Append, AppendError, Appended, Pressure, StoreError, StreamId};
 
 /// The most commands in one statement.
 const MAX_COMMANDS: usize = 256;
@@ -47,6 +47,10 @@ const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// How long to wait between tries to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The statements of the writer look rows up by their keys, whatever the batch's size: to plan each
+/// one anew costs as much as to run it with twenty commands.
+const ONE_PLAN: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
 /// Settings of the writer.
 #[derive(Debug, Clone)]
@@ -121,9 +125,16 @@ struct Stopped;
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Pending>,
+    pressure: Pressure,
 }
 
 impl WriterHandle {
+    /// How hard the writer is pressed, for those who give way to it.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        self.pressure.clone()
+    }
+
     /// Queues a command and waits for its outcome.
     ///
     /// # Errors
@@ -169,6 +180,7 @@ pub struct Writer {
     queue: mpsc::Receiver<Pending>,
     waiting: VecDeque<Pending>,
     appended: Arc<Notify>,
+    pressure: Pressure,
 }
 
 impl Writer {
@@ -181,8 +193,14 @@ impl Writer {
         appended: Arc<Notify>,
     ) -> (Self, WriterHandle) {
         let (sender, queue) = mpsc::channel(options.queue);
+        let connect = connect.options([ONE_PLAN]);
         let connection = None;
         let waiting = VecDeque::new();
+        let pressure = Pressure::default();
+        let handle = WriterHandle {
+            queue: sender,
+            pressure: pressure.clone(),
+        };
         let writer = Self {
             options,
             connect,
@@ -190,8 +208,9 @@ impl Writer {
             queue,
             waiting,
             appended,
+            pressure,
         };
-        (writer, WriterHandle { queue: sender })
+        (writer, handle)
     }
 
     /// Writes until every handle is dropped and all that was queued is answered.
@@ -211,6 +230,7 @@ impl Writer {
             }
             let batch = take_batch(&mut self.waiting);
             if !batch.is_empty() {
+                self.pressure.report(batch.len());
                 self.write(batch).await;
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! One statement for each sort and for lists with and without a product, all made by one macro.
 //! Absent filters are `null`. The pool's connections plan each statement anew with the values at
-//! hand (see [`OrderViews::connect_options`]): `$1 is null or …` vanishes then, and each combination
+//! hand (see [`super::queries::fitting_plans`]): `$1 is null or …` vanishes then, and each combination
 //! of filters gets the index that fits; a plan made once for all would scan the table.
 
 use sqlx::{Error, PgPool};
@@ -246,8 +246,8 @@ impl OrderViews {
             query,
         };
         let rows = match filters.product_id {
-            None => list_all(&self.pool, &filters).await,
-            Some(_) => list_of_product(&self.pool, &filters).await,
+            None => list_all(&self.lists, &filters).await,
+            Some(_) => list_of_product(&self.lists, &filters).await,
         };
         let mut rows = rows.map_err(store_error)?.into_iter().peekable();
         let first = rows.peek().map(|row| (row.projection_position, row.total));

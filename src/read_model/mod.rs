@@ -5,6 +5,7 @@
 //! [`verify`] (what heals).
 
 pub mod fold;
+pub mod hot_views;
 pub mod list;
 pub mod projector;
 pub mod queries;
@@ -21,6 +22,7 @@ mod tables;
 
 pub use audit::Finding;
 pub use fold::{OrderFold, Unfit};
+pub use hot_views::{HotView, HotViews, Watched, WatchedLease};
 pub use list::{ListPage, ListQuery, ListSort, ListStart, Total};
 pub use projector::Projector;
 pub use queries::{Found, OrderView, OrderViews};

@@ -40,30 +40,37 @@ pub struct Found {
 
 /// The queries on the read model, on a pool of their own (of a replica, where there is one).
 ///
-/// The pool is opened with [`Self::connect_options`], and with a `statement_timeout`: statements
-/// have no deadline of their own here.
+/// Its connections are opened with [`one_plan`] or, for lists, with [`fitting_plans`], and with a
+/// `statement_timeout`: statements have no deadline of their own here.
 #[derive(Debug, Clone)]
 pub struct OrderViews {
-    pub(super) pool: PgPool,
+    pool: PgPool,
+    pub(super) lists: PgPool,
+}
+
+/// What connections for single orders need: what is looked up by its key is planned once.
+#[must_use]
+pub fn one_plan(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([("plan_cache_mode", "force_generic_plan"), ("jit", "off")])
+}
+
+/// What connections for lists need: plans for the values at hand instead of one for all (lists with
+/// other filters need other indexes), and neither compilation nor parallel workers for statements
+/// that run for milliseconds.
+#[must_use]
+pub fn fitting_plans(options: PgConnectOptions) -> PgConnectOptions {
+    options.options([
+        ("plan_cache_mode", "force_custom_plan"),
+        ("jit", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+    ])
 }
 
 impl OrderViews {
-    /// Makes queries on this pool.
+    /// Makes queries on these pools: one for single orders, and one for lists.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
-    }
-
-    /// What the connections of the pool need: plans for the values at hand instead of one for all
-    /// (lists with other filters need other indexes), and neither compilation nor parallel workers for
-    /// statements that run for milliseconds.
-    #[must_use]
-    pub fn connect_options(options: PgConnectOptions) -> PgConnectOptions {
-        options.options([
-            ("plan_cache_mode", "force_custom_plan"),
-            ("jit", "off"),
-            ("max_parallel_workers_per_gather", "0"),
-        ])
+    pub fn new(pool: PgPool, lists: PgPool) -> Self {
+        Self { pool, lists }
     }
 
     /// Finds an order, in one round trip.

@@ -11,8 +11,8 @@ const RULES: &[(&str, &[&str])] = &[
     ("event_sourcing", &[]),
     ("order", &["event_sourcing"]),
     ("postgres", &["event_sourcing"]),
-    ("nats", &["event_sourcing"]),
-    ("read_model", &["event_sourcing", "order"]),
+    ("nats", &["event_sourcing", "sabotage"]),
+    ("read_model", &["event_sourcing", "order", "sabotage"]),
     ("http", &["event_sourcing", "order", "read_model"]),
     ("embedded", &[]),
 ];

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod bank_account;
+mod chaos;
 mod contract;
 mod crashes;
 mod embedded;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{MIDDLE, assert_all_is_well, orders};
 use crate::support::{
     TestApp, eventually,
-    lossy::LossyDatabase,
+    proxy::{Mode, Proxy},
     service::{DataDir, Service},
     shop::Shop,
     truth,
@@ -43,9 +43,10 @@ async fn lost_answers_of_postgresql_double_nothing() {
     let (app, network) = app_behind_a_lossy_network().await;
     let shop = Shop::at(&app.url, orders());
 
-    network.lose_one_in(25);
+    network.set(Mode::CutAfter(25));
     shop.open().await.unwrap();
-    let lost = network.lose_nothing();
+    network.set(Mode::Pass);
+    let lost = network.lost();
 
     assert!(lost > 10, "only {lost} answers were lost");
     truth::caught_up(&app.database).await;
@@ -66,11 +67,11 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
     // The connection is there, and the statement known to it.
     assert_eq!(create("first").await.status, 201);
 
-    network.lose_one_in(1);
+    network.set(Mode::CutAfter(1));
     let unknown = create("second").await;
     // By now there is no connection: what is not sent is certainly not applied.
     let unsent = create("third").await;
-    network.lose_nothing();
+    network.set(Mode::Pass);
 
     assert_eq!((unknown.status, &*unknown.code()), (503, "timeout"));
     assert_eq!((unsent.status, &*unsent.code()), (503, "store_unavailable"));
@@ -95,14 +96,16 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
     app.stop().await;
 }
 
-async fn app_behind_a_lossy_network() -> (TestApp, LossyDatabase) {
-    let network = LossyDatabase::new();
+async fn app_behind_a_lossy_network() -> (TestApp, Proxy) {
+    let mut network = None;
     let app = TestApp::start_with(|config| {
         let Servers::Given { database_url, .. } = &mut config.servers else {
             panic!("the tests' servers are given");
         };
-        *database_url = network.in_front_of(database_url);
+        let (proxy, through) = Proxy::to_postgres(database_url);
+        *database_url = through;
+        network = Some(proxy);
     })
     .await;
-    (app, network)
+    (app, network.expect("the servers are configured"))
 }

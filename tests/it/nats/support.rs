@@ -15,7 +15,7 @@ use chrono::{TimeZone, Utc};
 use orders::{
     event_sourcing::{
         Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
-        RecordedEvent, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        Pressure, RecordedEvent, StoreError, StoredReceipt, StoredStream, StreamId, Version,
         projection::{Delivery, Projection},
         store::Until,
     },
@@ -292,6 +292,7 @@ pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         wake: Arc::clone(wake),
+        pressure: Pressure::default(),
         lease_ttl: TTL,
     }
 }

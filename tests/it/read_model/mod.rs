@@ -52,7 +52,7 @@ impl World {
         let chain = Arc::new(upcasters(eur()).unwrap());
         Self {
             projector: Projector::new(pool.clone(), store.clone(), chain),
-            views: OrderViews::new(pool.clone()),
+            views: OrderViews::new(pool.clone(), pool.clone()),
             pool,
             store,
         }

@@ -1,7 +1,7 @@
 //! What tests stand on: servers shared by all tests of the process, a service for each test.
 
 pub mod app;
-pub mod lossy;
+pub mod proxy;
 pub mod retail;
 pub mod servers;
 pub mod service;

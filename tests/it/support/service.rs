@@ -4,7 +4,7 @@
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -39,6 +39,11 @@ impl DataDir {
         let path = process_directory().join("services").join(name);
         fs::create_dir_all(&path).expect("a directory");
         Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The process id in the first line of a file under it; none while a server is being replaced.
@@ -82,6 +87,15 @@ impl DataDir {
     pub async fn assert_verifies(&self) {
         let verify = orders(&["verify", "--data-dir", &self.0.to_string_lossy()], &[]).await;
         assert_eq!(verify.status.code(), Some(0), "{verify:?}");
+    }
+}
+
+impl DataDir {
+    /// Leaves it there for who wants to know what happened: until the next test process starts.
+    pub fn keep(self) -> PathBuf {
+        let path = self.0.clone();
+        std::mem::forget(self);
+        path
     }
 }
 

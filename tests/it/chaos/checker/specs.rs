@@ -1,0 +1,346 @@
+//! Hand-made histories: one in which nothing is wrong, and one for each thing that must be noticed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use chrono::DateTime;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Rule, check};
+use crate::chaos::{
+    history::{
+        Answer, Ask, Attempt, Body, Command, Condition, Done, Item, Promise, Read, Shown, Sight,
+    },
+    observe::{Event, Observed, View},
+};
+
+const ORDER: Uuid = Uuid::from_u128(1);
+const ITEM: Uuid = Uuid::from_u128(2);
+
+fn item() -> Item {
+    Item {
+        id: None,
+        product: "one".to_owned(),
+        quantity: 2,
+        price_minor: 150,
+    }
+}
+
+fn command(ask: Ask) -> Command {
+    Command {
+        order: Some(ORDER),
+        ask,
+        key: None,
+        condition: None,
+    }
+}
+
+fn event(position: i64, version: i32, request: &str, name: &str, data: &Value) -> Event {
+    Event {
+        position,
+        id: Uuid::from_u128(u128::from(position.unsigned_abs())),
+        order: ORDER,
+        version,
+        name: name.to_owned(),
+        data: data.to_string(),
+        request_id: request.to_owned(),
+        at: DateTime::UNIX_EPOCH,
+    }
+}
+
+fn shown(version: i32, status: &str) -> Shown {
+    let (item_count, total_quantity, total) = match version {
+        1 => (0, 0, "0.00"),
+        _ => (1, 2, "3.00"),
+    };
+    Shown {
+        version,
+        status: status.to_owned(),
+        item_count,
+        total_quantity,
+        total: total.to_owned(),
+    }
+}
+
+fn done(version: i32, position: i64) -> Answer {
+    Answer::Done(Done {
+        order: ORDER,
+        shown: shown(version, "created"),
+        position,
+        is_replayed: false,
+        body: Body(format!("version {version}")),
+    })
+}
+
+/// An attempt that was asked and answered in the second of its command.
+fn attempt(command: usize, number: u32, answer: Answer) -> Attempt {
+    let second = u64::try_from(command).unwrap();
+    Attempt {
+        command,
+        request_id: format!("{command}.{number}"),
+        asked: Duration::from_secs(second),
+        answered: Duration::from_millis(second * 1000 + 500),
+        answer,
+    }
+}
+
+/// An order that is created, gets a line, and is completed by a command whose answer was lost; one
+/// that comes too late is refused.
+fn nothing_wrong() -> Observed {
+    let created = json!({"orderId": ORDER, "customerId": "c", "currency": "EUR", "items": []});
+    let added = json!({"itemId": ITEM, "productId": "one", "quantity": 2, "price": "1.50",
+        "currency": "EUR"});
+    let events = vec![
+        event(1, 1, "0.1", "OrderCreated", &created),
+        event(3, 2, "1.1", "OrderItemAdded", &added),
+        event(4, 3, "2.1", "OrderCompleted", &json!({})),
+    ];
+    let create = Ask::Create {
+        id: Some(ORDER),
+        customer: "c".to_owned(),
+        items: vec![],
+    };
+    let add = Command {
+        key: Some("key".to_owned()),
+        condition: Some(Condition::IfMatch(1)),
+        ..command(Ask::Add(item()))
+    };
+    let cancel = Ask::Cancel {
+        reason: "late".to_owned(),
+    };
+    Observed {
+        commands: vec![
+            command(create),
+            add,
+            command(Ask::Complete),
+            command(cancel),
+        ],
+        attempts: vec![
+            attempt(0, 1, done(1, 1)),
+            attempt(1, 1, done(2, 3)),
+            attempt(2, 1, Answer::Unknown("hung up".to_owned())),
+            attempt(3, 1, Answer::Refused("order_not_open".to_owned())),
+        ],
+        reads: vec![Read {
+            order: ORDER,
+            promise: Promise::Token(3),
+            sight: Sight::Order(shown(2, "created"), 3),
+        }],
+        stream: events
+            .iter()
+            .map(|event| (event.position, event.id))
+            .collect(),
+        events,
+        views: vec![View {
+            id: ORDER,
+            customer_id: "c".to_owned(),
+            status: "completed".to_owned(),
+            total_minor: 300,
+            item_count: 1,
+            total_quantity: 2,
+            version: 3,
+            position: 4,
+            cancellation_reason: None,
+            items: vec![(ITEM, "one".to_owned(), 2, 150)],
+        }],
+        checkpoint: 4,
+        checkpoint_moves: vec![(1, 1), (3, 1), (4, 2)],
+        ..Observed::default()
+    }
+}
+
+/// What is noticed once this has been done to it.
+fn noticed(change: impl FnOnce(&mut Observed)) -> BTreeSet<Rule> {
+    let mut observed = nothing_wrong();
+    change(&mut observed);
+    check(&observed)
+        .into_iter()
+        .map(|violation| violation.rule)
+        .collect()
+}
+
+#[track_caller]
+fn assert_notices(rule: Rule, change: impl FnOnce(&mut Observed)) {
+    let noticed = noticed(change);
+    assert!(noticed.contains(&rule), "{rule:?} is not in {noticed:?}");
+}
+
+#[test]
+fn nothing_is_noticed_where_nothing_is_wrong() {
+    assert_eq!(check(&nothing_wrong()), []);
+}
+
+#[test]
+fn an_acknowledged_command_without_an_event_is_lost() {
+    assert_notices(Rule::Lost, |it| drop(it.events.remove(1)));
+    assert_notices(Rule::Lost, |it| {
+        it.attempts.push(attempt(2, 2, Answer::DoneBefore));
+        it.events.truncate(2);
+    });
+}
+
+#[test]
+fn a_lost_answer_may_mean_an_event_or_none() {
+    let noticed = noticed(|it| {
+        it.events.truncate(2);
+        it.stream.truncate(2);
+        (it.checkpoint, it.checkpoint_moves) = (3, vec![(1, 1), (3, 1)]);
+        it.views[0].status = "created".to_owned();
+        (it.views[0].version, it.views[0].position) = (2, 3);
+    });
+
+    assert!(noticed.is_empty(), "{noticed:?}");
+}
+
+#[test]
+fn a_command_with_two_events_is_doubled() {
+    let twice = |it: &mut Observed| {
+        let mut again = it.events[1].clone();
+        (again.position, again.version, again.id) = (5, 4, Uuid::from_u128(5));
+        again.request_id = "1.2".to_owned();
+        it.events.push(again);
+        it.attempts.push(attempt(1, 2, done(4, 5)));
+    };
+    assert_notices(Rule::Doubled, twice);
+    assert_notices(Rule::Illegal, twice);
+}
+
+#[test]
+fn an_event_that_was_refused_or_that_nobody_asked_for_is_noticed() {
+    let not_applied = Answer::NotApplied("store_unavailable".to_owned());
+    assert_notices(Rule::Phantom, |it| it.attempts[2].answer = not_applied);
+    assert_notices(Rule::Phantom, |it| {
+        it.events[1].request_id = "other".to_owned();
+    });
+}
+
+#[test]
+fn an_event_other_than_asked_for_is_noticed() {
+    assert_notices(Rule::OtherEffect, |it| {
+        it.events[1].data = it.events[1].data.replace("one", "other");
+    });
+    assert_notices(Rule::OtherEffect, |it| {
+        it.commands[1].condition = Some(Condition::Expected(0));
+    });
+    assert_notices(Rule::OtherEffect, |it| it.attempts[1].answer = done(2, 1));
+}
+
+#[test]
+fn a_key_that_answers_in_another_way_the_second_time_is_noticed() {
+    assert_notices(Rule::Key, |it| {
+        let mut again = done(2, 3);
+        if let Answer::Done(again) = &mut again {
+            again.is_replayed = true;
+            again.body = Body("other".to_owned());
+        }
+        it.attempts.push(attempt(1, 2, again));
+    });
+    assert_notices(Rule::Key, |it| {
+        let refused = Answer::Refused("version_conflict".to_owned());
+        it.attempts.push(attempt(1, 2, refused));
+    });
+}
+
+#[test]
+fn a_hole_in_the_versions_is_noticed() {
+    assert_notices(Rule::Versions, |it| it.events[2].version = 4);
+    assert_notices(Rule::Versions, |it| it.events.swap(0, 1));
+}
+
+#[test]
+fn a_position_before_one_that_was_acknowledged_earlier_is_noticed() {
+    assert_notices(Rule::Positions, |it| it.attempts[0].answer = done(1, 9));
+}
+
+#[test]
+fn an_event_that_the_domain_would_not_have_decided_is_noticed() {
+    assert_notices(Rule::Illegal, |it| drop(it.events.remove(1)));
+}
+
+/// Takes a message out of the stream.
+fn without(message: usize) -> impl FnOnce(&mut Observed) {
+    move |it| {
+        it.stream.remove(message);
+    }
+}
+
+#[test]
+fn a_stream_that_is_not_the_store_is_noticed() {
+    assert_notices(Rule::Stream, |it| it.stream.truncate(2));
+    assert_notices(Rule::Stream, without(1));
+    assert_notices(Rule::Stream, |it| it.stream.push(it.stream[2]));
+    assert_notices(Rule::Stream, |it| it.stream.swap(1, 2));
+    assert_notices(Rule::Stream, |it| it.stream[1].1 = Uuid::nil());
+    assert_notices(Rule::Stream, |it| it.stream.clear());
+}
+
+#[test]
+fn a_purge_excuses_what_is_missing_at_the_front_only() {
+    assert_notices(Rule::Stream, without(0));
+    let noticed = noticed(|it| {
+        without(0)(it);
+        it.purged = 1;
+    });
+    assert!(noticed.is_empty(), "{noticed:?}");
+
+    assert_notices(Rule::Stream, |it| {
+        without(1)(it);
+        it.purged = 3;
+    });
+}
+
+#[test]
+fn a_view_that_is_not_the_fold_is_noticed() {
+    assert_notices(Rule::View, |it| it.views[0].total_minor = 600);
+    assert_notices(Rule::View, |it| it.views[0].items.clear());
+    assert_notices(Rule::View, |it| it.views.clear());
+    assert_notices(Rule::View, |it| it.views[0].id = Uuid::nil());
+    assert_notices(Rule::View, |it| it.checkpoint = 3);
+    assert_notices(Rule::Parked, |it| it.parked.push((ORDER, "why".to_owned())));
+}
+
+#[test]
+fn a_checkpoint_that_goes_back_is_noticed() {
+    assert_notices(Rule::Checkpoint, |it| it.checkpoint_moves.push((2, 2)));
+    assert_notices(Rule::Checkpoint, |it| it.checkpoint_moves.push((5, 1)));
+}
+
+#[test]
+fn a_read_that_breaks_its_promise_is_noticed() {
+    let read = |promise, sight| {
+        move |it: &mut Observed| {
+            it.reads.push(Read {
+                order: ORDER,
+                promise,
+                sight,
+            });
+        }
+    };
+    let old = || Sight::Order(shown(1, "created"), 1);
+    let imagined = Sight::Order(shown(2, "completed"), 3);
+
+    assert_notices(Rule::Read, read(Promise::Token(3), old()));
+    assert_notices(Rule::Read, read(Promise::MinVersion(2), old()));
+    assert_notices(Rule::Read, read(Promise::Seen(2), old()));
+    assert_notices(Rule::Read, read(Promise::Token(1), Sight::Absent(1)));
+    assert_notices(Rule::Read, read(Promise::Nothing, imagined));
+    assert!(noticed(read(Promise::Nothing, old())).is_empty());
+    assert!(noticed(read(Promise::Token(3), Sight::Unavailable)).is_empty());
+}
+
+#[test]
+fn an_answer_that_shows_what_never_was_is_noticed() {
+    assert_notices(Rule::Read, |it| {
+        if let Answer::Done(done) = &mut it.attempts[1].answer {
+            done.shown.total = "4.00".to_owned();
+        }
+    });
+}
+
+#[test]
+fn a_process_that_ends_by_itself_is_noticed() {
+    assert_notices(Rule::Trouble, |it| it.troubles.push("it ended".to_owned()));
+    assert_notices(Rule::Trouble, |it| {
+        it.attempts[2].answer = Answer::Senseless("500".to_owned());
+    });
+}

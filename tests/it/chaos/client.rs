@@ -1,0 +1,248 @@
+//! One good client over HTTP: it sends attempts to the instances and understands their answers.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use reqwest::{Client as Http, RequestBuilder, header::HeaderMap};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::history::{
+    Answer, Ask, Attempt, Body, Command, Condition, Done, History, Item, Promise, Read, Shown,
+    Sight,
+};
+
+/// How long a client waits for an answer.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(4);
+
+/// The way to both instances, with everything written down.
+#[derive(Clone)]
+pub struct Line {
+    http: Http,
+    urls: [watch::Receiver<Option<String>>; 2],
+    history: Arc<History>,
+}
+
+impl Line {
+    /// A way to the instances that listen there.
+    pub fn new(urls: [watch::Receiver<Option<String>>; 2], history: Arc<History>) -> Self {
+        let http = Http::builder().timeout(ANSWER_LIMIT).build();
+        Self {
+            http: http.expect("a client"),
+            urls,
+            history,
+        }
+    }
+
+    /// Where everything is written down.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Sends one attempt at a command to an instance. `None` where that is down: nothing was sent.
+    ///
+    /// `may_be_applied` says that an earlier attempt was left open. The client hangs up when its
+    /// `patience` ends.
+    pub async fn attempt(
+        &self,
+        which: usize,
+        command: usize,
+        request_id: String,
+        asked: &Command,
+        may_be_applied: bool,
+        patience: Duration,
+    ) -> Option<Answer> {
+        let url = self.urls[which % 2].borrow().clone()?;
+        let request = self.request(&url, asked).timeout(patience);
+        let request = request.header("x-request-id", &request_id);
+        let sent = self.history.now();
+        let answer = match read(request).await {
+            Ok((status, headers, text)) => {
+                understand(asked, status, &headers, text, may_be_applied)
+            }
+            Err(error) => Answer::Unknown(error),
+        };
+        self.history.attempt(Attempt {
+            command,
+            request_id,
+            asked: sent,
+            answered: self.history.now(),
+            answer: answer.clone(),
+        });
+        Some(answer)
+    }
+
+    fn request(&self, url: &str, command: &Command) -> RequestBuilder {
+        let order = command.order.unwrap_or_default();
+        let orders = format!("{url}/v1/orders");
+        let (mut request, mut body) = match &command.ask {
+            Ask::Create {
+                id,
+                customer,
+                items,
+            } => {
+                let items: Vec<_> = items.iter().map(item_json).collect();
+                let mut body = json!({"customerId": customer, "currency": "EUR", "items": items});
+                if let Some(id) = id {
+                    body["id"] = json!(id);
+                }
+                (self.http.post(orders), body)
+            }
+            Ask::Add(item) => (
+                self.http.post(format!("{orders}/{order}/items")),
+                item_json(item),
+            ),
+            Ask::Change { item, quantity } => (
+                self.http.patch(format!("{orders}/{order}/items/{item}")),
+                json!({"quantity": quantity}),
+            ),
+            Ask::Remove { item } => (
+                self.http.delete(format!("{orders}/{order}/items/{item}")),
+                Value::Null,
+            ),
+            Ask::Complete => (
+                self.http.post(format!("{orders}/{order}/complete")),
+                json!({}),
+            ),
+            Ask::Cancel { reason } => (
+                self.http.post(format!("{orders}/{order}/cancel")),
+                json!({"reason": reason}),
+            ),
+        };
+        match command.condition {
+            Some(Condition::IfMatch(version)) => {
+                request = request.header("if-match", format!("\"{version}\""));
+            }
+            Some(Condition::Expected(version)) => body["expectedVersion"] = json!(version),
+            None => {}
+        }
+        if let Some(key) = &command.key {
+            request = request.header("idempotency-key", key);
+        }
+        if body.is_null() {
+            request
+        } else {
+            request.json(&body)
+        }
+    }
+
+    /// Reads an order and writes down what was seen; gives what was shown, with its lines.
+    pub async fn read(&self, which: usize, order: Uuid, promise: Promise) -> Option<Value> {
+        let url = self.urls[which % 2].borrow().clone()?;
+        let mut request = self.http.get(format!("{url}/v1/orders/{order}"));
+        request = match promise {
+            Promise::Nothing => request,
+            Promise::Token(position) => request
+                .header("consistency-token", token(position))
+                .header("prefer", "wait=1"),
+            Promise::MinVersion(version) => request.query(&[("minVersion", version)]),
+            Promise::Seen(version) => request.header("if-none-match", format!("\"{version}\"")),
+        };
+        let (sight, body) = match read(request).await {
+            Ok((status, headers, text)) => see(status, &headers, &text),
+            Err(_) => (Sight::Unavailable, None),
+        };
+        self.history.read(Read {
+            order,
+            promise,
+            sight,
+        });
+        body
+    }
+}
+
+async fn read(request: RequestBuilder) -> Result<(u16, HeaderMap, String), String> {
+    let response = request.send().await.map_err(|error| error.to_string())?;
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let text = response.text().await.map_err(|error| error.to_string())?;
+    Ok((status, headers, text))
+}
+
+fn item_json(item: &Item) -> Value {
+    let price = format!("{}.{:02}", item.price_minor / 100, item.price_minor % 100);
+    let mut json = json!({"productId": item.product, "quantity": item.quantity, "price": price});
+    if let Some(id) = item.id {
+        json["itemId"] = json!(id);
+    }
+    json
+}
+
+fn token(position: i64) -> String {
+    URL_SAFE_NO_PAD.encode(format!("p{position}"))
+}
+
+/// The position in an answer's token.
+fn position(headers: &HeaderMap) -> Option<i64> {
+    let token = URL_SAFE_NO_PAD
+        .decode(headers.get("consistency-token")?)
+        .ok()?;
+    let digits = std::str::from_utf8(&token).ok()?.strip_prefix('p')?;
+    digits.parse().ok()
+}
+
+/// What an answer shows of an order.
+pub fn shown(body: &Value) -> Option<Shown> {
+    Some(Shown {
+        version: i32::try_from(body["version"].as_i64()?).ok()?,
+        status: body["status"].as_str()?.to_owned(),
+        item_count: body["items"].as_array()?.len(),
+        total_quantity: body["totalQuantity"].as_u64()?,
+        total: body["total"].as_str()?.to_owned(),
+    })
+}
+
+fn id(body: &Value) -> Option<Uuid> {
+    body["id"].as_str()?.parse().ok()
+}
+
+/// What an answer to a command means.
+fn understand(
+    command: &Command,
+    status: u16,
+    headers: &HeaderMap,
+    text: String,
+    may_be_applied: bool,
+) -> Answer {
+    let body: Value = serde_json::from_str(&text).unwrap_or_default();
+    let code = body["code"].as_str().unwrap_or_default().to_owned();
+    let is_replayed = headers.contains_key("idempotent-replayed");
+    let creates = matches!(command.ask, Ask::Create { .. });
+    match status {
+        // Creating again what is there.
+        200 if creates && may_be_applied && !is_replayed => Answer::DoneBefore,
+        200 | 201 => match (id(&body), shown(&body), position(headers)) {
+            (Some(order), Some(shown), Some(position)) => Answer::Done(Done {
+                order,
+                shown,
+                position,
+                is_replayed,
+                body: Body(text),
+            }),
+            _ => Answer::Senseless(format!("{status} {text}")),
+        },
+        409 if code == "item_already_exists" && may_be_applied => Answer::DoneBefore,
+        409 if code == "write_contention" || code == "idempotency_in_progress" => {
+            Answer::NotApplied(code)
+        }
+        404 | 409 | 412 | 422 => Answer::Refused(code),
+        503 if code == "store_unavailable" || code == "overloaded" => Answer::NotApplied(code),
+        503 if code == "timeout" => Answer::Unknown(code),
+        _ => Answer::Senseless(format!("{status} {text}")),
+    }
+}
+
+/// What an answer to a read shows.
+fn see(status: u16, headers: &HeaderMap, text: &str) -> (Sight, Option<Value>) {
+    let body: Value = serde_json::from_str(text).unwrap_or_default();
+    let projected = headers
+        .get("projection-position")
+        .and_then(|position| position.to_str().ok()?.parse().ok());
+    match (status, shown(&body), projected) {
+        (200, Some(shown), Some(projected)) => (Sight::Order(shown, projected), Some(body)),
+        (304, ..) => (Sight::NotModified, None),
+        (404, _, Some(projected)) => (Sight::Absent(projected), None),
+        (503, ..) => (Sight::Unavailable, None),
+        _ => (Sight::Senseless(format!("{status} {text}")), None),
+    }
+}

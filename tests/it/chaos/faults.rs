@@ -1,0 +1,191 @@
+//! How each fault is done to the fleet, and undone.
+
+use std::{fs, time::Duration};
+
+use futures::future::join_all;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sqlx::{AssertSqlSafe, Executor};
+use tokio::time::sleep;
+
+use super::{
+    fleet::Fleet,
+    schedule::{Fault, Schedule, Which},
+};
+use crate::support::proxy::Mode;
+
+/// How long after the leases have run out they run out again: short, for whoever asks right after
+/// their holder would never get them.
+const LEASES_PAUSE: Duration = Duration::from_millis(8);
+/// How long after terminated backends the next ones are terminated.
+const BACKENDS_PAUSE: Duration = Duration::from_millis(150);
+
+impl Fleet<'_> {
+    /// Lets everything of the schedule go wrong in its time, and returns when that is over. What is
+    /// not over by itself (slow commits) is ended then.
+    pub async fn suffer(&self, schedule: &Schedule) {
+        join_all(schedule.steps.iter().map(|step| async {
+            sleep(step.at).await;
+            self.inflict(&step.fault).await;
+        }))
+        .await;
+        self.heal();
+        self.slow_commits(Duration::ZERO).await;
+    }
+
+    async fn inflict(&self, fault: &Fault) {
+        match fault {
+            Fault::Calm(lasts) => sleep(*lasts).await,
+            Fault::KillInstance(which) => self.instances[*which].signal(Signal::SIGKILL),
+            Fault::PauseInstance(which, pause) => self.pause_instance(*which, *pause).await,
+            Fault::KillNats => {
+                let mut nats = self.servers.nats.lock().await;
+                nats.kill().await;
+                nats.restart().await.expect("NATS starts again");
+            }
+            Fault::PauseNats(pause) => {
+                // Held, so that no other fault meets a server that does not run.
+                let nats = self.servers.nats.lock().await;
+                pause_process(nats.pid(), *pause).await;
+            }
+            Fault::LoseNatsStore => self.lose_nats_store().await,
+            Fault::PurgeStream => self.purge().await,
+            Fault::DeleteStream => self.delete_stream().await,
+            Fault::KillPostmaster => {
+                let mut postgres = self.servers.postgres.lock().await;
+                postgres.kill().await;
+                postgres.restart().await.expect("PostgreSQL starts again");
+            }
+            Fault::KillBackend => drop(self.signal_backend(Signal::SIGKILL).await),
+            Fault::PausePostmaster(pause) => {
+                let postgres = self.servers.postgres.lock().await;
+                pause_process(postgres.pid(), *pause).await;
+            }
+            Fault::PauseBackend(pause) => {
+                if let Some(pid) = self.signal_backend(Signal::SIGSTOP).await {
+                    sleep(*pause).await;
+                    let _ = kill(pid, Signal::SIGCONT);
+                }
+            }
+            Fault::TerminateBackends(times) => {
+                self.repeat(*times, BACKENDS_PAUSE, TERMINATE).await;
+            }
+            Fault::ExpireLeases(times) => self.repeat(*times, LEASES_PAUSE, EXPIRE).await,
+            Fault::Link(which, server, mode, lasts) => {
+                self.link(*which, *server).set(*mode);
+                sleep(*lasts).await;
+                self.link(*which, *server).set(Mode::Pass);
+            }
+            Fault::SlowCommits(most) => self.slow_commits(*most).await,
+            Fault::SetBackCheckpoint(by) => {
+                let set_back = format!(
+                    "update projection_checkpoint set position = greatest(0, position - {by})"
+                );
+                self.repeat(1, Duration::ZERO, &set_back).await;
+            }
+        }
+    }
+
+    async fn pause_instance(&self, which: Which, pause: Duration) {
+        self.instances[which].signal(Signal::SIGSTOP);
+        sleep(pause).await;
+        self.instances[which].signal(Signal::SIGCONT);
+    }
+
+    async fn lose_nats_store(&self) {
+        let mut purged = self.purged.lock().await;
+        let mut nats = self.servers.nats.lock().await;
+        nats.kill().await;
+        let store = self.servers.data.path().join("nats/jetstream");
+        fs::remove_dir_all(store).expect("the store is deleted");
+        nats.restart().await.expect("NATS starts again");
+        // A new stream is filled from the first event on.
+        *purged = 0;
+    }
+
+    /// Purges the stream, and notes how much of it may be gone for ever: what was stored by then.
+    async fn purge(&self) {
+        let mut purged = self.purged.lock().await;
+        let Some(jetstream) = self.jetstream().await else {
+            return;
+        };
+        let Ok(stream) = jetstream.get_stream(&self.stream).await else {
+            return;
+        };
+        let answer = stream.purge().await;
+        let stored = sqlx::query_scalar("select coalesce(max(position), 0) from events");
+        *purged = match (answer, stored.fetch_one(&self.database).await) {
+            (Ok(_), Ok(stored)) => stored,
+            // An answer that is lost does not mean that nothing was purged.
+            _ => i64::MAX,
+        };
+    }
+
+    async fn delete_stream(&self) {
+        let mut purged = self.purged.lock().await;
+        let Some(jetstream) = self.jetstream().await else {
+            return;
+        };
+        // Where it does not exist just now, there is nothing to delete.
+        if jetstream.delete_stream(&self.stream).await.is_ok() {
+            *purged = 0;
+        }
+    }
+
+    /// Sends a signal to one backend, best to one that appends, and says which it was.
+    async fn signal_backend(&self, signal: Signal) -> Option<Pid> {
+        let pid = "select pid from pg_stat_activity
+                   where backend_type = 'client backend' and pid <> pg_backend_pid()
+                   order by state = 'active' desc, query like '%append_events%' desc limit 1";
+        let pid = sqlx::query_scalar::<_, i32>(pid).fetch_optional(&self.database);
+        let pid = Pid::from_raw(pid.await.ok()??);
+        // It may have ended by itself just now.
+        kill(pid, signal).ok().map(|()| pid)
+    }
+
+    /// Runs a statement again and again. A server that is down has enough to bear.
+    async fn repeat(&self, times: usize, pause: Duration, statement: &str) {
+        for _ in 0..times {
+            drop(self.database.execute(AssertSqlSafe(statement)).await);
+            sleep(pause).await;
+        }
+    }
+
+    async fn slow_commits(&self, most: Duration) {
+        let (drop_it, most) = (
+            "drop trigger if exists chaos_slow_commits on events",
+            most.as_secs_f64(),
+        );
+        let statement = if most > 0.0 {
+            format!(
+                "create or replace function chaos_slow_commits() returns trigger language plpgsql
+                 as $$ begin perform pg_sleep(random() * {most}); return null; end $$;
+                 {drop_it};
+                 create constraint trigger chaos_slow_commits after insert on events
+                     deferrable initially deferred
+                     for each row when (new.position % 4 = 0)
+                     execute function chaos_slow_commits();"
+            )
+        } else {
+            drop_it.to_owned()
+        };
+        drop(self.database.execute(AssertSqlSafe(statement)).await);
+    }
+}
+
+const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+    where backend_type = 'client backend' and pid <> pg_backend_pid()
+      and datname = current_database()";
+
+const EXPIRE: &str = "update leases set until = clock_timestamp() - interval '1 second'";
+
+async fn pause_process(pid: Option<i32>, pause: Duration) {
+    let Some(pid) = pid.map(Pid::from_raw) else {
+        return;
+    };
+    kill(pid, Signal::SIGSTOP).expect("it runs");
+    sleep(pause).await;
+    kill(pid, Signal::SIGCONT).expect("it runs");
+}

@@ -1,0 +1,233 @@
+//! Everything that a round attacks: a PostgreSQL and a nats-server that nobody else uses, two
+//! instances of the service, and a link between each instance and each server.
+
+use std::{str::FromStr, time::Duration};
+
+use async_nats::jetstream;
+use orders::{
+    embedded::{EmbeddedOptions, PrivateNats, PrivatePostgres},
+    postgres,
+};
+use sqlx::{
+    AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
+
+use super::{
+    instance::Instance,
+    schedule::{Server, Which},
+};
+use crate::support::{
+    proxy::{Mode, Proxy},
+    service::{DataDir, orders},
+};
+
+/// Lets the checkpoint's moves be looked at afterwards: they commit with them.
+const WATCH_CHECKPOINT: &str = "
+    create table chaos_checkpoint_moves (
+        number bigint generated always as identity, position bigint not null, epoch bigint not null);
+    create function chaos_watch_checkpoint() returns trigger language plpgsql as $$
+    begin
+        insert into chaos_checkpoint_moves (position, epoch) values (new.position, new.epoch);
+        return new;
+    end $$;
+    create trigger a_chaos_watch_checkpoint before update on projection_checkpoint
+        for each row execute function chaos_watch_checkpoint();";
+
+/// A PostgreSQL and a nats-server that are made for being attacked, round after round.
+pub struct Servers {
+    pub data: DataDir,
+    pub postgres: Mutex<PrivatePostgres>,
+    pub nats: Mutex<PrivateNats>,
+    database_url: String,
+    nats_url: String,
+}
+
+/// The servers, the links and the instances of a round.
+pub struct Fleet<'a> {
+    pub servers: &'a Servers,
+    pub database: PgPool,
+    pub instances: [Instance; 2],
+    /// The stream's name.
+    pub stream: String,
+    /// Purges leave a hole at the front of the stream: how far it may reach.
+    pub purged: Mutex<i64>,
+    links: [(Proxy, Proxy); 2],
+    database_url: String,
+}
+
+impl Servers {
+    /// Starts both on a fresh directory.
+    pub async fn start(name: &str) -> Self {
+        let data = DataDir::new(name);
+        let options = EmbeddedOptions::new(data.path());
+        let (postgres, nats) = tokio::try_join!(
+            PrivatePostgres::start(&options),
+            PrivateNats::start(&options)
+        )
+        .expect("the servers start");
+        Self {
+            data,
+            database_url: postgres.database_url(),
+            nats_url: nats.nats_url(),
+            postgres: Mutex::new(postgres),
+            nats: Mutex::new(nats),
+        }
+    }
+
+    /// Stops both.
+    pub async fn stop(self) {
+        tokio::join!(
+            async {
+                self.postgres.into_inner().stop().await;
+            },
+            async {
+                self.nats.into_inner().stop().await;
+            },
+        );
+    }
+
+    /// Forgets the database of a round in which nothing was wrong: PostgreSQL's recovery syncs
+    /// every file that there is.
+    pub async fn forget(&self, name: &str) {
+        self.execute(format!("drop database {name} with (force)")).await;
+    }
+
+    async fn execute(&self, statement: String) {
+        let mut connection = PgConnection::connect(&self.database_url)
+            .await
+            .expect("PostgreSQL answers");
+        connection
+            .execute(AssertSqlSafe(statement))
+            .await
+            .expect("the statement is executed");
+        connection.close().await.expect("a clean goodbye");
+    }
+
+    /// Makes a database of this name, and gives its URL.
+    async fn fresh_database(&self, name: &str) -> String {
+        self.execute(format!("create database {name}")).await;
+        let url = with_database(&self.database_url, name);
+        let connect = PgConnectOptions::from_str(&url).expect("a URL");
+        postgres::prepare(&connect, false)
+            .await
+            .expect("migrations apply");
+        url
+    }
+}
+
+impl<'a> Fleet<'a> {
+    /// Starts two instances on a database and a stream of this name. `sql` is run before they
+    /// start; they get these variables.
+    pub async fn start(
+        servers: &'a Servers,
+        name: &str,
+        sql: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let database_url = servers.fresh_database(name).await;
+        let database = PgPoolOptions::new()
+            .max_connections(4)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_lazy(&database_url)
+            .expect("a URL");
+        let prepare = format!("{WATCH_CHECKPOINT}{sql}");
+        database
+            .execute(AssertSqlSafe(prepare))
+            .await
+            .expect("the database is prepared");
+        let mut links = vec![];
+        let instances = [0, 1].map(|number| {
+            let (to_postgres, database_through) = Proxy::to_postgres(&database_url);
+            let (to_nats, nats_through) = Proxy::to_nats(&servers.nats_url);
+            links.push((to_postgres, to_nats));
+            let settings = [
+                ("DATABASE_URL", &*database_through),
+                ("NATS_URL", &*nats_through),
+                ("ORDERS_NATS_STREAM", name),
+                ("ORDERS_NATS_PREFIX", name),
+                // What the self-check would repair is what is looked for.
+                ("ORDERS_VERIFY_PER_SECOND", "0"),
+                ("ORDERS_SNAPSHOT_EVERY", "5"),
+            ];
+            let log = servers.data.path().join(format!("{name}-{number}.log"));
+            let settings = settings.iter().chain(variables);
+            let settings = settings.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Instance::start(&format!("instance {number}"), settings.collect(), log)
+        });
+        Self {
+            servers,
+            database,
+            instances,
+            stream: name.to_owned(),
+            purged: Mutex::new(0),
+            links: links.try_into().expect("two"),
+            database_url,
+        }
+    }
+
+    /// The link of an instance to a server.
+    pub fn link(&self, which: Which, server: Server) -> &Proxy {
+        let (to_postgres, to_nats) = &self.links[which];
+        match server {
+            Server::Postgres => to_postgres,
+            Server::Nats => to_nats,
+        }
+    }
+
+    /// All links work from now on.
+    pub fn heal(&self) {
+        for (to_postgres, to_nats) in &self.links {
+            to_postgres.set(Mode::Pass);
+            to_nats.set(Mode::Pass);
+        }
+    }
+
+    /// Where the instances listen.
+    pub fn urls(&self) -> [watch::Receiver<Option<String>>; 2] {
+        [0, 1].map(|which: Which| self.instances[which].url())
+    }
+
+    /// JetStream, past all links; nothing while NATS is down.
+    pub async fn jetstream(&self) -> Option<jetstream::Context> {
+        let connecting = async_nats::connect(&self.servers.nats_url);
+        let client = timeout(Duration::from_secs(2), connecting)
+            .await
+            .ok()?
+            .ok()?;
+        Some(jetstream::new(client))
+    }
+
+    /// Runs `orders verify`, past all links; what it says where it finds a difference.
+    pub async fn verify(&self) -> Result<(), String> {
+        let output = orders(&["verify"], &[("DATABASE_URL", &self.database_url)]).await;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("orders verify: {output:?}"))
+    }
+
+    /// Stops the instances; what was wrong with how they ever ended.
+    pub async fn stop(self) -> Vec<String> {
+        if let Some(jetstream) = self.jetstream().await {
+            // Only to save space: a lost store has no stream any more.
+            drop(jetstream.delete_stream(&self.stream).await);
+        }
+        let [one, other] = self.instances;
+        let (mut troubles, others) = tokio::join!(one.stop(), other.stop());
+        troubles.extend(others);
+        self.database.close().await;
+        troubles
+    }
+}
+
+/// The URL of another database of the same server.
+fn with_database(url: &str, name: &str) -> String {
+    let (server, query) = url.split_once('?').expect("a URL with a socket");
+    let (server, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{server}/{name}?{query}")
+}

@@ -1,0 +1,186 @@
+//! One round: start the fleet, let clients order while faults happen, wait until it is quiet, check.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinSet, time::sleep};
+
+use super::{
+    checker::{self, Rule, Violation},
+    client::Line,
+    fleet::{Fleet, Servers},
+    history::{Answer, History},
+    observe::{self, Observed},
+    sabotage::Safeguard,
+    schedule::Schedule,
+    workload::{Customer, Shared},
+};
+
+/// How many clients order at once.
+const CUSTOMERS: u64 = 16;
+/// How long the clients go on after the last fault.
+const AFTERMATH: Duration = Duration::from_millis(700);
+/// How many violations are shown.
+const SHOWN: usize = 12;
+
+/// A round to be played.
+pub struct Round {
+    pub seed: u64,
+    pub schedule: Schedule,
+    /// What is taken out of the service.
+    pub without: Option<Safeguard>,
+}
+
+/// How a round went.
+#[derive(Debug)]
+pub struct Report {
+    seed: u64,
+    pub schedule: Schedule,
+    commands: usize,
+    acknowledged: usize,
+    unknown: usize,
+    events: usize,
+    reads: usize,
+    elapsed: Duration,
+    pub violations: Vec<Violation>,
+}
+
+impl Round {
+    /// The round of a seed.
+    pub fn seeded(seed: u64) -> Self {
+        Self {
+            seed,
+            schedule: Schedule::seeded(seed),
+            without: None,
+        }
+    }
+
+    /// Plays it on these servers.
+    pub async fn play(self, servers: &Servers) -> Report {
+        let began = Instant::now();
+        let sql = self.without.map(Safeguard::sql).unwrap_or_default();
+        let variable = self.without.and_then(Safeguard::name);
+        let variables: Vec<_> = variable
+            .map(|name| ("ORDERS_SABOTAGE", name))
+            .into_iter()
+            .collect();
+        let name = format!("round_{}", self.seed);
+        let fleet = Fleet::start(servers, &name, &sql, &variables).await;
+        let history = Arc::new(History::new());
+        self.attack(&fleet, &history).await;
+
+        let quiet = observe::quiet(&fleet).await;
+        let mut observed = match observe::observe(&fleet, &history).await {
+            Ok(observed) => observed,
+            Err(error) => Observed {
+                troubles: vec![format!("nothing can be looked at: {error:#}")],
+                ..Observed::default()
+            },
+        };
+        observed.troubles.extend(quiet.err());
+        observed.troubles.extend(fleet.stop().await);
+        let report = self.report(&observed, began.elapsed());
+        if report.violations.is_empty() {
+            servers.forget(&name).await;
+        }
+        report
+    }
+
+    /// Lets the clients order while the faults happen.
+    async fn attack(&self, fleet: &Fleet<'_>, history: &Arc<History>) {
+        let shared = Shared::default();
+        let (stop, stopped) = watch::channel(false);
+        let mut customers = JoinSet::new();
+        for number in 0..CUSTOMERS {
+            let line = Line::new(fleet.urls(), Arc::clone(history));
+            let customer = Customer::new(self.seed, number, line, Arc::clone(&shared));
+            customers.spawn(customer.shop(stopped.clone()));
+        }
+        for mut url in fleet.urls() {
+            let up = url.wait_for(Option::is_some).await;
+            drop(up.expect("the instance is kept"));
+        }
+        fleet.suffer(&self.schedule).await;
+        sleep(AFTERMATH).await;
+        stop.send_replace(true);
+        customers.join_all().await;
+    }
+
+    fn report(&self, observed: &Observed, elapsed: Duration) -> Report {
+        let mut is_acknowledged = vec![false; observed.commands.len()];
+        let mut is_unknown = is_acknowledged.clone();
+        for attempt in &observed.attempts {
+            match attempt.answer {
+                Answer::Done(_) | Answer::DoneBefore => is_acknowledged[attempt.command] = true,
+                Answer::Unknown(_) => is_unknown[attempt.command] = true,
+                _ => {}
+            }
+        }
+        let count = |those: &[bool]| those.iter().filter(|is| **is).count();
+        Report {
+            seed: self.seed,
+            schedule: self.schedule.clone(),
+            commands: observed.commands.len(),
+            acknowledged: count(&is_acknowledged),
+            unknown: count(&is_unknown),
+            events: observed.events.len(),
+            reads: observed.reads.len(),
+            elapsed,
+            violations: checker::check(observed),
+        }
+    }
+}
+
+impl Report {
+    /// Whether one of these rules was broken.
+    pub fn breaks(&self, rules: &[Rule]) -> bool {
+        self.violations
+            .iter()
+            .any(|violation| rules.contains(&violation.rule))
+    }
+
+    /// Whether the fleet took long to come back: no violation, but worth a look.
+    pub fn is_slow(&self) -> bool {
+        self.elapsed > Duration::from_secs(20)
+    }
+
+    /// Fails the test where anything was broken.
+    pub fn assert_clean(&self) {
+        assert!(self.violations.is_empty(), "{}", self.details());
+    }
+
+    /// What happened and what was broken, enough to play it again.
+    pub fn details(&self) -> String {
+        let mut text = format!("{self}\nschedule:\n{}", self.schedule);
+        for violation in self.violations.iter().take(SHOWN) {
+            text = format!("{text}{violation}\n");
+        }
+        let more = self.violations.len().saturating_sub(SHOWN);
+        text + &format!(
+            "and {more} more; again: make chaos SEED={} ROUNDS=1",
+            self.seed
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "seed {}: {} commands, {} acknowledged, {} once unknown, {} events, {} reads, {} faults, \
+             {} violations, {:.1} s",
+            self.seed,
+            self.commands,
+            self.acknowledged,
+            self.unknown,
+            self.events,
+            self.reads,
+            self.schedule.steps.len(),
+            self.violations.len(),
+            self.elapsed.as_secs_f64(),
+        )
+    }
+}
