@@ -43,9 +43,7 @@ pub struct Answer<'a> {
     /// Its status.
     pub status: u16,
     /// Its status line and headers.
-    pub head: &'a [u8],
-    /// Its body.
-    pub body: &'a [u8],
+    head: &'a [u8],
 }
 
 impl<'a> Answer<'a> {
@@ -109,6 +107,12 @@ struct Generator<'a> {
 }
 
 impl Load {
+    /// Until the script has no more.
+    pub fn to_the_end(mut self) -> Self {
+        self.duration = None;
+        self
+    }
+
     /// Sends until told to stop and waits for what is under way.
     ///
     /// # Errors
@@ -246,7 +250,6 @@ impl Generator<'_> {
         let answer = Answer {
             status,
             head: &connection.input[..head],
-            body: &connection.input[head..length],
         };
         if !(200..300).contains(&status) && status != 304 {
             let request = String::from_utf8_lossy(&connection.out);

@@ -23,9 +23,11 @@ pub struct Options {
     /// How long each measurement of a rate takes.
     pub duration: Duration,
     /// Orders in the store that commands and reads are spread over.
-    pub orders: usize,
+    pub orders: u64,
     /// Events in the store that is rebuilt and verified.
     pub rebuilt_events: u64,
+    /// Orders that are held in memory where that is measured.
+    pub cached_orders: u64,
 }
 
 impl Options {
@@ -37,7 +39,8 @@ impl Options {
             rounds: 5,
             duration: Duration::from_secs(2),
             orders: 10_000,
-            rebuilt_events: 1_000_000,
+            rebuilt_events: 500_000,
+            cached_orders: 100_000,
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -47,6 +50,7 @@ impl Options {
                     options.duration = Duration::from_millis(1000);
                     options.orders = 4_000;
                     options.rebuilt_events = 100_000;
+                    options.cached_orders = 10_000;
                 }
                 "--list" => options.is_list = true,
                 "--only" => {

@@ -4,15 +4,35 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::targets::{self, Target};
+use super::{
+    targets::{self, Target},
+    usage::Usage,
+};
 
 /// What else was seen while a figure was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Details {
     /// Median, 99th and 99.9th percentile of the answers' times, in microseconds.
     pub micros: Option<[f64; 3]>,
-    /// Processor milliseconds a command (seconds for 1000) of the service and of PostgreSQL.
-    pub processor: Option<[f64; 2]>,
+    /// Processor milliseconds for each (seconds for 1000) of service, PostgreSQL and NATS.
+    pub processor: Option<[f64; 3]>,
+}
+
+impl Details {
+    /// Of answers that took so long.
+    pub fn of_latencies(micros: &[f64]) -> Self {
+        Self {
+            micros: Some(percentiles(micros)),
+            processor: None,
+        }
+    }
+
+    /// And that took so much.
+    pub fn with_usage(mut self, used: Usage, count: usize) -> Self {
+        let all = [used.service, used.postgres, used.nats];
+        self.processor = Some(all.map(|seconds| seconds * 1000.0 / count as f64));
+        self
+    }
 }
 
 /// A measured figure beside its floor, once for each round.
@@ -81,7 +101,7 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = format!(
             "{:<32} {:>10} {:<8} {:>10}  {:<19} {:>6} {:>13} {:>8} {:>5} {:<7} {:>8} {:>8} {:>8} \
-             {:>6} {:>6}\n",
+             {:>6} {:>6} {:>6}\n",
             "row",
             "figure",
             "unit",
@@ -96,14 +116,15 @@ impl Report {
             "p99 ms",
             "p99.9 ms",
             "svc ms",
-            "pg ms"
+            "pg ms",
+            "nats"
         );
         for row in &self.rows {
             let _ = writeln!(table, "{}", row.line());
         }
         table.push_str(
-            "\nmedians over the rounds; min–max: the ratio's spread over them; svc and pg ms: \
-             processor time a command\n",
+            "\nmedians over the rounds; min–max: the ratio's spread over them; svc, pg \
+             and nats: processor milliseconds for each\n",
         );
         table
     }
@@ -161,11 +182,11 @@ impl Row {
         let least = shown(target.map(|target| target.least));
         let aim = shown(target.map(|target| target.aim));
         let [p50, p99, p999] = [0, 1, 2].map(|index| shown(self.latency(index)));
-        let [service, postgres] = [0, 1].map(|index| shown(self.processor(index)));
+        let [service, postgres, nats] = [0, 1, 2].map(|index| shown(self.processor(index)));
         format!(
             "{name:<32} {figure:>10} {unit:<8} {floor_value:>10}  {floor:<19} {ratio:>6} \
              {spread:>13} {least:>8} {aim:>5} {reached:<7} {p50:>8} {p99:>8} {p999:>8} \
-             {service:>6} {postgres:>6}"
+             {service:>6} {postgres:>6} {nats:>6}"
         )
     }
 
@@ -186,7 +207,8 @@ impl Row {
                 if self.has_floor() { self.ratios() } else { vec![] },
             "target": target,
             "latencyMs": { "p50": self.latency(0), "p99": self.latency(1), "p99.9": self.latency(2) },
-            "processorMsPerCommand": { "service": self.processor(0), "postgres": self.processor(1) },
+            "processorMs": { "service": self.processor(0), "postgres": self.processor(1),
+                             "nats": self.processor(2) },
         })
     }
 }

@@ -108,6 +108,27 @@ fn pid_in(file: &Path) -> anyhow::Result<u32> {
     Ok(line.trim().parse()?)
 }
 
+/// The program, with nothing of this process's configuration in its environment.
+fn program(servers: &Servers, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("DATABASE_URL", servers.embedded.database_url())
+        .kill_on_drop(true)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs `orders verify`, and insists that all is well.
+pub async fn verify(servers: &Servers) -> anyhow::Result<()> {
+    let output = program(servers, &["verify"]).output().await?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "orders verify: {text}{errors}");
+    Ok(())
+}
+
 /// `orders serve` as a process of its own.
 pub struct Service {
     child: Child,
@@ -124,14 +145,9 @@ impl Service {
     pub async fn start(servers: &Servers, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let log = File::create(servers.directory().join("service.log"))?;
         let began = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_orders"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .env_clear()
-            .env("DATABASE_URL", servers.embedded.database_url())
+        let mut child = program(servers, &["serve", "--listen", "127.0.0.1:0"])
             .env("NATS_URL", servers.embedded.nats_url())
             .envs(variables.iter().copied())
-            .kill_on_drop(true)
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()?;
@@ -153,7 +169,7 @@ impl Service {
     }
 
     /// Stops it as an operator would, and insists on a clean end.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
+    pub async fn stop(&mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM)?;
         let status = timeout(PATIENCE, self.child.wait()).await??;
         ensure!(status.success(), "the service ended with {status}");
