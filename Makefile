@@ -62,12 +62,20 @@ sqlx-check: ## Check that .sqlx is what the queries need
 	scripts/sqlx.sh --check
 
 .PHONY: bench
-bench: servers ## Measure on a store of a million events, each figure beside its floor
+bench: servers ## Measure everything on private servers, each figure beside its floor (about 15 minutes)
 	cargo bench --locked --bench orders
 
 .PHONY: bench-quick
-bench-quick: servers ## The same on a tenth of it
+bench-quick: servers ## The same, shorter (under three minutes)
 	cargo bench --locked --bench orders -- --quick
+
+.PHONY: bench-micro
+bench-micro: ## Measure the pure parts: decide, evolve, JSON, fold
+	cargo bench --locked --bench micro
+
+.PHONY: bench-smoke
+bench-smoke: servers ## See that the benchmark still works; its figures mean nothing
+	cargo test --locked --bench orders -- --smoke
 
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers

@@ -19,7 +19,7 @@ use super::{
 /// At how many connections commands are measured.
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
 /// How long the read model may take to catch up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A row of commands, without its number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,11 @@ use std::time::Duration;
 use anyhow::bail;
 
 /// How to use it, in the words of its own flags.
-const USAGE: &str = "usage: cargo bench --bench orders -- [--quick] [--only NAME,NAME…] [--list]
+const USAGE: &str =
+    "usage: cargo bench --bench orders -- [--quick|--smoke] [--only NAME,NAME…] [--list]
 
   --quick  fewer and shorter repetitions, fewer orders
+  --smoke  as little as shows that all rows work
   --only   only rows whose name holds one of these texts
   --list   name the rows and end";
 
@@ -45,12 +47,19 @@ impl Options {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--bench" => {}
-                "--quick" | "quick" => {
+                "--quick" => {
                     options.rounds = 3;
-                    options.duration = Duration::from_millis(1000);
+                    options.duration = Duration::from_secs(1);
                     options.orders = 4_000;
                     options.rebuilt_events = 100_000;
                     options.cached_orders = 10_000;
+                }
+                "--smoke" => {
+                    options.rounds = 1;
+                    options.duration = Duration::from_millis(100);
+                    options.orders = 300;
+                    options.rebuilt_events = 5_000;
+                    options.cached_orders = 300;
                 }
                 "--list" => options.is_list = true,
                 "--only" => {

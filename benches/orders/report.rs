@@ -50,6 +50,8 @@ struct Row {
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
+    /// How many processors were taken by processes that are none of the benchmark's.
+    pub others: f64,
 }
 
 /// A figure and what it is compared with.
@@ -122,8 +124,14 @@ impl Report {
         for row in &self.rows {
             let _ = writeln!(table, "{}", row.line());
         }
+        let others = self.others;
+        let _ = writeln!(
+            table,
+            "\nother processes took {others:.2} of the processors on average; where that is much, the \
+             figures mean little"
+        );
         table.push_str(
-            "\nmedians over the rounds; min–max: the ratio's spread over them; svc, pg \
+            "medians over the rounds; min–max: the ratio's spread over them; svc, pg \
              and nats: processor milliseconds for each\n",
         );
         table
@@ -132,7 +140,10 @@ impl Report {
     /// The same for programs.
     pub fn json(&self) -> String {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
-        serde_json::to_string_pretty(&json!({ "rows": rows })).unwrap_or_default()
+        serde_json::to_string_pretty(
+            &json!({ "rows": rows, "processorsTakenByOthers": self.others }),
+        )
+        .unwrap_or_default()
     }
 }
 

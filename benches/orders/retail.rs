@@ -71,9 +71,11 @@ fn read(csv: impl Read) -> anyhow::Result<Vec<Line>> {
     let mut lines = vec![];
     for record in reader.records() {
         let record = record?;
-        let Some(quantity) = record[quantity].parse().ok().filter(is_acceptable) else {
+        // Cancellations and corrections have none or less, and few lines more than one may have.
+        let quantity: i64 = record[quantity].parse()?;
+        if !(1..=10_000).contains(&quantity) {
             continue;
-        };
+        }
         let customer = &record[customer];
         lines.push(Line {
             invoice: record[invoice].to_owned(),
@@ -84,14 +86,9 @@ fn read(csv: impl Read) -> anyhow::Result<Vec<Line>> {
             }
             .to_owned(),
             product: record[product].to_owned(),
-            quantity,
+            quantity: u32::try_from(quantity)?,
             price: record[price].to_owned(),
         });
     }
     Ok(lines)
-}
-
-/// Cancellations and corrections have none or less, and few lines more than an order may have.
-fn is_acceptable(quantity: &u32) -> bool {
-    (1..=10_000).contains(quantity)
 }

@@ -29,7 +29,7 @@ use tokio::{
 use super::usage::{self, Usage};
 
 /// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// PostgreSQL and NATS, with durable settings.
 pub struct Servers {

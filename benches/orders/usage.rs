@@ -1,6 +1,6 @@
 //! What processes have used, from `/proc`: processor time and memory of the service alone.
 
-use std::fs;
+use std::{fs, time::Instant};
 
 use anyhow::Context;
 
@@ -26,6 +26,45 @@ impl Usage {
             postgres: self.postgres - before.postgres,
             nats: self.nats - before.nats,
         }
+    }
+}
+
+/// How busy the processors were, and with whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Busy {
+    since: Instant,
+    /// Processor seconds of everyone, with what the hypervisor took.
+    everyone: f64,
+    /// Processor seconds of the benchmark, its servers and its tools.
+    ours: f64,
+}
+
+impl Busy {
+    /// Until now.
+    pub fn now(ours: f64) -> anyhow::Result<Self> {
+        let text = fs::read_to_string("/proc/stat")?;
+        let line = text.lines().next().context("an empty file")?;
+        let ticks = line.split_whitespace().skip(1).map(str::parse::<f64>);
+        let ticks = ticks.collect::<Result<Vec<_>, _>>()?;
+        // user nice system idle iowait irq softirq steal
+        let busy: f64 = [0, 1, 2, 5, 6, 7]
+            .into_iter()
+            .filter_map(|index| ticks.get(index))
+            .sum();
+        let own = stat(std::process::id())?;
+        Ok(Self {
+            since: Instant::now(),
+            everyone: busy / TICKS,
+            ours: ours + own.own + own.ended_children,
+        })
+    }
+
+    /// How many processors others have taken since then, on average.
+    pub fn others_since(self, before: Self) -> f64 {
+        let all = self.everyone - before.everyone;
+        let ours = self.ours - before.ours;
+        let seconds = (self.since - before.since).as_secs_f64();
+        ((all - ours) / seconds).max(0.0)
     }
 }
 

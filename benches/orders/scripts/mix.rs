@@ -15,7 +15,7 @@ const CANCELLATION: u64 = 20;
 
 /// An order under way.
 #[derive(Debug, Clone)]
-struct Life {
+struct Journey {
     number: u64,
     id: Uuid,
     lines: std::ops::Range<usize>,
@@ -24,13 +24,13 @@ struct Life {
     is_correction_due: bool,
 }
 
-/// Each connection lives one order after the other.
+/// Each connection takes one order after the other through its life.
 pub struct Mix {
     lines: Rc<[Line]>,
     next_line: usize,
     /// The number of the next order.
     pub next: u64,
-    lives: Vec<Option<Life>>,
+    journeys: Vec<Option<Journey>>,
 }
 
 impl Mix {
@@ -40,7 +40,7 @@ impl Mix {
             next_line: Random::new().below(lines.len()),
             lines,
             next: first,
-            lives: vec![None; connections],
+            journeys: vec![None; connections],
         };
         // The rest of an invoice is none.
         mix.invoice();
@@ -59,50 +59,50 @@ impl Mix {
         begin..begin + length
     }
 
-    fn json(&self, life: &Life, line: usize) -> String {
-        let body = self.lines[life.lines.start + line].json();
-        let id = line_id(life.id, line);
+    fn json(&self, journey: &Journey, line: usize) -> String {
+        let body = self.lines[journey.lines.start + line].json();
+        let id = line_id(journey.id, line);
         format!(r#"{{"itemId":"{id}",{}"#, body.trim_start_matches('{'))
     }
 
-    fn begin(&mut self, out: &mut Vec<u8>) -> Life {
+    fn begin(&mut self, out: &mut Vec<u8>) -> Journey {
         let number = self.next;
         self.next += 1;
         let lines = self.invoice();
-        let life = Life {
+        let journey = Journey {
             number,
             id: order_id(number),
             sent: lines.len().div_ceil(2),
             lines,
             is_correction_due: false,
         };
-        let begin = life.lines.start;
-        let first = &self.lines[begin..begin + life.sent];
-        create(out, life.id, first, |line| self.json(&life, line));
-        life
+        let begin = journey.lines.start;
+        let first = &self.lines[begin..begin + journey.sent];
+        create(out, journey.id, first, |line| self.json(&journey, line));
+        journey
     }
 
     /// The next command of an order; `false` where it was its last.
-    fn go_on(&self, life: &mut Life, out: &mut Vec<u8>) -> bool {
-        let id = life.id;
-        if life.is_correction_due {
-            life.is_correction_due = false;
-            let line = line_id(id, life.sent - 1);
-            let sent = &self.lines[life.lines.start + life.sent - 1];
+    fn go_on(&self, journey: &mut Journey, out: &mut Vec<u8>) -> bool {
+        let id = journey.id;
+        if journey.is_correction_due {
+            journey.is_correction_due = false;
+            let line = line_id(id, journey.sent - 1);
+            let sent = &self.lines[journey.lines.start + journey.sent - 1];
             let body = format!(r#"{{"quantity":{}}}"#, sent.quantity % 9999 + 1);
             let path = format_args!("/v1/orders/{id}/items/{line}");
             command(out, "PATCH", path, None, &body);
             return true;
         }
-        if life.sent < life.lines.len() {
-            let body = self.json(life, life.sent);
-            life.sent += 1;
-            life.is_correction_due = life.sent.is_multiple_of(CORRECTION);
+        if journey.sent < journey.lines.len() {
+            let body = self.json(journey, journey.sent);
+            journey.sent += 1;
+            journey.is_correction_due = journey.sent.is_multiple_of(CORRECTION);
             let path = format_args!("/v1/orders/{id}/items");
             command(out, "POST", path, None, &body);
             return true;
         }
-        if life.number.is_multiple_of(CANCELLATION) {
+        if journey.number.is_multiple_of(CANCELLATION) {
             let path = format_args!("/v1/orders/{id}/cancel");
             command(out, "POST", path, None, r#"{"reason":"changed my mind"}"#);
         } else {
@@ -120,9 +120,9 @@ impl Mix {
 
 impl Script for Mix {
     fn request(&mut self, connection: usize, out: &mut Vec<u8>) -> bool {
-        self.lives[connection] = match self.lives[connection].take() {
+        self.journeys[connection] = match self.journeys[connection].take() {
             None => Some(self.begin(out)),
-            Some(mut life) => self.go_on(&mut life, out).then_some(life),
+            Some(mut journey) => self.go_on(&mut journey, out).then_some(journey),
         };
         true
     }

@@ -63,7 +63,7 @@ impl Rounds {
     }
 }
 
-/// Makes random numbers and keys, as a client's library would, cheaply (SplitMix64).
+/// Makes random numbers and keys, as a client's library would, cheaply (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

@@ -1,0 +1,127 @@
+//! `make bench-micro`: what the pure parts of a command, a read and a projection cost, in nanoseconds.
+//!
+//! An order of five lines is decided on, folded, and written as JSON: what each request does
+//! besides waiting for others.
+
+use std::hint::black_box;
+
+use anyhow::Context;
+use criterion::Criterion;
+use orders::{
+    event_sourcing::{Aggregate, DomainEvent, Instant, Position, Version},
+    http::{command_body, view::OrderView},
+    order::{CustomerId, Order, OrderCommand, OrderEvent, OrderState},
+    read_model::OrderFold,
+};
+use uuid::Uuid;
+
+/// A request to add a line.
+const BODY: &[u8] = br#"{"productId":"85123A","quantity":6,"price":"2.55"}"#;
+/// Lines of the order.
+const LINES: i32 = 5;
+const AT: Instant = Instant::UNIX_EPOCH;
+
+/// An order and what led to it.
+struct Scene {
+    add: OrderCommand,
+    added: OrderEvent,
+    events: Vec<OrderEvent>,
+    order: Order,
+}
+
+fn main() -> anyhow::Result<()> {
+    let scene = scene()?;
+    let mut criterion = Criterion::default().configure_from_args();
+    aggregate(&mut criterion, &scene);
+    json(&mut criterion, &scene)?;
+    fold(&mut criterion, &scene);
+    criterion.final_summary();
+    Ok(())
+}
+
+fn scene() -> anyhow::Result<Scene> {
+    let create = OrderCommand::Create {
+        order_id: Uuid::from_u128(1),
+        customer_id: CustomerId::parse("17850.0")?,
+        currency: "GBP".parse()?,
+        items: vec![],
+    };
+    let mut order = Order::default();
+    let mut events = vec![];
+    for line in 0..=LINES {
+        let command = if line == 0 {
+            create.clone()
+        } else {
+            add_item(u128::try_from(line)?)?
+        };
+        for event in order.decide(&command)? {
+            order.evolve(&event, AT);
+            events.push(event);
+        }
+    }
+    let add = add_item(100)?;
+    let added = order.decide(&add)?.pop().context("no event")?;
+    Ok(Scene {
+        add,
+        added,
+        events,
+        order,
+    })
+}
+
+fn add_item(line: u128) -> anyhow::Result<OrderCommand> {
+    let Ok((mut item, _)) = command_body::add_item(BODY) else {
+        anyhow::bail!("the body is refused");
+    };
+    item.item_id = Uuid::from_u128(line);
+    Ok(OrderCommand::AddItem(item))
+}
+
+fn aggregate(criterion: &mut Criterion, scene: &Scene) {
+    criterion.bench_function("decide: add item", |bencher| {
+        bencher.iter(|| black_box(&scene.order).decide(black_box(&scene.add)));
+    });
+    criterion.bench_function("evolve: an order of six events", |bencher| {
+        bencher.iter(|| {
+            let mut order = Order::default();
+            for event in black_box(&scene.events) {
+                order.evolve(event, AT);
+            }
+            order
+        });
+    });
+}
+
+fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
+    criterion.bench_function("json: read a request", |bencher| {
+        bencher.iter(|| command_body::add_item(black_box(BODY)));
+    });
+    criterion.bench_function("json: write an event", |bencher| {
+        bencher.iter(|| black_box(&scene.added).encode());
+    });
+    let stored = scene.added.encode()?;
+    let event_type = scene.added.event_type();
+    criterion.bench_function("json: read an event", |bencher| {
+        bencher.iter(|| OrderEvent::decode(event_type, black_box(&stored)));
+    });
+    let state: &OrderState = scene.order.state().context("no order")?;
+    let version = Version::new(LINES + 1);
+    criterion.bench_function("json: write a view of five lines", |bencher| {
+        bencher.iter(|| serde_json::to_vec(&OrderView::of_state(black_box(state), version)));
+    });
+    Ok(())
+}
+
+fn fold(criterion: &mut Criterion, scene: &Scene) {
+    criterion.bench_function("fold: rows from six events", |bencher| {
+        bencher.iter(|| {
+            let mut fold = OrderFold::absent(Uuid::from_u128(1));
+            for (event, number) in black_box(&scene.events).iter().zip(1..) {
+                let place = (Version::new(number), Position::new(i64::from(number)));
+                let applied = fold.apply(event, place.0, place.1, AT);
+                debug_assert!(applied.is_ok(), "{applied:?}");
+            }
+            fold
+        });
+    });
+}
