@@ -94,7 +94,8 @@ impl Servers {
     /// Forgets the database of a round in which nothing was wrong: PostgreSQL's recovery syncs
     /// every file that there is.
     pub async fn forget(&self, name: &str) {
-        self.execute(format!("drop database {name} with (force)")).await;
+        self.execute(format!("drop database {name} with (force)"))
+            .await;
     }
 
     async fn execute(&self, statement: String) {

@@ -22,12 +22,22 @@ mod sabotage;
 mod schedule;
 mod workload;
 
-use std::env;
+use std::{collections::BTreeSet, env};
 
-use self::{fleet::Servers, round::Round};
+use self::{fleet::Servers, round::Round, schedule::Schedule};
 
-/// The seeds of the short run: between them they have most kinds of faults.
-const SHORT: [u64; 3] = [1, 2, 3];
+/// The seeds of the short run.
+const SHORT: [u64; 3] = [14, 21, 280];
+
+#[test]
+fn the_short_run_has_nearly_all_kinds_of_faults() {
+    let schedules = SHORT.map(Schedule::seeded);
+    let steps = schedules.iter().flat_map(|schedule| &schedule.steps);
+    let kinds: BTreeSet<_> = steps.map(|step| step.fault.kind()).collect();
+
+    // Of 26: fourteen, and six modes of the links to PostgreSQL and to NATS.
+    assert_eq!(kinds.len(), 24, "{kinds:?}");
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_doubled_whatever_is_killed_when() {
