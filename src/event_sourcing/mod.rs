@@ -7,8 +7,10 @@
 
 pub mod aggregate;
 pub mod event;
+pub mod identity;
 pub mod lease;
 pub mod projection;
+pub mod pulse;
 pub mod repository;
 pub mod snapshot;
 pub mod store;
@@ -24,7 +26,9 @@ pub use event::{
     DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
     Version,
 };
+pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
+pub use pulse::Pulse;
 pub use repository::{ExecuteError, Executed, Repository, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{

@@ -13,6 +13,7 @@ pub mod refold;
 pub mod rows;
 pub mod verify;
 
+mod answer;
 mod audit;
 mod chunk;
 mod error;
