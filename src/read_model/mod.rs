@@ -14,6 +14,7 @@ pub mod refold;
 pub mod rows;
 pub mod verify;
 
+mod answer;
 mod audit;
 mod chunk;
 mod error;
