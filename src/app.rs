@@ -104,6 +104,43 @@ struct Parts {
 }
 
 impl Parts {
+    /// Starts the writer and what watches the databases, and makes the rest on top of them.
+    fn start(
+        config: &Config,
+        connect: PgConnectOptions,
+        tasks: &mut JoinSet<&'static str>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let appended = Arc::new(Notify::new());
+        let (options, wake) = (config.writer.clone(), Arc::clone(&appended));
+        let (writer, handle) = Writer::new(connect.clone(), options, wake);
+        tasks.spawn(async move {
+            writer.run().await;
+            "writer"
+        });
+        let pulse = spawn_heartbeat(tasks, connect.clone(), cancel);
+        let (read_connect, read_pulse) = match &config.database_read_url {
+            Some(url) => {
+                let replica = postgres::connect_options(url)?;
+                (replica.clone(), spawn_heartbeat(tasks, replica, cancel))
+            }
+            None => (connect.clone(), pulse.clone()),
+        };
+        let pressure = handle.pressure();
+        let pool = postgres::pool(connect, config.database_connections);
+        let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
+        Ok(Self {
+            store: store.watched_by(pulse),
+            views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
+            pool,
+            upcasters: Arc::new(upcasters(config.default_currency)?),
+            appended,
+            projected: Arc::default(),
+            pressure,
+            hot_views: HotViews::default(),
+        })
+    }
+
     fn projector(&self) -> Projector<PgEventStore> {
         Projector::new(
             self.pool.clone(),
@@ -154,40 +191,9 @@ impl App {
         let metrics = telemetry::metrics()?;
         let connect = postgres::connect_options(database_url)?;
         wait_for_database(&connect, config.allow_unsafe_database).await?;
-        let read_connect = match &config.database_read_url {
-            Some(url) => postgres::connect_options(url)?,
-            None => connect.clone(),
-        };
         let mut tasks = JoinSet::new();
         let cancel = CancellationToken::new();
-        let appended = Arc::new(Notify::new());
-        let (writer, handle) = Writer::new(
-            connect.clone(),
-            config.writer.clone(),
-            Arc::clone(&appended),
-        );
-        tasks.spawn(async move {
-            writer.run().await;
-            "writer"
-        });
-        let pulse = spawn_heartbeat(&mut tasks, connect.clone(), &cancel);
-        let read_pulse = match &config.database_read_url {
-            Some(_) => spawn_heartbeat(&mut tasks, read_connect.clone(), &cancel),
-            None => pulse.clone(),
-        };
-        let pool = postgres::pool(connect, config.database_connections);
-        let pressure = handle.pressure();
-        let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
-        let parts = Parts {
-            pressure,
-            hot_views: HotViews::default(),
-            store: store.watched_by(pulse),
-            views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
-            pool,
-            upcasters: Arc::new(upcasters(config.default_currency)?),
-            appended,
-            projected: Arc::new(Notify::new()),
-        };
+        let parts = Parts::start(config, connect, &mut tasks, &cancel)?;
         let options = NatsOptions {
             stream: config.nats_stream.clone(),
             subject_prefix: config.nats_prefix.clone(),
