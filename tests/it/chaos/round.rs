@@ -158,12 +158,6 @@ impl Report {
     pub fn is_slow(&self) -> bool {
         self.elapsed > Duration::from_secs(20)
     }
-
-    /// Fails the test where anything was broken.
-    pub fn assert_clean(&self) {
-        assert!(self.violations.is_empty(), "{}", self.details());
-    }
-
     /// What happened and what was broken, enough to play it again.
     pub fn details(&self) -> String {
         let mut text = format!("{self}\nschedule:\n{}", self.schedule);
