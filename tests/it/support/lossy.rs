@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::{
@@ -17,6 +17,10 @@ pub struct LossyDatabase {
     one_in: Arc<AtomicUsize>,
     lost: Arc<AtomicUsize>,
     answers: Arc<AtomicUsize>,
+    /// Connections of this time or earlier are cut, and nobody is told.
+    silenced: Arc<AtomicUsize>,
+    made: Arc<AtomicUsize>,
+    is_silent: Arc<AtomicBool>,
 }
 
 impl LossyDatabase {
@@ -37,6 +41,27 @@ impl LossyDatabase {
         self.lost.load(Ordering::Relaxed)
     }
 
+    /// From now on all connections, new ones too, stay open and say nothing.
+    pub fn swallow_everything(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets new connections through again. Those that were there stay open and say nothing.
+    pub fn swallow_old_connections(&self) {
+        self.silenced
+            .store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+        self.is_silent.store(false, Ordering::SeqCst);
+    }
+
+    /// Waits for ever on a connection that is cut.
+    async fn pass(&self, connection: usize) {
+        if self.is_silent.load(Ordering::SeqCst)
+            || connection <= self.silenced.load(Ordering::SeqCst)
+        {
+            std::future::pending().await
+        }
+    }
+
     /// Listens, and returns the database's URL through it.
     pub fn in_front_of(&self, url: &str) -> String {
         let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
@@ -52,17 +77,20 @@ impl LossyDatabase {
                 if proxy.one_in.load(Ordering::Relaxed) == 1 {
                     continue;
                 }
+                let silent = proxy.clone();
                 let Ok(server) = UnixStream::connect(&socket).await else {
                     continue;
                 };
+                let number = proxy.made.fetch_add(1, Ordering::SeqCst) + 1;
                 client.set_nodelay(true).expect("TCP_NODELAY");
                 let (mut questions, to_client) = client.into_split();
                 let (answers, mut to_server) = server.into_split();
                 tokio::spawn(async move {
+                    silent.pass(number).await;
                     // Either end may break the connection.
                     let _ = copy(&mut questions, &mut to_server).await;
                 });
-                tokio::spawn(proxy.clone().pass_on(answers, to_client));
+                tokio::spawn(proxy.clone().pass_on(number, answers, to_client));
             }
         });
         let database = options.get_database().expect("a database");
@@ -71,12 +99,18 @@ impl LossyDatabase {
     }
 
     /// Passes answers on until one is lost.
-    async fn pass_on(self, mut answers: OwnedReadHalf, mut to_client: OwnedWriteHalf) {
+    async fn pass_on(
+        self,
+        number: usize,
+        mut answers: OwnedReadHalf,
+        mut to_client: OwnedWriteHalf,
+    ) {
         let mut bytes = vec![0; 1 << 16];
         while let Ok(read) = answers.read(&mut bytes).await {
             if read == 0 {
                 break;
             }
+            self.pass(number).await;
             let one_in = self.one_in.load(Ordering::Relaxed);
             let number = self.answers.fetch_add(1, Ordering::Relaxed);
             if one_in > 0 && number % one_in == one_in - 1 {
