@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{TestApp, eventually, service::orders};
+use crate::support::{
+    TestApp,
+    service::{Service, orders},
+};
 
 /// The table refuses what the write side accepts, as after a change of the schema by hand.
 async fn refuse_customer(app: &TestApp, customer: &str) {
@@ -26,19 +29,17 @@ async fn read_model(app: &TestApp) -> Value {
     check.expect("a check")
 }
 
-/// Waits until the metrics count so many parked orders. All services of this process share the
-/// gauge: it is set by each answer, right before it is shown.
-async fn assert_metrics_count(app: &TestApp, parked: usize) {
-    eventually("the metrics count the parked orders", || async {
-        let metrics = app.get("/metrics").await;
-        let line = format!("orders_parked {parked}");
-        metrics
-            .text
-            .lines()
-            .any(|shown| shown == line)
-            .then_some(())
-    })
-    .await;
+/// How many orders the metrics of a service of its own say are parked: the services of the test
+/// process share one recorder.
+async fn counted(service: &Service) -> String {
+    let metrics = reqwest::get(format!("{}/metrics", service.url))
+        .await
+        .unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let shown = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("orders_parked "));
+    shown.expect("the gauge").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +84,8 @@ async fn a_parked_order_says_so_and_is_shown_as_the_write_side_knows_it() {
             .contains("1 orders are parked"),
         "{check}"
     );
-    assert_metrics_count(&app, 1).await;
+    let beside = Service::on_shared_servers(&app.config.nats_stream).await;
+    assert_eq!(counted(&beside).await, "1");
 
     // On the command line: it is listed, and stays parked while nothing is mended.
     let variables = [("DATABASE_URL", app.database_url.as_str())];
@@ -107,6 +109,6 @@ async fn a_parked_order_says_so_and_is_shown_as_the_write_side_knows_it() {
     assert_eq!((whole.status, whole.header("order-parked")), (200, ""));
     assert_eq!(whole.text, shown.text);
     assert_eq!(read_model(&app).await["status"], "ok");
-    assert_metrics_count(&app, 0).await;
+    assert_eq!(counted(&beside).await, "0");
     app.stop().await;
 }
