@@ -63,11 +63,11 @@ sqlx-check: ## Check that .sqlx is what the queries need
 
 .PHONY: bench
 bench: servers ## Measure on a store of a million events, each figure beside its floor
-	cargo bench --locked --bench store
+	cargo bench --locked --bench orders
 
 .PHONY: bench-quick
 bench-quick: servers ## The same on a tenth of it
-	cargo bench --locked --bench store -- quick
+	cargo bench --locked --bench orders -- --quick
 
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers

@@ -1,10 +1,8 @@
 //! A store of many events, made in the database itself: orders of ten events each.
 
-use std::time::Instant;
-
 use sqlx::{AssertSqlSafe, Executor};
 
-use super::Bench;
+use super::Store;
 
 /// Events an order: created with two lines, seven lines added, one quantity changed, completed.
 const EVENTS_PER_ORDER: u64 = 10;
@@ -12,23 +10,17 @@ const EVENTS_PER_ORDER: u64 = 10;
 /// Orders made by one statement: each is a transaction.
 const ORDERS_PER_STATEMENT: u64 = 4_000;
 
-/// Makes events until the store has as many as the benchmark wants, and statistics for the planner.
-pub async fn fill(bench: &Bench) -> anyhow::Result<()> {
-    let began = Instant::now();
-    let orders = bench.events.div_ceil(EVENTS_PER_ORDER);
+/// Makes so many events, and statistics for the planner.
+pub async fn fill(store: &Store, events: u64) -> anyhow::Result<()> {
+    let orders = events.div_ceil(EVENTS_PER_ORDER);
     let mut made = 0;
     while made < orders {
         let until = orders.min(made + ORDERS_PER_STATEMENT);
         let statement = format!("{INSERT} generate_series({made}::int, {until}::int - 1) {REST}");
-        bench.pool.execute(AssertSqlSafe(statement)).await?;
+        store.pool.execute(AssertSqlSafe(statement)).await?;
         made = until;
     }
-    bench.pool.execute("analyze events").await?;
-    println!(
-        "made {} events in {:.1} s",
-        orders * EVENTS_PER_ORDER,
-        began.elapsed().as_secs_f64()
-    );
+    store.pool.execute("analyze events").await?;
     Ok(())
 }
 

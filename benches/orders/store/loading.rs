@@ -15,30 +15,31 @@ use orders::{
 use serde_json::{json, value::to_raw_value};
 use uuid::Uuid;
 
-use super::{
-    Bench,
-    table::{Table, median},
-};
+use super::Store;
+use crate::report::{Details, Figure, Report, median};
+
+pub const WITH_SNAPSHOT: &str = "load 5,000 events, snapshot";
+pub const WITHOUT: &str = "load 5,000 events, without";
 
 /// How often each load is measured.
 const ROUNDS: usize = 41;
 
 /// Measures loads of a short and a long order, with and without a snapshot, interleaved.
-pub async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
+pub async fn measure(store: &Store, report: &mut Report) -> anyhow::Result<()> {
     let upcasters = Arc::new(upcasters("EUR".parse()?)?);
     let options = RepositoryOptions {
         cached_aggregates: 0,
     };
-    let repository = Repository::<Order, _>::new(bench.store.clone(), upcasters, options);
+    let repository = Repository::<Order, _>::new(store.events.clone(), upcasters, options);
     let [short, long, snapped] = [100, 5000, 5000].map(|events| (Uuid::now_v7(), events));
     for (id, events) in [short, long, snapped] {
-        place(bench, id, events).await?;
+        place(store, id, events).await?;
     }
     let state = repository
         .load(snapped.0, Until::Version(Version::new(4950)))
         .await?;
     let state = state.map(|loaded| loaded.state).unwrap_or_default();
-    let snapshots = PgSnapshotStore::new(bench.pool.clone());
+    let snapshots = PgSnapshotStore::new(store.pool.clone());
     snapshots
         .save(
             stream_of::<Order>(snapped.0),
@@ -58,26 +59,20 @@ pub async fn measure(bench: &Bench, table: &mut Table) -> anyhow::Result<()> {
         }
     }
     let [short, long, snapped] = took.map(median);
-    let floor = "100 events";
-    table.compare(
-        "load an order of 5,000 events, with snapshot",
-        snapped,
-        "µs",
-        floor,
-        short,
-    );
-    table.compare(
-        "load an order of 5,000 events, without",
-        long,
-        "µs",
-        floor,
-        short,
-    );
+    for (name, value) in [(WITH_SNAPSHOT, snapped), (WITHOUT, long)] {
+        let figure = Figure {
+            value,
+            unit: "µs",
+            floor: "of 100 events",
+            floor_value: short,
+        };
+        report.add(name, figure, Details::default());
+    }
     Ok(())
 }
 
 /// An order of one line whose quantity changes again and again.
-async fn place(bench: &Bench, id: Uuid, events: i32) -> anyhow::Result<()> {
+async fn place(store: &Store, id: Uuid, events: i32) -> anyhow::Result<()> {
     let item = Uuid::now_v7();
     for version in 0..events {
         let (event_type, schema_version, data) = if version == 0 {
@@ -105,7 +100,7 @@ async fn place(bench: &Bench, id: Uuid, events: i32) -> anyhow::Result<()> {
             metadata: Arc::new(Metadata::default()),
             key: None,
         };
-        bench.store.append(append).await?;
+        store.events.append(append).await?;
     }
     Ok(())
 }

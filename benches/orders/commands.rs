@@ -1,0 +1,236 @@
+//! Rows of commands: each as commands answered, and as commands *sustained*, which counts the time
+//! until the read model shows them all. Relay and projector run in both.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+
+use super::{
+    Bench,
+    floors::Floor,
+    load::{Load, Run, Script},
+    report::{Details, Figure, Report, percentiles},
+    scripts::{AddItem, Create, HotOrder, Mix},
+};
+
+/// At how many connections commands are measured.
+const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+/// How long the read model may take to catch up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A row of commands, without its number of connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Real lines, over all orders.
+    AddItem,
+    /// The same, with an `Idempotency-Key`.
+    AddItemKeyed,
+    /// Orders of five real lines.
+    Create,
+    /// Whole lives of real orders.
+    Mix,
+    /// All connections on one order.
+    HotOrder,
+}
+
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::AddItem, "add-item"),
+    (Kind::AddItemKeyed, "add-item-keyed"),
+    (Kind::Create, "create-5"),
+    (Kind::Mix, "mix"),
+    (Kind::HotOrder, "hot-order"),
+];
+
+/// The rows at a number of connections: mix and hot order only at 64, the others at all.
+fn kinds_at(connections: usize) -> impl Iterator<Item = (Kind, String)> {
+    let kinds = KINDS
+        .iter()
+        .filter(move |(kind, _)| connections == 64 || !matches!(kind, Kind::Mix | Kind::HotOrder));
+    kinds.map(move |(kind, name)| (*kind, format!("{name}@{connections}")))
+}
+
+fn insert_at(connections: usize) -> String {
+    format!("floor-1a@{connections}")
+}
+
+/// The names of all rows.
+pub fn names() -> Vec<String> {
+    let at = |connections| {
+        let commands = kinds_at(connections).map(|(_, name)| name);
+        std::iter::once(insert_at(connections)).chain(commands)
+    };
+    CONNECTIONS.into_iter().flat_map(at).collect()
+}
+
+/// What commands gave.
+pub struct Measured {
+    run: Run,
+    /// Until the read model showed the last one.
+    sustained_seconds: f64,
+    details: Details,
+}
+
+/// Measures all kinds that are asked for, at all numbers of connections.
+pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    for connections in CONNECTIONS {
+        let kinds: Vec<_> = kinds_at(connections)
+            .filter(|(_, name)| bench.options.wants(name))
+            .collect();
+        let with_insert = bench.options.wants(&insert_at(connections));
+        if kinds.is_empty() && !with_insert {
+            continue;
+        }
+        for _ in 0..bench.options.rounds {
+            round(bench, report, connections, &kinds, with_insert).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The floors, then each kind: A B C A B C …
+async fn round(
+    bench: &mut Bench,
+    report: &mut Report,
+    connections: usize,
+    kinds: &[(Kind, String)],
+    with_insert: bool,
+) -> anyhow::Result<()> {
+    bench.renew_orders_where_grown().await?;
+    let duration = bench.options.duration;
+    let floor = bench.floors.load_and_insert(connections, duration)?;
+    if with_insert {
+        let insert = bench.floors.insert(connections, duration)?;
+        let details = Details::of_latencies(&insert.micros);
+        report.add(&insert_at(connections), rate(insert.rate, &floor), details);
+    }
+    for (kind, name) in kinds {
+        let measured = bench.send_kind(*kind, connections).await?;
+        add(report, name, &measured, &floor);
+    }
+    Ok(())
+}
+
+fn rate(value: f64, floor: &Floor) -> Figure {
+    Figure {
+        value,
+        unit: "/s",
+        floor: "1b, same clients",
+        floor_value: floor.rate,
+    }
+}
+
+/// The rows of one kind at one number of connections.
+fn add(report: &mut Report, name: &str, measured: &Measured, floor: &Floor) {
+    let run = &measured.run;
+    report.add(name, rate(run.rate(), floor), measured.details);
+    let sustained = run.micros.len() as f64 / measured.sustained_seconds;
+    let sustained = rate(sustained, floor);
+    report.add(&format!("{name} sustained"), sustained, Details::default());
+    let latency = match name {
+        "add-item@1" => (0, "p50"),
+        "add-item@64" => (1, "p99"),
+        _ => return,
+    };
+    let (index, what) = latency;
+    let milliseconds = |micros: &[f64]| percentiles(micros)[index] / 1000.0;
+    let figure = Figure {
+        value: milliseconds(&run.micros),
+        unit: "ms",
+        floor: "1b, same clients",
+        floor_value: milliseconds(&floor.micros),
+    };
+    report.add(&format!("{name} {what}"), figure, Details::default());
+}
+
+impl Bench {
+    async fn send_kind(&mut self, kind: Kind, connections: usize) -> anyhow::Result<Measured> {
+        let duration = Some(self.options.duration);
+        match kind {
+            Kind::AddItem | Kind::AddItemKeyed => {
+                let mut script = self.add_item(connections, kind == Kind::AddItemKeyed);
+                let measured = self.send(connections, duration, &mut script).await?;
+                self.added += measured.run.micros.len();
+                Ok(measured)
+            }
+            Kind::Create => {
+                let mut script = Create::new(Rc::clone(&self.lines), self.next_order..u64::MAX);
+                let measured = self.send(connections, duration, &mut script).await;
+                self.next_order = script.next;
+                measured
+            }
+            Kind::Mix => {
+                let lines = Rc::clone(&self.lines);
+                let mut script = Mix::new(lines, self.next_order, connections);
+                let measured = self.send(connections, duration, &mut script).await;
+                self.next_order = script.next;
+                measured
+            }
+            Kind::HotOrder => {
+                let mut script = HotOrder::new(self.next_order);
+                self.next_order += 1;
+                self.send(1, None, &mut script).await?;
+                self.send(connections, duration, &mut script.created())
+                    .await
+            }
+        }
+    }
+
+    /// The script that adds lines to the orders of the moment.
+    pub fn add_item(&self, connections: usize, is_keyed: bool) -> AddItem {
+        let (orders, bodies) = (self.orders.clone(), Rc::clone(&self.bodies));
+        AddItem::new(orders, bodies, connections, is_keyed)
+    }
+
+    /// Sends commands and waits until the read model shows them.
+    pub async fn send(
+        &self,
+        connections: usize,
+        duration: Option<Duration>,
+        script: &mut dyn Script,
+    ) -> anyhow::Result<Measured> {
+        self.caught_up().await?;
+        let before = self.servers.usage(&self.service)?;
+        let load = Load {
+            address: self.service.address,
+            connections,
+            duration,
+            rate: None,
+        };
+        let began = Instant::now();
+        let run = load.run(script)?;
+        self.caught_up().await?;
+        let sustained_seconds = began.elapsed().as_secs_f64();
+        let used = self.servers.usage(&self.service)?.since(before);
+        let details = Details::of_latencies(&run.micros).with_usage(used, run.micros.len());
+        Ok(Measured {
+            run,
+            sustained_seconds,
+            details,
+        })
+    }
+
+    /// Waits until the read model holds every event.
+    pub async fn caught_up(&self) -> anyhow::Result<()> {
+        let last: i64 = sqlx::query_scalar("select coalesce(max(position), 0) from events")
+            .fetch_one(&self.servers.pool)
+            .await?;
+        let began = Instant::now();
+        loop {
+            let reached: i64 =
+                sqlx::query_scalar("select max(position) from projection_checkpoint")
+                    .fetch_one(&self.servers.pool)
+                    .await?;
+            if reached >= last {
+                return Ok(());
+            }
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "the read model stays at {reached}, the store is at {last}"
+            );
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! `make bench`: what the service gives, each figure beside its floor.
+//!
+//! Starts its own PostgreSQL and NATS through the embedded module and the real program beside them,
+//! fills a store with real order lines, measures each row and its floor by turns, and prints one
+//! table of ratios. It fails on errors, never on speed. Only ratios within one run mean anything:
+//! machines differ, and so do moments.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a benchmark talks to the database directly, and to people, in rounded numbers"
+)]
+
+mod commands;
+mod floors;
+mod lifecycle;
+mod load;
+mod options;
+mod reads;
+mod report;
+mod retail;
+mod scripts;
+mod servers;
+mod store;
+mod targets;
+mod usage;
+mod visibility;
+
+use std::{fs, ops::Range, path::Path, rc::Rc};
+
+use anyhow::Context;
+
+use floors::Floors;
+use options::Options;
+use report::Report;
+use retail::Line;
+use scripts::Create;
+use servers::{Servers, Service};
+
+/// How many lines an order gets on average before the commands go to new ones: orders stay as
+/// small as they are in life.
+const ADDED_LINES: usize = 10;
+/// Over how many connections the store is filled.
+const FILLING: usize = 64;
+/// Where the report for programs goes, from `target/tmp`.
+const JSON: &str = "../bench/orders.json";
+
+/// What the measurements work on.
+struct Bench {
+    options: Options,
+    servers: Servers,
+    service: Service,
+    floors: Floors,
+    /// Real order lines, and each as the body of a command.
+    lines: Rc<[Line]>,
+    bodies: Rc<[String]>,
+    /// The orders that commands and reads are spread over, by number.
+    orders: Range<u64>,
+    /// Lines added to them so far.
+    added: usize,
+    /// The number of the next order.
+    next_order: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let options = Options::from_arguments(std::env::args().skip(1))?;
+    if options.is_list {
+        let names = [
+            commands::names(),
+            reads::names(),
+            visibility::names(),
+            store::names(),
+            lifecycle::names(),
+        ];
+        for name in names.concat() {
+            println!("{name}");
+        }
+        return Ok(());
+    }
+    // The servers' keepers need a thread; the load generator has the main one.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run(options))
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let servers = Servers::start().await?;
+    let service = Service::start(&servers, &[]).await?;
+    let lines: Rc<[Line]> = retail::lines()?.into();
+    let mut bench = Bench {
+        floors: Floors::new(&servers)?,
+        options,
+        bodies: lines.iter().map(Line::json).collect(),
+        lines,
+        orders: 0..0,
+        added: 0,
+        next_order: 0,
+        servers,
+        service,
+    };
+    let mut report = Report::default();
+    let measured = measure(&mut bench, &mut report).await;
+    println!("\n{}", report.table());
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(JSON);
+    fs::create_dir_all(file.parent().context("a folder")?)?;
+    fs::write(&file, report.json()).context("the report cannot be written")?;
+    let stopped = bench.service.stop().await;
+    bench.servers.stop().await;
+    measured.and(stopped)
+}
+
+async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    bench.renew_orders().await?;
+    commands::measure(bench, report).await?;
+    reads::measure(bench, report)?;
+    visibility::measure(bench, report).await?;
+    let peak = usage::peak_memory(bench.service.pid)?;
+    report.add_alone("service peak memory", peak, "MB");
+    store::measure(bench, report).await?;
+    lifecycle::measure(bench, report).await?;
+    bench.caught_up().await?;
+    servers::verify(&bench.servers).await
+}
+
+impl Bench {
+    /// Makes new orders to work on, through the service, and as many streams for the floor.
+    async fn renew_orders(&mut self) -> anyhow::Result<()> {
+        let orders = self.next_order..self.next_order + self.options.orders;
+        let mut create = Create::new(Rc::clone(&self.lines), orders.clone());
+        self.send(FILLING, None, &mut create).await?;
+        self.next_order = orders.end;
+        self.orders = orders.clone();
+        self.added = 0;
+        self.floors.fill(&self.servers.pool, orders).await
+    }
+
+    async fn renew_orders_where_grown(&mut self) -> anyhow::Result<()> {
+        if self.added > ADDED_LINES * self.options.orders as usize {
+            self.renew_orders().await?;
+        }
+        Ok(())
+    }
+}

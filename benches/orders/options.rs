@@ -1,0 +1,70 @@
+//! What to measure, and how long.
+
+use std::time::Duration;
+
+use anyhow::bail;
+
+/// How to use it, in the words of its own flags.
+const USAGE: &str = "usage: cargo bench --bench orders -- [--quick] [--only NAME,NAME…] [--list]
+
+  --quick  fewer and shorter repetitions, fewer orders
+  --only   only rows whose name holds one of these texts
+  --list   name the rows and end";
+
+/// What the command line asks for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Texts one of which a row's name must hold; all rows where there are none.
+    pub only: Vec<String>,
+    /// Whether to only name the rows.
+    pub is_list: bool,
+    /// How often each row and its floor are measured.
+    pub rounds: usize,
+    /// How long each measurement of a rate takes.
+    pub duration: Duration,
+    /// Orders in the store that commands and reads are spread over.
+    pub orders: u64,
+    /// Events in the store that is rebuilt and verified.
+    pub rebuilt_events: u64,
+    /// Orders that are held in memory where that is measured.
+    pub cached_orders: u64,
+}
+
+impl Options {
+    /// Reads the command line. Cargo adds `--bench`.
+    pub fn from_arguments(mut arguments: impl Iterator<Item = String>) -> anyhow::Result<Self> {
+        let mut options = Self {
+            only: vec![],
+            is_list: false,
+            rounds: 5,
+            duration: Duration::from_secs(2),
+            orders: 10_000,
+            rebuilt_events: 500_000,
+            cached_orders: 100_000,
+        };
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--bench" => {}
+                "--quick" | "quick" => {
+                    options.rounds = 3;
+                    options.duration = Duration::from_millis(1000);
+                    options.orders = 4_000;
+                    options.rebuilt_events = 100_000;
+                    options.cached_orders = 10_000;
+                }
+                "--list" => options.is_list = true,
+                "--only" => {
+                    let names = arguments.next().unwrap_or_default();
+                    options.only = names.split(',').map(str::to_owned).collect();
+                }
+                other => bail!("unknown argument {other:?}\n{USAGE}"),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether a row of this name is asked for.
+    pub fn wants(&self, row: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|text| row.contains(text.as_str()))
+    }
+}

@@ -1,0 +1,132 @@
+//! Rows of reads, beside `GET /health/live` for what HTTP alone costs, and beside the very statements
+//! that they run.
+
+use std::process::Command;
+
+use super::{
+    Bench,
+    load::{Load, Run, Script},
+    report::{Details, Figure, Report},
+    scripts::{Etags, Get, Same, Unchanged},
+};
+
+/// Over how many connections reads come.
+const CONNECTIONS: usize = 64;
+/// How many orders are hot.
+const HOT: u64 = 1000;
+/// A path that costs nothing but HTTP.
+const LIVE: &str = "/health/live";
+
+/// The rows.
+const NAMES: [&str; 6] = [
+    "generator",
+    "get hot",
+    "get hot 304",
+    "get uniform",
+    "list of 20",
+    "list of 20 full",
+];
+
+/// The names of all rows.
+pub fn names() -> Vec<String> {
+    NAMES.map(str::to_owned).to_vec()
+}
+
+/// Measures the reads that are asked for.
+pub fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let rows: Vec<_> = NAMES
+        .into_iter()
+        .filter(|name| bench.options.wants(name))
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let hot = bench.orders.start..bench.orders.end.min(bench.orders.start + HOT);
+    let mut etags = Etags::new(hot.clone());
+    bench.load(1).to_the_end().run(&mut etags)?;
+    for _ in 0..bench.options.rounds {
+        let live = bench.load(CONNECTIONS).run(&mut Same(LIVE))?.rate();
+        for row in &rows {
+            let (figure, details) = match *row {
+                "generator" => bench.generator(live)?,
+                "get hot" => bench.beside_live(live, &mut Get::new(hot.clone()))?,
+                "get hot 304" => {
+                    bench.beside_live(live, &mut Unchanged::new(&etags, CONNECTIONS))?
+                }
+                "get uniform" => bench.uniform()?,
+                "list of 20" => bench.list("/v1/orders")?,
+                _ => bench.list("/v1/orders?view=full")?,
+            };
+            report.add(row, figure, details);
+        }
+    }
+    Ok(())
+}
+
+impl Bench {
+    /// A load without a schedule, for as long as each measurement takes.
+    pub fn load(&self, connections: usize) -> Load {
+        Load {
+            address: self.service.address,
+            connections,
+            duration: Some(self.options.duration),
+            rate: None,
+        }
+    }
+
+    fn read(&self, script: &mut dyn Script) -> anyhow::Result<(Run, Details)> {
+        let before = self.servers.usage(&self.service)?;
+        let run = self.load(CONNECTIONS).run(script)?;
+        let used = self.servers.usage(&self.service)?.since(before);
+        let details = Details::of_latencies(&run.micros).with_usage(used, run.micros.len());
+        Ok((run, details))
+    }
+
+    fn beside_live(&self, live: f64, script: &mut dyn Script) -> anyhow::Result<(Figure, Details)> {
+        let (run, details) = self.read(script)?;
+        Ok((figure(run.rate(), "GET /health/live", live), details))
+    }
+
+    /// Of all orders of the store.
+    fn uniform(&self) -> anyhow::Result<(Figure, Details)> {
+        let (all, duration) = (0..self.next_order, self.options.duration);
+        let floor = self.floors.find(&all, CONNECTIONS, duration)?;
+        let (run, details) = self.read(&mut Get::new(all))?;
+        Ok((figure(run.rate(), "its SQL", floor.rate), details))
+    }
+
+    fn list(&self, path: &'static str) -> anyhow::Result<(Figure, Details)> {
+        let with_items = path.contains("full");
+        let duration = self.options.duration;
+        let floor = self.floors.list(with_items, CONNECTIONS, duration)?;
+        let (run, details) = self.read(&mut Same(path))?;
+        Ok((figure(run.rate(), "its SQL", floor.rate), details))
+    }
+
+    /// The load generator beside `wrk`, where there is one: neither may be the bottleneck.
+    fn generator(&self, live: f64) -> anyhow::Result<(Figure, Details)> {
+        let seconds = self.options.duration.as_secs_f64().ceil();
+        let wrk = Command::new("wrk")
+            .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}")])
+            .arg(format!("http://{}{LIVE}", self.service.address))
+            .output();
+        let text = wrk.map_or_else(
+            |_| String::new(),
+            |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+        );
+        let rate = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Requests/sec:"));
+        let rate = rate.map_or(Ok(f64::NAN), |rate| rate.trim().parse())?;
+        Ok((figure(live, "wrk", rate), Details::default()))
+    }
+}
+
+fn figure(value: f64, floor: &'static str, floor_value: f64) -> Figure {
+    Figure {
+        value,
+        unit: "/s",
+        floor,
+        floor_value,
+    }
+}

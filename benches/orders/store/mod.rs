@@ -1,0 +1,85 @@
+//! Rows of a store of many events in a database of its own: loads, rebuild and verification. The
+//! service has nothing to do meanwhile.
+
+mod generator;
+mod loading;
+mod rebuilding;
+
+use std::sync::Arc;
+
+use orders::{
+    order::upcasters::upcasters,
+    postgres::{self, PgEventStore, Writer, writer::WriterOptions},
+    read_model::Projector,
+};
+use sqlx::{AssertSqlSafe, Executor, PgPool};
+use tokio::sync::Notify;
+
+use super::{Bench, report::Report};
+
+/// The database's name.
+const DATABASE: &str = "bench_store";
+
+/// What the measurements work on.
+struct Store {
+    pool: PgPool,
+    events: PgEventStore,
+}
+
+impl Store {
+    /// Makes the database.
+    async fn open(bench: &Bench) -> anyhow::Result<Self> {
+        let create = format!("create database {DATABASE}");
+        bench.servers.pool.execute(AssertSqlSafe(create)).await?;
+        let connect = postgres::connect_options(bench.servers.database_url())?.database(DATABASE);
+        postgres::prepare(&connect, false).await?;
+        let options = WriterOptions::default();
+        let key_ttl = options.key_ttl;
+        let (writer, handle) = Writer::new(connect.clone(), options, Arc::new(Notify::new()));
+        tokio::spawn(writer.run());
+        let pool = postgres::pool(connect, 8);
+        Ok(Self {
+            events: PgEventStore::new(pool.clone(), handle, key_ttl),
+            pool,
+        })
+    }
+
+    fn projector(&self) -> anyhow::Result<Projector<PgEventStore>> {
+        let upcasters = Arc::new(upcasters("EUR".parse()?)?);
+        let pool = self.pool.clone();
+        Ok(Projector::new(pool, self.events.clone(), upcasters))
+    }
+}
+
+const LOADS: [&str; 2] = [loading::WITH_SNAPSHOT, loading::WITHOUT];
+const REBUILDS: [&str; 4] = [
+    rebuilding::CATCH_UP,
+    rebuilding::REBUILD,
+    rebuilding::REBUILD_BESIDE_READERS,
+    rebuilding::VERIFY,
+];
+
+/// The names of all rows.
+pub fn names() -> Vec<String> {
+    let names = LOADS.iter().chain(&REBUILDS);
+    names.map(ToString::to_string).collect()
+}
+
+/// Measures those that are asked for: loads and rebuilds each as a whole.
+pub async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let wants = |names: &[&str]| names.iter().any(|name| bench.options.wants(name));
+    let (with_loads, with_rebuilds) = (wants(&LOADS), wants(&REBUILDS));
+    if !with_loads && !with_rebuilds {
+        return Ok(());
+    }
+    let store = Store::open(bench).await?;
+    if with_loads {
+        loading::measure(&store, report).await?;
+    }
+    if with_rebuilds {
+        generator::fill(&store, bench.options.rebuilt_events).await?;
+        rebuilding::measure(bench, &store, report).await?;
+    }
+    store.pool.close().await;
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! What processes have used, from `/proc`: processor time and memory of the service alone.
+
+use std::fs;
+
+use anyhow::Context;
+
+/// Clock ticks a second in `/proc`; a constant of the kernel's interface on every platform of ours.
+const TICKS: f64 = 100.0;
+
+/// Processor seconds used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// By the service.
+    pub service: f64,
+    /// By PostgreSQL, with all its processes, those that have ended too.
+    pub postgres: f64,
+    /// By nats-server.
+    pub nats: f64,
+}
+
+impl Usage {
+    /// What was used between two looks.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            service: self.service - before.service,
+            postgres: self.postgres - before.postgres,
+            nats: self.nats - before.nats,
+        }
+    }
+}
+
+/// A process as `/proc/<pid>/stat` shows it.
+#[derive(Debug, Clone, Copy)]
+struct Stat {
+    parent: u32,
+    own: f64,
+    ended_children: f64,
+}
+
+/// Processor seconds of one process.
+pub fn of_process(pid: u32) -> anyhow::Result<f64> {
+    Ok(stat(pid)?.own)
+}
+
+/// Processor seconds of a process, of its children, and of those that have ended.
+pub fn of_family(pid: u32) -> anyhow::Result<f64> {
+    let parent = stat(pid)?;
+    let mut seconds = parent.own + parent.ended_children;
+    for entry in fs::read_dir("/proc")?.flatten() {
+        let name = entry.file_name();
+        let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A process that ends meanwhile is counted with those that have ended, next time.
+        if let Ok(child) = stat(child)
+            && child.parent == pid
+        {
+            seconds += child.own;
+        }
+    }
+    Ok(seconds)
+}
+
+/// The most memory that a process has held so far, in MB.
+pub fn peak_memory(pid: u32) -> anyhow::Result<f64> {
+    status_field(pid, "VmHWM:")
+}
+
+/// The memory that a process holds, in MB.
+pub fn memory(pid: u32) -> anyhow::Result<f64> {
+    status_field(pid, "VmRSS:")
+}
+
+fn status_field(pid: u32, field: &str) -> anyhow::Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next());
+    let kilobytes: f64 = kilobytes.context("no such field")?.parse()?;
+    Ok(kilobytes / 1024.0)
+}
+
+fn stat(pid: u32) -> anyhow::Result<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name before the last parenthesis may hold anything.
+    let (_, rest) = text.rsplit_once(") ").context("a name in parentheses")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks = |index: usize| -> anyhow::Result<f64> {
+        Ok(fields.get(index).context("too few fields")?.parse()?)
+    };
+    Ok(Stat {
+        parent: fields.get(1).context("too few fields")?.parse()?,
+        own: (ticks(11)? + ticks(12)?) / TICKS,
+        ended_children: (ticks(13)? + ticks(14)?) / TICKS,
+    })
+}

@@ -1,0 +1,86 @@
+//! How long commands take to become visible, through JetStream: at a tenth of what the service can
+//! do, and at 5,000 events a second.
+
+use super::{
+    Bench,
+    load::Run,
+    report::{Details, Figure, Report, percentiles},
+    scripts::Visibility,
+};
+
+/// Over how many connections the commands come.
+const CONNECTIONS: usize = 64;
+/// Events a second in the busy row.
+const BUSY: f64 = 5000.0;
+
+const TENTH: &str = "visible@10%";
+const AT_BUSY: &str = "visible@5000/s";
+
+/// The names of all rows.
+pub fn names() -> Vec<String> {
+    vec![TENTH.to_owned(), AT_BUSY.to_owned()]
+}
+
+/// Measures those that are asked for.
+pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    for name in [TENTH, AT_BUSY] {
+        if !bench.options.wants(name) {
+            continue;
+        }
+        for _ in 0..bench.options.rounds {
+            bench.renew_orders_where_grown().await?;
+            let rate = if name == TENTH {
+                let full = bench
+                    .load(CONNECTIONS)
+                    .run(&mut bench.add_item(CONNECTIONS, false))?;
+                bench.added += full.micros.len();
+                full.rate() / 10.0
+            } else {
+                BUSY
+            };
+            round(bench, report, name, rate).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The floor, then commands on a schedule, some of them looked after.
+async fn round(
+    bench: &mut Bench,
+    report: &mut Report,
+    name: &str,
+    rate: f64,
+) -> anyhow::Result<()> {
+    let floor = bench.floors.load_and_insert(1, bench.options.duration)?;
+    let [floor, ..] = percentiles(&floor.micros);
+    bench.caught_up().await?;
+    let before = bench.servers.usage(&bench.service)?;
+    let commands = bench.add_item(CONNECTIONS, false);
+    let mut script = Visibility::new(commands, bench.orders.start, CONNECTIONS);
+    let mut load = bench.load(CONNECTIONS);
+    load.rate = Some(rate);
+    let run: Run = load.run(&mut script)?;
+    let used = bench.servers.usage(&bench.service)?.since(before);
+    bench.added += run.micros.len();
+    let [p50, p99, _] = percentiles(&script.micros);
+    for (what, micros) in [("p50", p50), ("p99", p99)] {
+        let figure = Figure {
+            value: micros / 1000.0,
+            unit: "ms",
+            floor: "1b p50, 1 client",
+            floor_value: floor / 1000.0,
+        };
+        let details = Details::of_latencies(&script.micros).with_usage(used, run.micros.len());
+        report.add(&format!("{name} {what}"), figure, details);
+    }
+    // Where the service cannot keep up with the schedule, this falls short of it.
+    let figure = Figure {
+        value: run.rate(),
+        unit: "/s",
+        floor: "its schedule",
+        floor_value: rate,
+    };
+    let details = Details::of_latencies(&run.micros);
+    report.add(&format!("{name} commands"), figure, details);
+    Ok(())
+}
