@@ -20,16 +20,22 @@ use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
     event_sourcing::{
-        Aggregate, Epoch, Position, Pressure, Repository, StoreError,
+        Aggregate, Epoch, Position, Pressure, Pulse, Repository, StoreError, StoreIdentity,
         projection::{Delivery, Projection},
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
     http::{self, Api, context::new_id, reads::Reads},
-    nats::{self, EventStream, NatsOptions, Relay, RelayPorts, Subscriber},
+    nats::{
+        self, Alarm, EventStream, NatsOptions, Relay, RelayPorts, Subscriber,
+        provenance::Provenance,
+    },
     order::{Order, upcasters::upcasters},
-    postgres::{self, PgEventStore, PgLease, PgSnapshotStore, PrepareError, Writer, idempotency},
+    postgres::{
+        self, PgEventStore, PgLease, PgSnapshotStore, PgStoreIdentity, PrepareError, Writer,
+        heartbeat, idempotency,
+    },
     read_model::{
         HotViews, OrderViews, Projector, Watched, WatchedLease,
         queries::{fitting_plans, one_plan},
@@ -98,6 +104,43 @@ struct Parts {
 }
 
 impl Parts {
+    /// Starts the writer and what watches the databases, and makes the rest on top of them.
+    fn start(
+        config: &Config,
+        connect: PgConnectOptions,
+        tasks: &mut JoinSet<&'static str>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let appended = Arc::new(Notify::new());
+        let (options, wake) = (config.writer.clone(), Arc::clone(&appended));
+        let (writer, handle) = Writer::new(connect.clone(), options, wake);
+        tasks.spawn(async move {
+            writer.run().await;
+            "writer"
+        });
+        let pulse = spawn_heartbeat(tasks, connect.clone(), cancel);
+        let (read_connect, read_pulse) = match &config.database_read_url {
+            Some(url) => {
+                let replica = postgres::connect_options(url)?;
+                (replica.clone(), spawn_heartbeat(tasks, replica, cancel))
+            }
+            None => (connect.clone(), pulse.clone()),
+        };
+        let pressure = handle.pressure();
+        let pool = postgres::pool(connect, config.database_connections);
+        let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
+        Ok(Self {
+            store: store.watched_by(pulse),
+            views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
+            pool,
+            upcasters: Arc::new(upcasters(config.default_currency)?),
+            appended,
+            projected: Arc::default(),
+            pressure,
+            hot_views: HotViews::default(),
+        })
+    }
+
     fn projector(&self) -> Projector<PgEventStore> {
         Projector::new(
             self.pool.clone(),
@@ -148,33 +191,9 @@ impl App {
         let metrics = telemetry::metrics()?;
         let connect = postgres::connect_options(database_url)?;
         wait_for_database(&connect, config.allow_unsafe_database).await?;
-        let read_connect = match &config.database_read_url {
-            Some(url) => postgres::connect_options(url)?,
-            None => connect.clone(),
-        };
         let mut tasks = JoinSet::new();
         let cancel = CancellationToken::new();
-        let appended = Arc::new(Notify::new());
-        let (writer, handle) = Writer::new(
-            connect.clone(),
-            config.writer.clone(),
-            Arc::clone(&appended),
-        );
-        tasks.spawn(async move {
-            writer.run().await;
-            "writer"
-        });
-        let pool = postgres::pool(connect, config.database_connections);
-        let parts = Parts {
-            pressure: handle.pressure(),
-            hot_views: HotViews::default(),
-            store: PgEventStore::new(pool.clone(), handle, config.writer.key_ttl),
-            views: order_views(read_connect, config.database_connections),
-            pool,
-            upcasters: Arc::new(upcasters(config.default_currency)?),
-            appended,
-            projected: Arc::new(Notify::new()),
-        };
+        let parts = Parts::start(config, connect, &mut tasks, &cancel)?;
         let options = NatsOptions {
             stream: config.nats_stream.clone(),
             subject_prefix: config.nats_prefix.clone(),
@@ -183,7 +202,9 @@ impl App {
         let client = nats::connect(&options).await?;
         let stream = EventStream::new(client.clone(), options);
         let holder = lease_holder(&config.servers);
-        let mut leases = spawn_relay_and_projector(&mut tasks, &parts, stream, holder, &cancel);
+        let alarm = Alarm::default();
+        let mut leases =
+            spawn_relay_and_projector(&mut tasks, &parts, stream, holder, alarm.clone(), &cancel);
         if config.verify_per_second > 0 {
             let lease = PgLease::new(
                 parts.pool.clone(),
@@ -209,7 +230,7 @@ impl App {
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
         let views = parts.views.clone();
-        let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, metrics);
+        let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, alarm, metrics);
         let api = Api {
             orders: repository.clone(),
             history: repository,
@@ -380,12 +401,20 @@ fn spawn_relay_and_projector(
     parts: &Parts,
     stream: EventStream,
     holder: Uuid,
+    alarm: Alarm,
     cancel: &CancellationToken,
 ) -> Vec<PgLease> {
     let lease = |name| PgLease::new(parts.pool.clone(), name, holder, LEASE_TTL);
     let (relay_lease, projector_lease) = (lease("relay"), lease("projector"));
     let leases = vec![relay_lease.clone(), projector_lease.clone()];
 
+    let identity: Arc<dyn StoreIdentity> =
+        Arc::new(PgStoreIdentity::new(parts.pool.clone(), "relay"));
+    let provenance = Provenance {
+        stream: stream.clone(),
+        store: parts.store.clone(),
+        identity: Arc::clone(&identity),
+    };
     let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
     let relay_ports = RelayPorts {
         // What cannot be lifted goes out as it is stored: others may know it. Another aggregate's
@@ -401,6 +430,8 @@ fn spawn_relay_and_projector(
             let projector = Arc::clone(&checkpoint);
             Box::pin(async move { projector.checkpoint().await })
         }),
+        identity,
+        alarm,
         wake: Arc::clone(&parts.appended),
         pressure: parts.pressure.clone(),
         lease_ttl: LEASE_TTL,
@@ -424,13 +455,31 @@ fn spawn_relay_and_projector(
         pressure: parts.pressure.clone(),
     };
     let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
-    let subscriber = Subscriber::new(stream, projection, lease, LEASE_TTL);
+    let vouch = provenance.vouch();
+    let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
     let token = cancel.clone();
     tasks.spawn(async move {
         subscriber.run(token).await;
         "subscriber"
     });
     leases
+}
+
+/// Watches a database from now on.
+fn spawn_heartbeat(
+    tasks: &mut JoinSet<&'static str>,
+    connect: PgConnectOptions,
+    cancel: &CancellationToken,
+) -> Pulse {
+    let (beat, pulse) = Pulse::new();
+    let cancel = cancel.clone();
+    tasks.spawn(async move {
+        cancel
+            .run_until_cancelled(heartbeat::run(connect, beat))
+            .await;
+        "heartbeat"
+    });
+    pulse
 }
 
 fn spawn_expiry(

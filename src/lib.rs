@@ -41,7 +41,15 @@
 //! - **NATS is the doorbell, the store the truth.** The stream's tail is the relay's cursor, each
 //!   message insists on its place, and each carries the position of the event before it: the
 //!   projector sees what was lost and reads it from the store.
-//! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch.
+//! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch. It is
+//!   not flushed to disk at once: what a crash takes back is applied again.
+//! - **A view in memory is the database's** at the position that is reported with it
+//!   ([`read_model::hot_views`]): only the process that projects keeps any.
+//!
+//! # What the speed rests on
+//! One flush for all commands that wait; no load on the hot path; one plan kept for each statement
+//! that looks up by key; and relay and projector that give way while commands come in
+//! ([`event_sourcing::pressure`]), so that they work in steps that are worth their price.
 //!
 //! # What happens on `POST /v1/orders`
 //! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and

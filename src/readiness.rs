@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use futures::{FutureExt, future::BoxFuture};
+use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio::time::timeout;
 
 use crate::{
     http::health::{Check, Health, PartState},
-    nats, postgres,
+    nats,
+    nats::Alarm,
+    postgres,
     read_model::OrderViews,
 };
 
@@ -21,6 +24,7 @@ pub struct Readiness {
     pool: PgPool,
     views: OrderViews,
     nats: async_nats::Client,
+    relay: Alarm,
     metrics: PrometheusHandle,
 }
 
@@ -31,13 +35,31 @@ impl Readiness {
         pool: PgPool,
         views: OrderViews,
         nats: async_nats::Client,
+        relay: Alarm,
         metrics: PrometheusHandle,
     ) -> Self {
         Self {
             pool,
             views,
             nats,
+            relay,
             metrics,
+        }
+    }
+
+    /// What the relay of this process says; where another one relays, there is nothing to say.
+    fn relay(&self) -> Check {
+        let (status, detail) = match self.relay.text() {
+            None => (
+                PartState::Ok,
+                "publishes while it holds the lease".to_owned(),
+            ),
+            Some(alarm) => (PartState::Degraded, alarm),
+        };
+        Check {
+            name: "relay",
+            status,
+            detail,
         }
     }
 
@@ -92,12 +114,22 @@ impl Health for Readiness {
                 status,
                 detail: detail.to_owned(),
             });
+            checks.push(self.relay());
             checks
         }
         .boxed()
     }
 
-    fn metrics(&self) -> String {
-        self.metrics.render()
+    fn metrics(&self) -> BoxFuture<'_, String> {
+        async {
+            // Counted when asked for: any process may park an order, and a command line tool may
+            // bring it back. Without an answer the gauge stays as it was.
+            if let Ok(Ok((_, parked))) = timeout(DEADLINE, self.views.progress()).await {
+                #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
+                gauge!("orders_parked").set(parked as f64);
+            }
+            self.metrics.render()
+        }
+        .boxed()
     }
 }

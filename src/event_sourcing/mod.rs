@@ -7,9 +7,11 @@
 
 pub mod aggregate;
 pub mod event;
+pub mod identity;
 pub mod lease;
 pub mod pressure;
 pub mod projection;
+pub mod pulse;
 pub mod repository;
 pub mod snapshot;
 pub mod store;
@@ -25,8 +27,10 @@ pub use event::{
     DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
     Version,
 };
+pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
 pub use pressure::Pressure;
+pub use pulse::Pulse;
 pub use repository::{ExecuteError, Executed, Repository, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{

@@ -6,12 +6,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::error::ApiError;
-use crate::event_sourcing::Position;
+use crate::event_sourcing::{Position, Version};
 
 /// The token that a command answers with and a read may bring along.
 pub const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("consistency-token");
 /// Up to which position the read model was complete when it was read.
 pub const PROJECTION_POSITION: HeaderName = HeaderName::from_static("projection-position");
+/// Only on a parked order: the version of the event that the read model could not apply.
+pub const ORDER_PARKED: HeaderName = HeaderName::from_static("order-parked");
 /// How long a read may wait.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// How long a read was allowed to wait.
@@ -68,6 +70,14 @@ impl Consistency {
         {
             headers.insert(PREFERENCE_APPLIED, applied);
         }
+    }
+}
+
+/// Tells the client that the order is parked, as a dictionary of RFC 9651: `version=3`. It is shown
+/// as the write side knows it, and the lists show it as it was before that version.
+pub fn write_parked(version: Version, headers: &mut HeaderMap) {
+    if let Ok(parked) = HeaderValue::try_from(format!("version={version}")) {
+        headers.insert(ORDER_PARKED, parked);
     }
 }
 

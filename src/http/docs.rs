@@ -146,6 +146,10 @@ fn complete_query(operation: &mut Operation) {
             "If-None-Match",
             "The version that the client has; never answered with an older one.",
         );
+        let parked = "Only where the read model cannot apply an event of this order: `version=<n>`, \
+                      the first event that is missing there. The answer is the write side's; lists \
+                      show the order as it was before that event until an operator has it retried.";
+        show_headers(operation, &[("Order-Parked", parked)]);
     }
     let shown = [
         ("ETag", "The version shown (one order only)."),

@@ -54,7 +54,7 @@ pub trait Health: Send + Sync + 'static {
     fn checks(&self) -> BoxFuture<'_, Vec<Check>>;
 
     /// The metrics in Prometheus' text format.
-    fn metrics(&self) -> String;
+    fn metrics(&self) -> BoxFuture<'_, String>;
 }
 
 /// Says that the process runs; looks at nothing else
@@ -113,5 +113,9 @@ pub async fn ready(State(api): State<Api>) -> Response {
 )]
 pub async fn metrics(State(api): State<Api>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], api.health.metrics()).into_response()
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        api.health.metrics().await,
+    )
+        .into_response()
 }

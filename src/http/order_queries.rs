@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Api,
     conditional::{IfNoneMatch, etag},
-    consistency::Consistency,
+    consistency::{Consistency, write_parked},
     error::{ApiError, Code},
     extract::{OrderPath, Parameters},
     rows::view_of,
@@ -66,6 +66,9 @@ enum Wanted {
 }
 
 /// Shows an order
+///
+/// An order that is parked (the read model cannot apply one of its events) is shown as the write
+/// side knows it, and `Order-Parked` says so.
 #[utoipa::path(
     get, path = "/v1/orders/{id}", tag = "Queries", params(OrderPath, OrderParameters),
     responses(
@@ -147,17 +150,34 @@ async fn show_now(
         .order
         .as_ref()
         .map(|view| Version::new(view.order.version));
-    if !found.is_parked && shown >= at_least {
-        return match &found.order {
-            Some(order) => {
-                let view = written(&view_of(order)?)?;
-                let shown = show(&view, seen, consistency, position);
-                api.reads.hot_views.keep(id, position, view);
-                Ok(shown)
-            }
-            None => Ok(refuse(not_found(id), consistency, position)),
-        };
-    }
+    let Some(parked) = found.parked else {
+        if shown >= at_least {
+            let Some(order) = &found.order else {
+                return Ok(refuse(not_found(id), consistency, position));
+            };
+            let view = written(&view_of(order)?)?;
+            let shown = show(&view, seen, consistency, position);
+            api.reads.hot_views.keep(id, position, view);
+            return Ok(shown);
+        }
+        return show_stored(api, id, min_version, seen, consistency, position).await;
+    };
+    let stored = show_stored(api, id, min_version, seen, consistency, position).await;
+    // An event that the write side cannot read either answers an error, and that says why.
+    let mut response = stored.unwrap_or_else(|error| refuse(error, consistency, position));
+    write_parked(parked, response.headers_mut());
+    Ok(response)
+}
+
+/// Shows an order as the write side knows it.
+async fn show_stored(
+    api: &Api,
+    id: Uuid,
+    min_version: Option<Version>,
+    seen: &IfNoneMatch,
+    consistency: &Consistency,
+    position: Position,
+) -> Result<Response, ApiError> {
     let Some(loaded) = api.history.load(id, Until::Now).await? else {
         return Ok(refuse(not_found(id), consistency, position));
     };

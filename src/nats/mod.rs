@@ -2,24 +2,31 @@
 //! feeds a projection from it; generic over aggregates.
 //!
 //! The event store is the truth and NATS the doorbell: whatever NATS loses only costs latency.
-//! Reading order: [`message`] (an event on the wire) → [`stream`] (where they are kept) → [`tail`],
-//! [`window`] and [`relay`] (store → stream) → [`start`] and [`subscriber`] (stream → projection);
-//! [`connection`], [`tenure`] and [`trouble`] serve them.
+//! Reading order: [`message`] (an event on the wire) → [`stream`] (where they are kept), its
+//! [`shape`] and its [`stamp`] → [`tail`], [`provenance`], [`lineage`], [`window`] and [`relay`]
+//! (store → stream) → [`start`] and [`subscriber`] (stream → projection); [`connection`],
+//! [`tenure`] and [`trouble`] serve them.
 //!
 //! What the two tasks guarantee:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
 //!   is the relay's only cursor, and each publication names the sequence it expects before it, so
 //!   that a second relay, a late packet or a repeated one changes nothing.
+//! - A stream of another store is neither written nor read; one from before a restore is made anew.
 //! - A projection sees each event at least once and in order; its own checkpoint decides what is
 //!   new. Each message names the position of the event before it, so that the projection sees a
 //!   lost message and reads it from the store.
 
 pub mod connection;
+pub mod lineage;
 pub mod message;
+pub mod provenance;
 pub mod relay;
 pub mod relay_error;
+pub mod shape;
+pub mod stamp;
 pub mod start;
 pub mod stream;
+pub mod stream_error;
 pub mod subscriber;
 pub mod tail;
 pub mod tenure;
@@ -30,6 +37,7 @@ pub use connection::{ConnectError, connect, is_connected};
 pub use relay::{Relay, RelayError, RelayPorts};
 pub use stream::{EventStream, StreamError};
 pub use subscriber::{Subscriber, SubscriberError};
+pub use trouble::Alarm;
 
 /// Where NATS is and what our stream there is called.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 //!
 //! **Cursor.** The relay keeps none of its own: the stream's last message says where to go on (see
 //! [`super::tail`]), and the store must know that very event at that position. Where it does not,
-//! stream and store have nothing to do with one another (a restored backup, another database): the
-//! relay stops loudly and looks again, for publishing could only make it worse.
+//! nothing is published, for that could only make it worse; [`super::lineage`] says so, loudly, and
+//! begins a new stream where the old one is this store's own, from before a restore.
 //!
 //! **Fence.** Each message names the sequence that it expects at the stream's end, so of two relays
 //! one is refused, and a message that is late, repeated or overtaken is refused as well. The lease
@@ -28,14 +28,16 @@ use tracing::{debug, info};
 
 pub use super::relay_error::RelayError;
 use super::{
+    lineage::Lineage,
+    provenance::Provenance,
     stream::{DEADLINE, EventStream},
-    tail::{self, End, Tail},
+    tail::{self, End},
     tenure::Tenure,
-    trouble::Trouble,
+    trouble::{Alarm, Trouble},
     window,
 };
 use crate::event_sourcing::{
-    Epoch, EventStore, Lease, Position, Pressure, RecordedEvent, StoreError,
+    Epoch, EventStore, Lease, Position, Pressure, RecordedEvent, StoreError, StoreIdentity,
 };
 
 /// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of
@@ -59,6 +61,10 @@ pub struct RelayPorts {
     pub lift: Lift,
     /// Where a purged stream is filled from.
     pub checkpoint: Checkpoint,
+    /// Which store this is.
+    pub identity: Arc<dyn StoreIdentity>,
+    /// Tells others that somebody has to act.
+    pub alarm: Alarm,
     /// Wakes the relay after an append, so that it need not wait for its next look.
     pub wake: Arc<Notify>,
     /// Whom the relay gives way to.
@@ -84,6 +90,7 @@ pub struct Relay<S, L> {
     stream: EventStream,
     store: S,
     tenure: Tenure<L>,
+    lineage: Lineage<S>,
     ports: RelayPorts,
     poll: Duration,
     cursor: Option<Cursor>,
@@ -96,11 +103,18 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     #[must_use]
     pub fn new(stream: EventStream, store: S, lease: L, ports: RelayPorts) -> Self {
         let tenure = Tenure::new(lease, "relay", ports.lease_ttl);
+        let provenance = Provenance {
+            stream: stream.clone(),
+            store: store.clone(),
+            identity: Arc::clone(&ports.identity),
+        };
         Self {
             batch: window::size(&stream),
             stream,
             store,
             tenure,
+            // Long enough for another process to take the lease and write.
+            lineage: Lineage::new(provenance, ports.lease_ttl.saturating_mul(2)),
             ports,
             poll: POLL,
             cursor: None,
@@ -119,7 +133,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     /// A step may be dropped halfway: what it published is found at the stream's end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let wake = Arc::clone(&self.ports.wake);
-        let mut trouble = Trouble::new("relay");
+        let mut trouble = Trouble::new("relay").raising(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let woken = wake.notified();
             tokio::pin!(woken);
@@ -167,7 +181,11 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     pub async fn run_once(&mut self) -> Result<usize, RelayError> {
         // Taken out, so that an error (or a dropped step) leaves no cursor behind.
         let cursor = self.cursor.take();
-        let Some(epoch) = self.tenure.hold().await? else {
+        let held = self.tenure.hold().await;
+        if !matches!(held, Ok(Some(_))) {
+            self.lineage.forget();
+        }
+        let Some(epoch) = held? else {
             return Ok(0);
         };
         let cursor = match cursor.filter(|cursor| cursor.epoch == epoch) {
@@ -192,20 +210,25 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
 
     /// Compares the stream's end with the cursor; where they differ, the stream's end counts.
     async fn look(&mut self, cursor: Cursor) -> Result<Cursor, RelayError> {
-        let tail = self.tail().await?;
-        let as_expected = tail.created == cursor.created
-            && tail.sequence == cursor.sequence
-            && match tail.end {
+        // Also set right here, should an operator have changed it.
+        let ours = self.ports.identity.id().await?;
+        if let Some(state) = self.stream.declare(ours).await?
+            && state.created == cursor.created
+            && state.last_sequence == cursor.sequence
+        {
+            let end = tail::find(&self.stream, state).await?.end;
+            let as_expected = match end {
                 End::New => cursor.position == Position::ZERO,
                 // What the read model has applied need not be published again.
                 End::Purged => (self.ports.checkpoint)().await? >= cursor.position,
                 End::Event { position, .. } => position == cursor.position,
             };
-        if as_expected {
-            return Ok(Cursor {
-                looked: Instant::now(),
-                ..cursor
-            });
+            if as_expected {
+                return Ok(Cursor {
+                    looked: Instant::now(),
+                    ..cursor
+                });
+            }
         }
         info!(
             position = cursor.position.get(),
@@ -215,37 +238,14 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         self.resynchronise(cursor.epoch).await
     }
 
-    async fn tail(&self) -> Result<Tail, RelayError> {
-        let state = self.stream.declare().await?;
-        Ok(tail::find(&self.stream, state).await?)
-    }
-
     /// Finds out where to go on from the stream alone.
     async fn resynchronise(&mut self, epoch: Epoch) -> Result<Cursor, RelayError> {
         metrics::counter!("orders_relay_resyncs_total").increment(1);
-        let tail = self.tail().await?;
+        let tail = self.lineage.settle(epoch).await?;
         let position = match tail.end {
             End::New => Position::ZERO,
             End::Purged => (self.ports.checkpoint)().await?,
-            End::Event {
-                sequence,
-                position,
-                event_id,
-            } => {
-                let before = Position::new(position.get().saturating_sub(1));
-                let stored = self.store.read_all(before, 1).await?;
-                if !stored
-                    .iter()
-                    .any(|event| event.position == position && event.event_id == event_id)
-                {
-                    return Err(RelayError::Disagreement {
-                        stream: self.stream.options().stream.clone(),
-                        sequence,
-                        position,
-                    });
-                }
-                position
-            }
+            End::Event { position, .. } => position,
         };
         debug!(
             position = position.get(),

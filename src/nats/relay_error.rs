@@ -14,20 +14,9 @@ pub enum RelayError {
     /// The stream cannot be used.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The stream's last event is not the store's event at that position.
-    #[error(
-        "the stream {stream} does not belong to this event store: its last event (sequence \
-         {sequence}) says position {position}, where the store has another event or none; nothing \
-         is published until they agree (delete the stream to have it filled again)"
-    )]
-    Disagreement {
-        /// The stream's name.
-        stream: String,
-        /// The sequence of the last event message.
-        sequence: u64,
-        /// Its position.
-        position: Position,
-    },
+    /// The lease passed on before a new stream was begun.
+    #[error("the lease passed on before a new stream was begun")]
+    Superseded,
     /// An event cannot be written as a message.
     #[error("the event at position {position} cannot be written as a message")]
     Encode {
@@ -74,10 +63,13 @@ impl RelayError {
     #[must_use]
     pub fn loudness(&self) -> Loudness {
         match self {
-            Self::Disagreement { .. } | Self::Encode { .. } => Loudness::Alarm,
-            Self::Stream(StreamError::Refused { .. } | StreamError::Unchangeable { .. }) => {
-                Loudness::Alarm
-            }
+            Self::Encode { .. }
+            | Self::Stream(
+                StreamError::Refused { .. }
+                | StreamError::Unchangeable { .. }
+                | StreamError::Foreign { .. }
+                | StreamError::Disagreement { .. },
+            ) => Loudness::Alarm,
             // NATS must allow larger messages: nothing after this event is published until then.
             Self::Publish { source, .. }
                 if source.kind() == PublishErrorKind::MaxPayloadExceeded =>
@@ -90,6 +82,7 @@ impl RelayError {
                 | StreamError::Unavailable { .. }
                 | StreamError::Missing { .. },
             )
+            | Self::Superseded
             | Self::Acknowledgement { .. }
             | Self::Publish { .. }
             | Self::Deadline { .. } => Loudness::Warning,

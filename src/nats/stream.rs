@@ -1,6 +1,6 @@
 //! The `JetStream` stream of all events: declared as it should be, and read message by message.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use async_nats::{
     Client,
@@ -8,73 +8,25 @@ use async_nats::{
         Context,
         context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind},
         message::StreamMessage,
-        stream::{
-            Config, Info, LastRawMessageErrorKind, RawMessageError, RetentionPolicy, StorageType,
-            Stream,
-        },
+        stream::{Config, Info, LastRawMessageErrorKind, RawMessageError, Stream},
     },
 };
 use tracing::info;
+use uuid::Uuid;
 
-use super::{NatsOptions, connection::is_connected};
+pub use super::stream_error::{Cause, Remedy, StreamError};
+use super::{NatsOptions, connection::is_connected, shape, stamp::Stamp};
 
 /// How long an answer or an acknowledgement may take.
 pub const DEADLINE: Duration = Duration::from_secs(3);
-
-/// How long NATS remembers message ids. Nothing rests on it (an id is never used twice), and a short
-/// memory is a small one.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
-
-type Cause = Box<dyn Error + Send + Sync>;
-
-/// Why the stream could not be used. Everything here is worth another try: NATS may come back, and
-/// an operator may change what is in the way.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// There is no connection right now.
-    #[error("there is no connection to NATS")]
-    Disconnected,
-    /// NATS did not answer, or not as it should.
-    #[error("NATS does not answer for the stream {stream}")]
-    Unavailable {
-        /// The stream's name.
-        stream: String,
-        /// What happened.
-        #[source]
-        source: Cause,
-    },
-    /// The stream does not exist.
-    #[error("the stream {stream} does not exist")]
-    Missing {
-        /// The stream's name.
-        stream: String,
-    },
-    /// The stream cannot be made or changed into what it should be.
-    #[error("NATS refuses to make the stream {stream} as it should be ({wanted})")]
-    Refused {
-        /// The stream's name.
-        stream: String,
-        /// What should change.
-        wanted: String,
-        /// What NATS says.
-        #[source]
-        source: Cause,
-    },
-    /// The stream differs in what can never be changed.
-    #[error("the stream {stream} cannot be used and must be deleted by hand: {difference}")]
-    Unchangeable {
-        /// The stream's name.
-        stream: String,
-        /// What is different.
-        difference: String,
-    },
-}
 
 /// What is in the stream, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
     /// When the stream was created: another stream of the same name has another time.
     pub created: String,
+    /// Whose it is, where it says so.
+    pub stamp: Option<Stamp>,
     /// How many messages it holds.
     pub messages: u64,
     /// How many bytes they take.
@@ -89,6 +41,7 @@ impl From<&Info> for StreamState {
     fn from(info: &Info) -> Self {
         Self {
             created: info.created.to_string(),
+            stamp: Stamp::of(&info.config),
             messages: info.state.messages,
             bytes: info.state.bytes,
             first_sequence: info.state.first_sequence,
@@ -127,32 +80,97 @@ impl EventStream {
         &self.context
     }
 
-    /// Makes the stream, or changes it where it is not as it should be.
+    /// Looks at the stream of the store `ours`, and changes it where it is not as it should be;
+    /// `None` where there is no stream. One that says it is another store's is left as it is.
     ///
     /// # Errors
     /// Where NATS does not answer or refuses, or where the stream there can never become ours.
-    pub async fn declare(&self) -> Result<StreamState, StreamError> {
+    pub async fn declare(&self, ours: Uuid) -> Result<Option<StreamState>, StreamError> {
         let Some(info) = self.info().await? else {
-            let created = self.context.create_stream(self.wanted()).await;
-            let created = created.map_err(|error| self.refused("a new one", error))?;
-            info!(stream = self.options.stream, "the stream was created");
-            return Ok(StreamState::from(created.cached_info()));
+            return Ok(None);
         };
-        if let Some(difference) = unchangeable(&info.config) {
+        let state = StreamState::from(&info);
+        self.not_foreign(&state, ours)?;
+        if let Some(difference) = shape::unchangeable(&info.config) {
             return Err(StreamError::Unchangeable {
                 stream: self.options.stream.clone(),
                 difference,
             });
         }
-        let differences = self.differences(&info.config);
+        let differences = shape::differences(&self.options, &info.config);
         if differences.is_empty() {
-            return Ok(StreamState::from(&info));
+            return Ok(Some(state));
         }
         let wanted = differences.join(", ");
-        let changed = self.context.update_stream(self.corrected(info.config));
-        let changed = changed
-            .await
-            .map_err(|error| self.refused(&wanted, error))?;
+        let corrected = shape::corrected(&self.options, info.config);
+        Ok(Some(self.update(corrected, &wanted).await?))
+    }
+
+    /// Makes the stream, with this stamp.
+    ///
+    /// # Errors
+    /// Where NATS does not answer or refuses.
+    pub async fn create(&self, stamp: Stamp) -> Result<StreamState, StreamError> {
+        let wanted = shape::wanted(&self.options, stamp);
+        let created = self.context.create_stream(wanted).await;
+        let created = created.map_err(|error| self.refused("a new one", error))?;
+        let (stream, incarnation) = (&self.options.stream, stamp.incarnation);
+        info!(stream, incarnation, "the stream was created");
+        Ok(StreamState::from(created.cached_info()))
+    }
+
+    /// Writes a stamp on the stream that is there.
+    ///
+    /// # Errors
+    /// Where NATS does not answer or refuses.
+    pub async fn mark(&self, stamp: Stamp) -> Result<(), StreamError> {
+        let info = self.info().await?.ok_or_else(|| self.missing())?;
+        let marked = Config {
+            description: Some(stamp.on(info.config.description.as_deref())),
+            ..info.config
+        };
+        self.update(marked, "it says whose it is").await.map(drop)
+    }
+
+    /// Deletes the stream that was created at `created`; another one of its name stays.
+    ///
+    /// # Errors
+    /// Where NATS does not answer or refuses.
+    pub async fn delete(&self, created: &str) -> Result<(), StreamError> {
+        let state = self.state().await?;
+        if state.is_none_or(|state| state.created != created) {
+            return Ok(());
+        }
+        let deleted = self.context.delete_stream(&self.options.stream).await;
+        deleted.map(drop).map_err(|error| self.unavailable(error))
+    }
+
+    /// Says that a stream is another store's, where it is.
+    ///
+    /// # Errors
+    /// [`StreamError::Foreign`].
+    pub fn not_foreign(&self, state: &StreamState, ours: Uuid) -> Result<(), StreamError> {
+        match state.stamp {
+            Some(Stamp { store: owner, .. }) if owner != ours => Err(StreamError::Foreign {
+                stream: self.options.stream.clone(),
+                owner,
+                ours,
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// That there is no stream.
+    #[must_use]
+    pub fn missing(&self) -> StreamError {
+        StreamError::Missing {
+            stream: self.options.stream.clone(),
+        }
+    }
+
+    async fn update(&self, config: Config, wanted: &str) -> Result<StreamState, StreamError> {
+        let changed = self.context.update_stream(config).await;
+        let changed = changed.map_err(|error| self.refused(wanted, error))?;
         info!(
             stream = self.options.stream,
             changes = wanted,
@@ -263,89 +281,5 @@ impl EventStream {
                 source: error.into(),
             },
         }
-    }
-
-    /// The stream as it should be: everything, on disk, for ever.
-    fn wanted(&self) -> Config {
-        self.corrected(Config {
-            name: self.options.stream.clone(),
-            description: Some("every event of the service, in commit order".to_owned()),
-            max_consumers: -1,
-            storage: StorageType::File,
-            retention: RetentionPolicy::Limits,
-            ..Config::default()
-        })
-    }
-
-    /// `config` with what matters set right; what an operator may choose stays.
-    fn corrected(&self, config: Config) -> Config {
-        Config {
-            subjects: vec![self.options.subjects()],
-            subject_transform: None,
-            num_replicas: self.options.replicas,
-            no_ack: false,
-            max_messages: -1,
-            max_messages_per_subject: -1,
-            max_bytes: -1,
-            max_message_size: -1,
-            max_age: Duration::ZERO,
-            duplicate_window: DUPLICATE_WINDOW,
-            ..config
-        }
-    }
-
-    /// What has to change in `config`, for people.
-    fn differences(&self, config: &Config) -> Vec<String> {
-        let subjects = self.options.subjects();
-        let replicas = self.options.replicas;
-        let limited = |limit: i64| limit > 0;
-        [
-            (
-                config.subjects != [subjects.as_str()],
-                format!("subjects {:?} become {subjects}", config.subjects),
-            ),
-            (
-                config.num_replicas != replicas,
-                format!("replicas {} become {replicas}", config.num_replicas),
-            ),
-            (
-                limited(config.max_messages)
-                    || limited(config.max_messages_per_subject)
-                    || limited(config.max_bytes)
-                    || limited(config.max_message_size.into())
-                    || !config.max_age.is_zero(),
-                "limits go".to_owned(),
-            ),
-            (
-                config.duplicate_window != DUPLICATE_WINDOW,
-                "the duplicate window becomes one second".to_owned(),
-            ),
-            (config.no_ack, "messages are acknowledged".to_owned()),
-            (
-                config.subject_transform.is_some(),
-                "the subject transform goes".to_owned(),
-            ),
-        ]
-        .into_iter()
-        .filter_map(|(differs, change)| differs.then_some(change))
-        .collect()
-    }
-}
-
-/// What makes the stream useless for ever, for people.
-fn unchangeable(config: &Config) -> Option<String> {
-    if config.storage != StorageType::File {
-        Some(format!("its storage is {:?}, not File", config.storage))
-    } else if config.retention != RetentionPolicy::Limits {
-        Some(format!(
-            "its retention is {:?}, not Limits",
-            config.retention
-        ))
-    } else if config.sealed {
-        Some("it is sealed".to_owned())
-    } else if config.mirror.is_some() {
-        Some("it is a mirror of another stream".to_owned())
-    } else {
-        None
     }
 }

@@ -6,6 +6,10 @@
 //! have come and did not). The next one starts at the checkpoint. Only the holder of the lease
 //! consumes, and what it applies carries the lease's epoch.
 //!
+//! A consumer is only made on a stream that is vouched for: what another store has published, or
+//! this one before it was restored, is never applied. A store cannot be restored under a consumer's
+//! life: without an answer of the store the lease is not renewed, and the consumer is dropped.
+//!
 //! Messages are applied in chunks: whatever is there when the first has arrived, without waiting
 //! for more, so that chunks are small while the service is idle and large while it catches up.
 
@@ -28,7 +32,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    message, start,
+    message,
+    provenance::Vouch,
+    start,
     stream::{DEADLINE, EventStream, StreamError, StreamState},
     tenure::Tenure,
     trouble::{Loudness, Trouble, chain},
@@ -130,18 +136,26 @@ struct Chunk {
 /// Feeds the projection `P` while it holds the lease `L`.
 pub struct Subscriber<P, L> {
     stream: EventStream,
+    vouch: Vouch<SubscriberError>,
     projection: P,
     tenure: Tenure<L>,
     session: Option<Session>,
 }
 
 impl<P: Projection, L: Lease> Subscriber<P, L> {
-    /// A subscriber from `stream` to `projection`, one at a time by `lease`, which runs out after
-    /// `lease_ttl`.
+    /// A subscriber from `stream`, while `vouch` finds it good, to `projection`; one at a time by
+    /// `lease`, which runs out after `lease_ttl`.
     #[must_use]
-    pub fn new(stream: EventStream, projection: P, lease: L, lease_ttl: Duration) -> Self {
+    pub fn new(
+        stream: EventStream,
+        vouch: Vouch<SubscriberError>,
+        projection: P,
+        lease: L,
+        lease_ttl: Duration,
+    ) -> Self {
         Self {
             stream,
+            vouch,
             projection,
             tenure: Tenure::new(lease, "projector", lease_ttl),
             session: None,
@@ -215,10 +229,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     /// Makes a consumer that starts with the first event after the checkpoint.
     async fn open(&self, epoch: Epoch) -> Result<Session, SubscriberError> {
         let began = Instant::now();
-        let state = self.stream.state().await?;
-        let state = state.ok_or_else(|| StreamError::Missing {
-            stream: self.stream.options().stream.clone(),
-        })?;
+        let state = (self.vouch)().await?;
         let checkpoint = self.projection.checkpoint().await?;
         report(checkpoint);
         let start = start::find(&self.stream, &state, checkpoint).await?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::{
     message::identify,
+    stamp::Stamp,
     stream::{EventStream, StreamError, StreamState},
 };
 use crate::event_sourcing::Position;
@@ -20,6 +21,8 @@ use crate::event_sourcing::Position;
 pub struct Tail {
     /// The stream's own birthday, so that a recreated one is not taken for it.
     pub created: String,
+    /// Whose it is, where it says so.
+    pub stamp: Option<Stamp>,
     /// The last sequence ever given out: what the next publication expects.
     pub sequence: u64,
     /// The last event that is still there.
@@ -58,6 +61,7 @@ pub async fn find(stream: &EventStream, state: StreamState) -> Result<Tail, Stre
     };
     Ok(Tail {
         created: state.created,
+        stamp: state.stamp,
         sequence: state.last_sequence,
         end,
     })

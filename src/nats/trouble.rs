@@ -1,6 +1,11 @@
 //! Pauses and log lines of a loop that meets the same error again and again.
 
-use std::{error::Error, fmt::Write, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tracing::{debug, error, info, warn};
 
@@ -13,6 +18,26 @@ pub enum Loudness {
     Alarm,
 }
 
+/// What somebody has to act on right now, for whoever asks.
+#[derive(Debug, Clone, Default)]
+pub struct Alarm(Arc<Mutex<Option<String>>>);
+
+impl Alarm {
+    /// What is wrong; nothing while all is well.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn set(&self, task: &'static str, text: Option<String>) {
+        metrics::gauge!("orders_alarm", "task" => task).set(f64::from(text.is_some()));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+}
+
 /// Remembers what a loop complained of last, so that each change is logged once and the pause
 /// between attempts grows while the trouble lasts. What passes at once, such as a connection that
 /// is still being made at the start, is not worth a line.
@@ -22,6 +47,7 @@ pub struct Trouble {
     last: Option<String>,
     met: u32,
     pause: Duration,
+    alarm: Alarm,
 }
 
 impl Trouble {
@@ -32,13 +58,21 @@ impl Trouble {
 
     /// No trouble yet in `task`.
     #[must_use]
-    pub const fn new(task: &'static str) -> Self {
+    pub fn new(task: &'static str) -> Self {
         Self {
             task,
             last: None,
             met: 0,
             pause: Self::SHORTEST,
+            alarm: Alarm::default(),
         }
+    }
+
+    /// Raises this alarm while somebody has to act.
+    #[must_use]
+    pub fn raising(mut self, alarm: Alarm) -> Self {
+        self.alarm = alarm;
+        self
     }
 
     /// Logs the error where it differs from the last one, and says how long to wait now.
@@ -54,6 +88,9 @@ impl Trouble {
                 Loudness::Alarm => error!(task = self.task, error = text, "a step was refused"),
             }
             self.last = Some(text);
+            if loudness == Loudness::Alarm {
+                self.alarm.set(self.task, Some(trouble.to_string()));
+            }
         }
         let pause = self.pause;
         self.pause = pause.saturating_mul(2).min(Self::LONGEST);
@@ -65,6 +102,7 @@ impl Trouble {
         self.pause = Self::SHORTEST;
         self.met = 0;
         if self.last.take().is_some() {
+            self.alarm.set(self.task, None);
             info!(task = self.task, "all is well again");
         }
     }

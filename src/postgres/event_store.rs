@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 use sqlx::{PgPool, types::Json};
+use tokio::select;
 use uuid::Uuid;
 
-use super::{idempotency, within, writer::WriterHandle};
+use super::{idempotency, while_alive, writer::WriterHandle};
 use crate::event_sourcing::{
-    Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, RecordedEvent,
-    StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version, store::Until,
+    Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,
+    RecordedEvent, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
+    pulse::Silent, store::Until,
 };
 
 /// The event store in PostgreSQL.
@@ -18,6 +20,7 @@ pub struct PgEventStore {
     pool: PgPool,
     writer: WriterHandle,
     key_ttl: Duration,
+    pulse: Pulse,
 }
 
 impl PgEventStore {
@@ -28,7 +31,15 @@ impl PgEventStore {
             pool,
             writer,
             key_ttl,
+            pulse: Pulse::unwatched(),
         }
+    }
+
+    /// Gives up what it asks as soon as this pulse says that the server is dead.
+    #[must_use]
+    pub fn watched_by(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
     }
 }
 
@@ -82,7 +93,7 @@ impl EventStore for PgEventStore {
         let (version, instant) = bounds(until);
         // `infinity` where nothing bounds the time: chrono's largest instant is beyond SQL's.
         let instant = (instant != Instant::MAX_UTC).then_some(instant);
-        let rows = within(&self.pool, async |connection| {
+        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
             sqlx::query!(
                 r#"with snapshot as materialized (
                        select s.version, s.state::text as state
@@ -148,7 +159,7 @@ impl EventStore for PgEventStore {
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = within(&self.pool, async |connection| {
+        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
             sqlx::query_as!(
                 EventRow,
                 r#"select position, event_id, aggregate_type, aggregate_id, version,
@@ -176,7 +187,7 @@ impl EventStore for PgEventStore {
         after: Position,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = within(&self.pool, async |connection| {
+        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
             sqlx::query_as!(
                 EventRow,
                 r#"select position, event_id, aggregate_type, aggregate_id, version,
@@ -198,14 +209,19 @@ impl EventStore for PgEventStore {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.writer.append(append).await
+        // Refused here, a command has certainly not been queued.
+        self.pulse.alive().await?;
+        select! {
+            reply = self.writer.append(append) => reply,
+            () = self.pulse.dead() => Err(StoreError::unknown(Silent).into()),
+        }
     }
 
     async fn find_receipt(
         &self,
         key: &IdempotencyKey,
     ) -> Result<Option<StoredReceipt>, StoreError> {
-        within(&self.pool, async |connection| {
+        while_alive(&self.pool, &self.pulse, async |connection| {
             idempotency::find(connection, key, self.key_ttl).await
         })
         .await

@@ -4,7 +4,9 @@
 pub mod batch;
 pub mod error;
 pub mod event_store;
+pub mod heartbeat;
 pub mod idempotency;
+pub mod identity;
 pub mod lease;
 pub mod snapshot_store;
 pub mod writer;
@@ -16,13 +18,15 @@ use sqlx::{
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio::{select, time::timeout};
 
 pub use event_store::PgEventStore;
+pub use identity::PgStoreIdentity;
 pub use lease::PgLease;
 pub use snapshot_store::PgSnapshotStore;
 pub use writer::{Writer, WriterHandle};
 
-use crate::event_sourcing::{Position, StoreError};
+use crate::event_sourcing::{Position, Pulse, StoreError, pulse::Silent};
 use error::classify;
 
 /// The migrations, embedded in the binary.
@@ -131,14 +135,30 @@ async fn within<T>(
     pool: &PgPool,
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
-    let mut connection = pool.acquire().await.map_err(classify)?;
-    match tokio::time::timeout(QUERY_DEADLINE, query(&mut connection)).await {
-        Ok(done) => done.map_err(classify),
-        Err(elapsed) => {
-            connection.close_on_drop();
-            Err(StoreError::unavailable(elapsed))
+    while_alive(pool, &Pulse::unwatched(), query).await
+}
+
+/// [`within`], given up as soon as the server is known to be dead.
+async fn while_alive<T>(
+    pool: &PgPool,
+    pulse: &Pulse,
+    query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
+) -> Result<T, StoreError> {
+    pulse.alive().await?;
+    let mut connection = select! {
+        connection = pool.acquire() => connection.map_err(classify)?,
+        () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
+    };
+    let answer = select! {
+        answer = timeout(QUERY_DEADLINE, query(&mut connection)) => {
+            answer.map_err(StoreError::unavailable)
         }
+        () = pulse.dead() => Err(StoreError::unavailable(Silent)),
+    };
+    if answer.is_err() {
+        connection.close_on_drop();
     }
+    answer?.map_err(classify)
 }
 
 /// The position of the last event; zero where there is none.

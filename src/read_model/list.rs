@@ -5,7 +5,7 @@
 //! hand (see [`super::queries::fitting_plans`]): `$1 is null or …` vanishes then, and each combination
 //! of filters gets the index that fits; a plan made once for all would scan the table.
 
-use sqlx::{Error, PgPool};
+use sqlx::{Error, PgConnection};
 
 use super::{
     error::store_error,
@@ -126,7 +126,7 @@ struct Filters<'a> {
 /// One list statement. Tables stand in the order in which a rebuild's switch locks them: views,
 /// then items.
 macro_rules! list {
-    ($pool:expr, $filters:expr, $product:literal, $key:literal, $beyond:literal, $direction:literal) => {
+    ($connection:expr, $filters:expr, $product:literal, $key:literal, $beyond:literal, $direction:literal) => {
         sqlx::query_as!(
             ViewColumns,
             r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
@@ -136,7 +136,7 @@ macro_rules! list {
                 v.updated_at as "updated_at?", v.completed_at, v.cancelled_at,
                 v.cancellation_reason, i.item_ids, i.line_nos, i.product_ids, i.quantities,
                 i.prices, i.added_ats, c.position as projection_position,
-                false as "is_parked!",
+                null::integer as parked_version,
                 case when $1 then (
                     select count(*) from (
                         select from order_views v
@@ -195,26 +195,26 @@ macro_rules! list {
             $filters.query.with_items,
             CHECKPOINT,
         )
-        .fetch_all($pool)
+        .fetch_all($connection)
         .await
     };
 }
 
 /// The list statements of one product filter.
 macro_rules! lists {
-    ($pool:expr, $filters:expr, $product:literal) => {
+    ($connection:expr, $filters:expr, $product:literal) => {
         match $filters.query.sort {
             ListSort::CreatedDescending => {
-                list!($pool, $filters, $product, "created_at", "<", "desc")
+                list!($connection, $filters, $product, "created_at", "<", "desc")
             }
             ListSort::CreatedAscending => {
-                list!($pool, $filters, $product, "created_at", ">", "asc")
+                list!($connection, $filters, $product, "created_at", ">", "asc")
             }
             ListSort::UpdatedDescending => {
-                list!($pool, $filters, $product, "updated_at", "<", "desc")
+                list!($connection, $filters, $product, "updated_at", "<", "desc")
             }
             ListSort::UpdatedAscending => {
-                list!($pool, $filters, $product, "updated_at", ">", "asc")
+                list!($connection, $filters, $product, "updated_at", ">", "asc")
             }
         }
     };
@@ -245,11 +245,11 @@ impl OrderViews {
             limit: limit.saturating_add(1),
             query,
         };
-        let rows = match filters.product_id {
-            None => list_all(&self.lists, &filters).await,
-            Some(_) => list_of_product(&self.lists, &filters).await,
-        };
-        let mut rows = rows.map_err(store_error)?.into_iter().peekable();
+        let rows = self.ask_for_list(async |connection| match filters.product_id {
+            None => list_all(connection, &filters).await,
+            Some(_) => list_of_product(connection, &filters).await,
+        });
+        let mut rows = rows.await?.into_iter().peekable();
         let first = rows.peek().map(|row| (row.projection_position, row.total));
         let Some((position, total)) = first else {
             return Err(store_error(Error::RowNotFound));
@@ -269,14 +269,20 @@ impl OrderViews {
     }
 }
 
-async fn list_all(pool: &PgPool, filters: &Filters<'_>) -> Result<Vec<ViewColumns>, Error> {
-    lists!(pool, filters, "$8::text is null")
+async fn list_all(
+    connection: &mut PgConnection,
+    filters: &Filters<'_>,
+) -> Result<Vec<ViewColumns>, Error> {
+    lists!(connection, filters, "$8::text is null")
 }
 
 /// A semi-join of its own: behind an `or` it would be asked of every order.
-async fn list_of_product(pool: &PgPool, filters: &Filters<'_>) -> Result<Vec<ViewColumns>, Error> {
+async fn list_of_product(
+    connection: &mut PgConnection,
+    filters: &Filters<'_>,
+) -> Result<Vec<ViewColumns>, Error> {
     lists!(
-        pool,
+        connection,
         filters,
         "exists (select from order_items held where held.order_id = v.id and held.product_id = $8)"
     )

@@ -1,7 +1,8 @@
 //! The read model: `order_views` and `order_items`, which serve the GET endpoints.
 //!
 //! Reading order: [`fold`] (what the events mean for the rows, pure) → [`projector`] (keeps the rows,
-//! each event once) → [`queries`] and [`list`] (what the endpoints ask) → [`refold`], [`rebuild`] and
+//! each event once) → [`queries`] and [`list`] (what the endpoints ask) → [`hot_views`] (what was
+//! asked lately) → [`refold`], [`rebuild`] and
 //! [`verify`] (what heals).
 
 pub mod fold;
@@ -14,6 +15,7 @@ pub mod refold;
 pub mod rows;
 pub mod verify;
 
+mod answer;
 mod audit;
 mod chunk;
 mod error;

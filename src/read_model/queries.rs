@@ -5,16 +5,16 @@
 //! dropped midway (a client that hangs up): sqlx then finishes reading on the connection's next use, and no
 //! transaction is left open.
 
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    error::store_error,
+    answer::within,
     projector::CHECKPOINT,
     rows::{ItemRow, OrderRow},
 };
 use crate::{
-    event_sourcing::{Instant, Position, StoreError},
+    event_sourcing::{Instant, Position, Pulse, StoreError, Version},
     order::OrderId,
 };
 
@@ -32,20 +32,21 @@ pub struct OrderView {
 pub struct Found {
     /// The order, where the read model has it.
     pub order: Option<OrderView>,
-    /// Whether it is parked: it then is as it was before the event that parked it.
-    pub is_parked: bool,
+    /// The version of the event that could not be applied, where the order is parked: `order` then
+    /// is as it was before that event.
+    pub parked: Option<Version>,
     /// Up to where events were applied when this was read.
     pub projection_position: Position,
 }
 
 /// The queries on the read model, on a pool of their own (of a replica, where there is one).
 ///
-/// Its connections are opened with [`one_plan`] or, for lists, with [`fitting_plans`], and with a
-/// `statement_timeout`: statements have no deadline of their own here.
+/// Its connections are opened with [`one_plan`] or, for lists, with [`fitting_plans`].
 #[derive(Debug, Clone)]
 pub struct OrderViews {
     pool: PgPool,
-    pub(super) lists: PgPool,
+    lists: PgPool,
+    pulse: Pulse,
 }
 
 /// What connections for single orders need: what is looked up by its key is planned once.
@@ -70,7 +71,31 @@ impl OrderViews {
     /// Makes queries on these pools: one for single orders, and one for lists.
     #[must_use]
     pub fn new(pool: PgPool, lists: PgPool) -> Self {
-        Self { pool, lists }
+        let pulse = Pulse::unwatched();
+        Self { pool, lists, pulse }
+    }
+
+    /// Gives up what it asks as soon as this pulse says that the database is dead.
+    #[must_use]
+    pub fn watched_by(mut self, pulse: Pulse) -> Self {
+        self.pulse = pulse;
+        self
+    }
+
+    /// Runs a query on one order within a deadline.
+    async fn ask<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<T, StoreError> {
+        within(&self.pool, &self.pulse, query).await
+    }
+
+    /// Runs a query on many orders within a deadline.
+    pub(super) async fn ask_for_list<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<T, StoreError> {
+        within(&self.lists, &self.pulse, query).await
     }
 
     /// Finds an order, in one round trip.
@@ -79,9 +104,11 @@ impl OrderViews {
     /// Where the database fails.
     pub async fn find(&self, id: OrderId) -> Result<Found, StoreError> {
         // The tables stand in the order in which a rebuild's switch locks them.
-        let columns = sqlx::query_as!(
-            ViewColumns,
-            r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
+        let columns = self
+            .ask(async |connection| {
+                sqlx::query_as!(
+                    ViewColumns,
+                    r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
                 v.currency as "currency?", v.total_minor as "total_minor?",
                 v.item_count as "item_count?", v.total_quantity as "total_quantity?",
                 v.version as "version?", v.position as "position?", v.created_at as "created_at?",
@@ -89,7 +116,7 @@ impl OrderViews {
                 v.cancellation_reason, i.item_ids, i.line_nos, i.product_ids, i.quantities,
                 i.prices, i.added_ats, c.position as projection_position,
                 null::bigint as total,
-                exists (select from projection_parked p where p.order_id = $1) as "is_parked!"
+                (select p.version from projection_parked p where p.order_id = $1) as parked_version
             from projection_checkpoint c
             left join order_views v on v.id = $1
             left join lateral (
@@ -103,14 +130,15 @@ impl OrderViews {
                 where i.order_id = $1
             ) i on true
             where c.name = $2"#,
-            id,
-            CHECKPOINT,
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(store_error)?;
+                    id,
+                    CHECKPOINT,
+                )
+                .fetch_one(connection)
+                .await
+            })
+            .await?;
         Ok(Found {
-            is_parked: columns.is_parked,
+            parked: columns.parked_version.map(Version::new),
             projection_position: Position::new(columns.projection_position),
             order: columns.into_view(),
         })
@@ -121,14 +149,17 @@ impl OrderViews {
     /// # Errors
     /// Where the database does not answer.
     pub async fn progress(&self) -> Result<(Position, i64), StoreError> {
-        let row = sqlx::query!(
-            r#"select position, (select count(*) from projection_parked) as "parked!"
+        let row = self
+            .ask(async |connection| {
+                sqlx::query!(
+                    r#"select position, (select count(*) from projection_parked) as "parked!"
                from projection_checkpoint where name = $1"#,
-            CHECKPOINT,
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(store_error)?;
+                    CHECKPOINT,
+                )
+                .fetch_one(connection)
+                .await
+            })
+            .await?;
         Ok((Position::new(row.position), row.parked))
     }
 
@@ -137,13 +168,16 @@ impl OrderViews {
     /// # Errors
     /// Where the database fails.
     pub async fn position(&self) -> Result<Position, StoreError> {
-        let position = sqlx::query_scalar!(
-            "select position from projection_checkpoint where name = $1",
-            CHECKPOINT,
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(store_error)?;
+        let position = self
+            .ask(async |connection| {
+                sqlx::query_scalar!(
+                    "select position from projection_checkpoint where name = $1",
+                    CHECKPOINT,
+                )
+                .fetch_one(connection)
+                .await
+            })
+            .await?;
         Ok(Position::new(position))
     }
 }
@@ -173,7 +207,7 @@ pub(super) struct ViewColumns {
     pub added_ats: Option<Vec<Instant>>,
     pub projection_position: i64,
     pub total: Option<i64>,
-    pub is_parked: bool,
+    pub parked_version: Option<i32>,
 }
 
 impl ViewColumns {

@@ -19,6 +19,8 @@ use crate::support::proxy::Mode;
 /// How long after the leases have run out they run out again: short, for whoever asks right after
 /// their holder would never get them.
 const LEASES_PAUSE: Duration = Duration::from_millis(8);
+/// How long the postmaster may take to notice that a backend was killed.
+const NOTICE: Duration = Duration::from_millis(300);
 /// How long after terminated backends the next ones are terminated.
 const BACKENDS_PAUSE: Duration = Duration::from_millis(150);
 
@@ -58,7 +60,7 @@ impl Fleet<'_> {
                 postgres.kill().await;
                 postgres.restart().await.expect("PostgreSQL starts again");
             }
-            Fault::KillBackend => drop(self.signal_backend(Signal::SIGKILL).await),
+            Fault::KillBackend => self.kill_backend().await,
             Fault::PausePostmaster(pause) => {
                 let postgres = self.servers.postgres.lock().await;
                 pause_process(postgres.pid(), *pause).await;
@@ -132,6 +134,15 @@ impl Fleet<'_> {
         if jetstream.delete_stream(&self.stream).await.is_ok() {
             *purged = 0;
         }
+    }
+
+    /// Not while the postmaster is stopped, or about to be killed: it would not notice, and the
+    /// others would wait for what the backend had locked, for ever and past the postmaster's own
+    /// end. PostgreSQL cannot start then until an operator kills them.
+    async fn kill_backend(&self) {
+        let _postmaster = self.servers.postgres.lock().await;
+        self.signal_backend(Signal::SIGKILL).await;
+        sleep(NOTICE).await;
     }
 
     /// Sends a signal to one backend, best to one that appends, and says which it was.

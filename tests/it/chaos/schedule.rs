@@ -101,6 +101,21 @@ impl Schedule {
 }
 
 impl Fault {
+    /// What kind of fault it is, whatever it is done to and for how long.
+    pub fn kind(&self) -> String {
+        match self {
+            Self::Link(_, server, mode, _) => {
+                let mode = format!("{mode:?}");
+                let mode = mode.split('(').next().unwrap_or_default().to_owned();
+                format!("{server:?} {mode}")
+            }
+            other => {
+                let fault = format!("{other:?}");
+                fault.split('(').next().unwrap_or_default().to_owned()
+            }
+        }
+    }
+
     fn any(random: &mut StdRng) -> Self {
         let which = random.random_range(0..2);
         match random.random_range(0..22) {

@@ -36,7 +36,10 @@ async fn health_is_json_with_every_check() {
         .iter()
         .filter_map(|check| check["name"].as_str())
         .collect();
-    assert_eq!(names, BTreeSet::from(["nats", "postgres", "readModel"]));
+    assert_eq!(
+        names,
+        BTreeSet::from(["nats", "postgres", "readModel", "relay"])
+    );
     for check in checks {
         assert_eq!(members(check), ["detail", "name", "status"]);
     }

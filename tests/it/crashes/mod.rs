@@ -4,6 +4,8 @@
 mod command_line;
 mod nats_stopped;
 mod postgres_killed;
+mod postgres_silent;
+mod rolling_restart;
 mod service_killed;
 mod signals;
 mod two_services;

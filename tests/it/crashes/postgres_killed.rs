@@ -96,7 +96,7 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
     app.stop().await;
 }
 
-async fn app_behind_a_lossy_network() -> (TestApp, Proxy) {
+pub async fn app_behind_a_lossy_network() -> (TestApp, Proxy) {
     let mut network = None;
     let app = TestApp::start_with(|config| {
         let Servers::Given { database_url, .. } = &mut config.servers else {

@@ -1,10 +1,14 @@
 //! `kill -9` of the service.
 
 use nix::sys::signal::{Signal, kill};
+use serde_json::{Value, json};
+use sqlx::PgPool;
 use tokio::sync::watch;
 
 use super::{MIDDLE, assert_all_is_well, orders};
 use crate::support::{
+    eventually,
+    servers::fresh_database,
     service::{DataDir, Service, assert_gone},
     shop::{Outcome, Shop},
 };
@@ -50,4 +54,61 @@ async fn a_service_killed_while_nats_is_stopped_leaves_no_server_behind() {
     service.kill_9().await;
 
     assert_gone(&servers).await;
+}
+
+/// Killed between the commit and the answer, which a kill under load hits by luck only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_was_stored_but_not_answered_is_replayed_by_the_next_service() {
+    let (options, name) = fresh_database().await;
+    let database = PgPool::connect_with(options).await.unwrap();
+    let stored = || async {
+        let stored = sqlx::query_scalar::<_, i64>("select count(*) from events");
+        stored.fetch_one(&database).await.unwrap()
+    };
+    let service = Service::on_shared_servers(&name).await;
+    let order = json!({"customerId": "17850.0"});
+    let ask = |url: &str| {
+        let ask = reqwest::Client::new().post(format!("{url}/v1/orders"));
+        ask.header("idempotency-key", "k").json(&order).send()
+    };
+    let mut appends = database.acquire().await.unwrap();
+    sqlx::query("select pg_advisory_lock(7021839001)")
+        .execute(&mut *appends)
+        .await
+        .unwrap();
+    let unanswered = tokio::spawn(ask(&service.url));
+    eventually("the append waits in PostgreSQL", || async {
+        let waits: bool = sqlx::query_scalar(
+            "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                            where d.datname = current_database()
+                              and l.locktype = 'advisory' and not l.granted)",
+        )
+        .fetch_one(&database)
+        .await
+        .unwrap();
+        waits.then_some(())
+    })
+    .await;
+
+    // The service hears nothing any more; PostgreSQL goes on with what it was sent.
+    service.signal(Signal::SIGSTOP);
+    sqlx::query("select pg_advisory_unlock(7021839001)")
+        .execute(&mut *appends)
+        .await
+        .unwrap();
+    eventually("the command is stored", || async {
+        (stored().await == 1).then_some(())
+    })
+    .await;
+    service.kill_9().await;
+    assert!(unanswered.await.unwrap().is_err());
+
+    let next = Service::on_shared_servers(&name).await;
+    let answer = ask(&next.url).await.unwrap();
+    assert_eq!(answer.status(), 201);
+    assert_eq!(answer.headers()["idempotent-replayed"], "true");
+    let first: Value = answer.json().await.unwrap();
+    let again: Value = ask(&next.url).await.unwrap().json().await.unwrap();
+    assert_eq!(first, again);
+    assert_eq!(stored().await, 1);
 }

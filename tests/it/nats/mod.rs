@@ -1,5 +1,6 @@
 //! The relay and the subscriber against a real NATS server.
 
+mod lineage;
 mod relay;
 mod stream;
 mod subscriber;

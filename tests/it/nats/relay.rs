@@ -7,7 +7,7 @@ use std::{
 
 use orders::{
     event_sourcing::Position,
-    nats::{Relay, RelayError, RelayPorts, message::decode},
+    nats::{Relay, RelayPorts, message::decode},
 };
 use tokio::sync::Notify;
 
@@ -273,28 +273,6 @@ async fn a_window_behind_unexpected_messages_is_refused_whole() {
     assert_eq!(published(&stream).await, log.positions()[..expected]);
     drain(&mut relay).await;
     filled(&stream, &log).await;
-}
-
-#[tokio::test]
-async fn a_stream_of_another_store_is_left_alone() {
-    let server = NatsServer::start();
-    let stream = server.stream().await;
-    let (one, other) = (Log::default(), Log::default());
-    one.append(5, 10);
-    other.append(8, 10);
-    drain(&mut relay(stream.clone(), &one, Position::ZERO)).await;
-    let mut relay = relay(stream.clone(), &other, Position::ZERO);
-
-    let refused = relay.run_once().await;
-
-    assert!(
-        matches!(refused, Err(RelayError::Disagreement { .. })),
-        "{refused:?}"
-    );
-    assert_eq!(published(&stream).await, one.positions());
-    stream.context().delete_stream("EVENTS").await.unwrap();
-    drain(&mut relay).await;
-    filled(&stream, &other).await;
 }
 
 #[tokio::test]

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
-use orders::nats::{NatsOptions, StreamError, connect, is_connected};
+use orders::nats::{NatsOptions, StreamError, connect, is_connected, stamp::Stamp};
+use uuid::Uuid;
 
 use super::support::{NatsServer, eventually};
+
+/// Whose the streams are.
+const STORE: Uuid = Uuid::from_u128(1);
 
 #[tokio::test]
 async fn a_stream_with_limits_and_other_subjects_is_changed() {
@@ -25,8 +29,8 @@ async fn a_stream_with_limits_and_other_subjects_is_changed() {
     };
     stream.context().create_stream(wrong).await.unwrap();
 
-    stream.declare().await.unwrap();
-    stream.declare().await.unwrap();
+    stream.declare(STORE).await.unwrap();
+    stream.declare(STORE).await.unwrap();
 
     let now = stream.context().get_stream("EVENTS").await.unwrap();
     let now = &now.cached_info().config;
@@ -52,7 +56,7 @@ async fn a_stream_in_memory_is_refused_with_the_reason() {
     };
     stream.context().create_stream(wrong).await.unwrap();
 
-    let refused = stream.declare().await.unwrap_err();
+    let refused = stream.declare(STORE).await.unwrap_err();
 
     assert!(matches!(refused, StreamError::Unchangeable { .. }));
     assert!(refused.to_string().contains("Memory"), "{refused}");
@@ -73,7 +77,12 @@ async fn subjects_that_another_stream_has_are_refused_with_the_reason() {
     };
     stream.context().create_stream(other).await.unwrap();
 
-    let refused = stream.declare().await;
+    let refused = stream
+        .create(Stamp {
+            store: STORE,
+            incarnation: 1,
+        })
+        .await;
 
     assert!(
         matches!(refused, Err(StreamError::Refused { .. })),

@@ -8,7 +8,8 @@ use orders::{
 };
 
 use super::support::{
-    Gift, Ledger, Log, NatsServer, TTL, drain, eventually, filled, relay, run_relay, run_subscriber,
+    Gift, Ledger, Log, NatsServer, TTL, drain, eventually, filled, relay, run_relay,
+    run_subscriber, vouch,
 };
 
 #[tokio::test]
@@ -160,7 +161,8 @@ async fn a_subscriber_without_the_lease_stands_by() {
     drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
     let (ledger, lease) = (Ledger::new(&log), Gift::held());
     lease.0.store(0, Ordering::SeqCst);
-    let mut subscriber = Subscriber::new(stream.clone(), ledger.clone(), lease.clone(), TTL);
+    let vouch = vouch(&stream, &log);
+    let mut subscriber = Subscriber::new(stream, vouch, ledger.clone(), lease.clone(), TTL);
 
     assert_eq!(subscriber.run_once().await.unwrap(), Step::Standby);
     lease.0.store(1, Ordering::SeqCst);
@@ -184,7 +186,8 @@ async fn a_quiet_stream_keeps_its_consumer() {
     // Deleted, so that it will never arrive.
     handle.delete_message(5).await.unwrap();
     let ledger = Ledger::new(&log);
-    let mut subscriber = Subscriber::new(stream.clone(), ledger.clone(), Gift::held(), TTL);
+    let vouch = vouch(&stream, &log);
+    let mut subscriber = Subscriber::new(stream.clone(), vouch, ledger.clone(), Gift::held(), TTL);
 
     let mut idle = 0;
     eventually("a few silent looks", async || {

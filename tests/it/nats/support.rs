@@ -12,14 +12,20 @@ use std::{
 
 use async_nats::jetstream::message::StreamMessage;
 use chrono::{TimeZone, Utc};
+use futures::future::BoxFuture;
 use orders::{
     event_sourcing::{
         Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
-        Pressure, RecordedEvent, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        Pressure, RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId,
+        Version,
         projection::{Delivery, Projection},
         store::Until,
     },
-    nats::{EventStream, NatsOptions, Relay, RelayPorts, Subscriber, connect, message::identify},
+    nats::{
+        Alarm, EventStream, NatsOptions, Relay, RelayPorts, Subscriber, SubscriberError, connect,
+        message::identify,
+        provenance::{Provenance, Vouch},
+    },
 };
 use serde_json::value::RawValue;
 use tempfile::TempDir;
@@ -135,6 +141,11 @@ impl Log {
         }
     }
 
+    /// The store as it was after its first `count` events, restored beside this one.
+    pub fn restored_at(&self, count: usize) -> Self {
+        Self(Arc::new(Mutex::new(self.events()[..count].to_vec())))
+    }
+
     pub fn events(&self) -> Vec<RecordedEvent> {
         self.0.lock().unwrap().clone()
     }
@@ -180,6 +191,47 @@ impl EventStore for Log {
     async fn find_receipt(&self, _: &IdempotencyKey) -> Result<Option<StoredReceipt>, StoreError> {
         Ok(None)
     }
+}
+
+/// An identity that counts incarnations, whoever holds the lease.
+#[derive(Clone)]
+pub struct Name(pub Uuid, pub Arc<AtomicI64>);
+
+impl Name {
+    /// The name of the store that all tests have that say nothing else.
+    pub fn usual() -> Self {
+        Self::of(1)
+    }
+
+    pub fn of(number: u128) -> Self {
+        Self(Uuid::from_u128(number), Arc::default())
+    }
+}
+
+impl StoreIdentity for Name {
+    fn id(&self) -> BoxFuture<'_, Result<Uuid, StoreError>> {
+        Box::pin(async { Ok(self.0) })
+    }
+
+    fn begin_incarnation(
+        &self,
+        after: i64,
+        _: Epoch,
+    ) -> BoxFuture<'_, Result<Option<i64>, StoreError>> {
+        let last = self.1.load(Ordering::SeqCst).max(after);
+        self.1.store(last + 1, Ordering::SeqCst);
+        Box::pin(async move { Ok(Some(last + 1)) })
+    }
+}
+
+/// Vouches for what comes from `log`.
+pub fn vouch(stream: &EventStream, log: &Log) -> Vouch<SubscriberError> {
+    let provenance = Provenance {
+        stream: stream.clone(),
+        store: log.clone(),
+        identity: Arc::new(Name::usual()),
+    };
+    provenance.vouch()
 }
 
 /// A lease that tells everybody the same: its epoch, or nothing where that is zero.
@@ -291,6 +343,8 @@ pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
     RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
+        identity: Arc::new(Name::usual()),
+        alarm: Alarm::default(),
         wake: Arc::clone(wake),
         pressure: Pressure::default(),
         lease_ttl: TTL,
@@ -322,7 +376,8 @@ pub fn run(relay: Relay<Log, Gift>) -> Running {
 }
 
 pub fn run_subscriber(stream: EventStream, ledger: &Ledger) -> Running {
-    let subscriber = Subscriber::new(stream, ledger.clone(), Gift::held(), TTL);
+    let vouch = vouch(&stream, &ledger.log);
+    let subscriber = Subscriber::new(stream, vouch, ledger.clone(), Gift::held(), TTL);
     let cancel = CancellationToken::new();
     Running(cancel.clone(), tokio::spawn(subscriber.run(cancel)))
 }

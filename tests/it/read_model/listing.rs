@@ -177,7 +177,7 @@ async fn an_unknown_order_is_not_found_and_the_position_is_said() {
 
     let found = world.views.find(Uuid::nil()).await.unwrap();
 
-    assert_eq!((found.order, found.is_parked), (None, false));
+    assert_eq!((found.order, found.parked), (None, None));
     assert_eq!(
         found.projection_position,
         world.views.position().await.unwrap()

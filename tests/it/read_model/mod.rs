@@ -21,7 +21,7 @@ use orders::{
     },
     order::upcasters::upcasters,
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
-    read_model::{OrderFold, OrderView, OrderViews, Projector},
+    read_model::{OrderFold, OrderView, OrderViews, Projector, queries::fitting_plans},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
@@ -42,7 +42,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (options, _) = fresh_database().await;
-        Self::on(OrderViews::connect_options(options))
+        Self::on(fitting_plans(options))
     }
 
     fn on(options: PgConnectOptions) -> Self {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use orders::{
-    event_sourcing::{Epoch, Position, StoreError, projection::Projection},
+    event_sourcing::{Epoch, Position, StoreError, Version, projection::Projection},
     read_model::Refolded,
 };
 use tokio::time::timeout;
@@ -174,7 +174,7 @@ async fn a_poison_event_parks_its_order_and_the_others_flow() {
     assert_eq!(world.shown().await, world.folded().await);
     assert_eq!(world.shown().await[&poisoned].order.version, 2);
     let found = world.views.find(poisoned).await.unwrap();
-    assert!(found.is_parked);
+    assert_eq!(found.parked, Some(Version::new(3)));
 
     let still = world.projector.unpark(poisoned).await.unwrap();
     assert!(matches!(still, Refolded::Parked(_)));

@@ -67,6 +67,10 @@ pub struct Proxy {
     mode: watch::Sender<Mode>,
     lost: Arc<AtomicUsize>,
     packets: Arc<AtomicUsize>,
+    /// How many connections were made.
+    made: Arc<AtomicUsize>,
+    /// Up to which of them nothing is passed on any more, and nobody is told.
+    forgotten: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -81,6 +85,8 @@ impl Proxy {
             mode: watch::Sender::new(Mode::Pass),
             lost: Arc::default(),
             packets: Arc::default(),
+            made: Arc::default(),
+            forgotten: Arc::default(),
         };
         tokio::spawn(proxy.clone().listen(listener, server));
         proxy
@@ -111,6 +117,12 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
+    /// From now on the connections that are there stay open and say nothing, whatever the mode.
+    pub fn forget_connections(&self) {
+        self.forgotten
+            .store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     /// How many packets were lost until now.
     pub fn lost(&self) -> usize {
         self.lost.load(Ordering::Relaxed)
@@ -126,6 +138,7 @@ impl Proxy {
     }
 
     async fn connect(self, client: TcpStream, server: Server) {
+        let number = self.made.fetch_add(1, Ordering::SeqCst) + 1;
         let server: io::Result<Box<dyn Stream>> = match server {
             Server::Unix(path) => UnixStream::connect(path)
                 .await
@@ -143,14 +156,16 @@ impl Proxy {
         let cut = CancellationToken::new();
         let there = self
             .clone()
-            .pass_on(Way::ToServer, questions, to_server, cut.clone());
+            .pass_on(number, Way::ToServer, questions, to_server, cut.clone());
         tokio::spawn(there);
-        self.pass_on(Way::ToClient, answers, to_client, cut).await;
+        self.pass_on(number, Way::ToClient, answers, to_client, cut)
+            .await;
     }
 
     /// Passes bytes on in one direction, until either direction ends.
     async fn pass_on(
         self,
+        number: usize,
         way: Way,
         mut from: impl AsyncRead + Unpin,
         mut to: impl AsyncWrite + Unpin,
@@ -170,6 +185,9 @@ impl Proxy {
                 passes = self.passes(way, &mut mode) => passes,
                 () = cut.cancelled() => return,
             };
+            if number <= self.forgotten.load(Ordering::SeqCst) {
+                return cut.cancelled().await;
+            }
             if !passes || to.write_all(&bytes[..read]).await.is_err() {
                 return;
             }

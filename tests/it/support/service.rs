@@ -46,6 +46,13 @@ impl DataDir {
         &self.0
     }
 
+    /// Leaves it there for who wants to know what happened: until the next test process starts.
+    pub fn keep(self) -> PathBuf {
+        let path = self.0.clone();
+        std::mem::forget(self);
+        path
+    }
+
     /// The process id in the first line of a file under it; none while a server is being replaced.
     fn pid(&self, file: &str) -> Option<Pid> {
         let text = fs::read_to_string(self.0.join(file)).ok()?;
@@ -87,15 +94,6 @@ impl DataDir {
     pub async fn assert_verifies(&self) {
         let verify = orders(&["verify", "--data-dir", &self.0.to_string_lossy()], &[]).await;
         assert_eq!(verify.status.code(), Some(0), "{verify:?}");
-    }
-}
-
-impl DataDir {
-    /// Leaves it there for who wants to know what happened: until the next test process starts.
-    pub fn keep(self) -> PathBuf {
-        let path = self.0.clone();
-        std::mem::forget(self);
-        path
     }
 }
 

@@ -91,11 +91,9 @@ fn check_attempts(command: &Command, case: &Case, found: &mut Found) {
     }
 }
 
-/// An acknowledgement tells of the event that it is for. Its token may be that of a later event: a
-/// resent append that finds itself stored answers with the end of its stream.
+/// An acknowledgement tells of the event that it is for, and its token is that event's.
 fn tells(done: &Done, event: &Event) -> bool {
-    (done.order, done.shown.version) == (event.order, event.version)
-        && done.position >= event.position
+    (done.order, done.shown.version, done.position) == (event.order, event.version, event.position)
 }
 
 /// A key gives its first answer again, byte for byte, and is never refused once it has an effect.
@@ -109,7 +107,7 @@ fn check_key(command: &Command, case: &Case, found: &mut Found) {
         })
         .collect();
     for pair in done.windows(2) {
-        let is_same = pair[0].body == pair[1].body;
+        let is_same = (&pair[0].body, pair[0].position) == (&pair[1].body, pair[1].position);
         found.add_unless(is_same, Rule::Key, || format!("{command}: {pair:?}"));
     }
     if command.key.is_none() || case.events.is_empty() {

@@ -1,0 +1,7 @@
+//! Feeds bytes to everything that reads requests.
+#![no_main]
+
+#[path = "../read_request.rs"]
+mod read_request;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| read_request::read(bytes));

@@ -1,0 +1,96 @@
+//! What must hold for any bytes that a client sends: they are taken or refused with a problem that
+//! is the client's, the same each time, and what is taken can be decided on.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use orders::{
+    event_sourcing::{Aggregate, Instant},
+    http::{
+        command_body,
+        conditional::{IDEMPOTENCY_KEY, IfNoneMatch, fingerprint, idempotency_key, if_match},
+        consistency::{CONSISTENCY_TOKEN, Consistency, PREFER},
+        error::ApiError,
+    },
+    order::{Order, OrderCommand},
+};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The largest body that reaches the readers.
+const MAX_BODY: usize = 1 << 20;
+
+/// Reads `bytes` as every kind of request. Panics where something does not hold.
+pub fn read(bytes: &[u8]) {
+    if bytes.len() > MAX_BODY {
+        return;
+    }
+    for (once, again) in bodies(bytes).into_iter().zip(bodies(bytes)) {
+        assert_eq!(once, again);
+    }
+    let digest = || fingerprint("POST", "/v1/orders", bytes);
+    assert_eq!(digest(), digest());
+    headers(bytes);
+}
+
+/// What each reader of bodies says: nothing, or its problem.
+fn bodies(bytes: &[u8]) -> [Option<Value>; 6] {
+    let created = command_body::create_order(bytes, "EUR".parse().expect("a currency"));
+    let created = created.map(|(id, command)| decide(&command(id.unwrap_or(Uuid::from_u128(1)))));
+    [
+        problem(created),
+        problem(command_body::add_item(bytes)),
+        problem(command_body::change_item(bytes)),
+        problem(command_body::complete_order(bytes)),
+        problem(command_body::cancel_order(bytes)),
+        problem(command_body::nothing(bytes)),
+    ]
+}
+
+fn problem<T>(read: Result<T, ApiError>) -> Option<Value> {
+    let error = read.err()?;
+    let problem = serde_json::to_value(error.problem("/", "request")).expect("a document");
+    match problem["status"].as_u64() {
+        Some(400) => {}
+        Some(422) => assert!(
+            problem["errors"]
+                .as_array()
+                .is_some_and(|all| !all.is_empty())
+        ),
+        status => panic!("{status:?}: {problem}"),
+    }
+    Some(problem)
+}
+
+/// An order that can be asked for can be judged, and its state adds up.
+fn decide(command: &OrderCommand) {
+    let mut order = Order::default();
+    let Ok(events) = order.decide(command) else {
+        return;
+    };
+    for event in &events {
+        order.evolve(event, Instant::UNIX_EPOCH);
+    }
+    let state = order.state().expect("an order");
+    let sum: i64 = state.lines.iter().map(|line| line.total().minor()).sum();
+    assert_eq!(state.total.minor(), sum);
+}
+
+fn headers(bytes: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(bytes) else {
+        return;
+    };
+    let names = [
+        IDEMPOTENCY_KEY,
+        header::IF_MATCH,
+        header::IF_NONE_MATCH,
+        CONSISTENCY_TOKEN,
+        PREFER,
+    ];
+    let headers: HeaderMap = names
+        .into_iter()
+        .map(|name| (name, value.clone()))
+        .collect();
+    problem(idempotency_key(&headers, || [0; 32]));
+    problem(if_match(&headers));
+    problem(Consistency::of(&headers));
+    let _ = IfNoneMatch::of(&headers).newest();
+}

@@ -1,0 +1,155 @@
+//! PostgreSQL restored to an earlier point under a running service, and a stream that is another's.
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
+use uuid::Uuid;
+
+use crate::support::{TestApp, eventually, servers::servers, truth};
+
+/// Runs statements beside the database `name`, with nobody connected to it.
+async fn offline(name: &str, statements: &[String]) {
+    let options: PgConnectOptions = servers().database_url.parse().unwrap();
+    let mut server = PgConnection::connect_with(&options).await.unwrap();
+    let alone = [
+        format!("alter database {name} with allow_connections false"),
+        format!(
+            "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
+        ),
+    ];
+    for statement in alone.iter().chain(statements) {
+        sqlx::raw_sql(AssertSqlSafe(statement.as_str()))
+            .execute(&mut server)
+            .await
+            .unwrap();
+    }
+    server.close().await.unwrap();
+}
+
+/// Copies the database as it is now.
+async fn back_up(name: &str) {
+    offline(
+        name,
+        &[
+            format!("create database {name}_backup template {name}"),
+            format!("alter database {name} with allow_connections true"),
+        ],
+    )
+    .await;
+}
+
+/// Puts the copy in the database's place.
+async fn restore(name: &str) {
+    offline(
+        name,
+        &[
+            format!("drop database {name} with (force)"),
+            format!("alter database {name}_backup rename to {name}"),
+        ],
+    )
+    .await;
+}
+
+/// Places an order, however long the database is away.
+async fn place(app: &TestApp, customer: &str) -> Uuid {
+    let order = json!({"customerId": customer});
+    let key = Uuid::now_v7().to_string();
+    eventually("an order is placed", || async {
+        let headers = [("idempotency-key", key.as_str())];
+        let answer = app.post_with("/v1/orders", &order, &headers).await;
+        assert!(
+            answer.status == 201 || answer.json()["retryable"] == true,
+            "{}",
+            answer.text
+        );
+        (answer.status == 201).then(|| answer.id())
+    })
+    .await
+}
+
+async fn relay(app: &TestApp) -> Value {
+    let ready = app.get("/health/ready").await.json();
+    let checks = ready["checks"].as_array().unwrap().clone();
+    let check = checks.into_iter().find(|check| check["name"] == "relay");
+    check.expect("a check")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_database_gets_a_new_stream_by_itself() {
+    let app = TestApp::start().await;
+    let name = app.config.nats_stream.clone();
+    let kept = place(&app, "kept").await;
+    app.wait_until_projected(kept, 1).await;
+    back_up(&name).await;
+    for number in 0..5 {
+        place(&app, &format!("lost-{number}")).await;
+    }
+    eventually("what will be lost is projected", || async {
+        let lost: i64 = sqlx::query_scalar("select count(*) from order_views")
+            .fetch_one(&app.database)
+            .await
+            .ok()?;
+        (lost == 6).then_some(())
+    })
+    .await;
+
+    restore(&name).await;
+
+    // At once, at the position of a lost one.
+    let after = place(&app, "after").await;
+    eventually("the relay says so", || async {
+        let check = relay(&app).await;
+        let text = check["detail"].as_str().unwrap_or_default().to_owned();
+        (check["status"] == "degraded" && text.contains("disagree")).then_some(())
+    })
+    .await;
+    let shown = eventually("the new order is projected", || async {
+        let shown = app.get(&format!("/v1/orders/{after}")).await;
+        (shown.status == 200).then_some(shown)
+    })
+    .await;
+    assert_eq!(shown.json()["customerId"], "after");
+    app.wait_until_caught_up().await;
+    let listed = app.get("/v1/orders?includeTotal=true").await.json();
+    assert_eq!(listed["totalCount"], 2, "{listed}");
+    truth::assert_stream_holds_the_store(&servers().nats_url, &name, &app.database).await;
+    assert_eq!(relay(&app).await["status"], "ok");
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_on_another_stores_stream_neither_writes_nor_reads_it() {
+    let owner = TestApp::start().await;
+    let theirs = place(&owner, "theirs").await;
+    owner.wait_until_projected(theirs, 1).await;
+    let stranger = TestApp::start_with(|config| {
+        config.nats_stream.clone_from(&owner.config.nats_stream);
+        config.nats_prefix.clone_from(&owner.config.nats_prefix);
+    })
+    .await;
+
+    let ours = place(&stranger, "ours").await;
+    eventually("the relay says so", || async {
+        let check = relay(&stranger).await;
+        let text = check["detail"].as_str().unwrap_or_default().to_owned();
+        (check["status"] == "degraded" && text.contains("belongs to")).then_some(())
+    })
+    .await;
+    let theirs = place(&owner, "theirs").await;
+    owner.wait_until_projected(theirs, 1).await;
+
+    // The write side serves; what the stream holds was not applied.
+    let shown = stranger
+        .get(&format!("/v1/orders/{ours}?minVersion=1"))
+        .await;
+    assert_eq!(shown.status, 200, "{}", shown.text);
+    let projected: i64 = sqlx::query_scalar("select count(*) from order_views")
+        .fetch_one(&stranger.database)
+        .await
+        .unwrap();
+    assert_eq!(projected, 0);
+    let name = &owner.config.nats_stream;
+    truth::assert_stream_holds_the_store(&servers().nats_url, name, &owner.database).await;
+    owner.stop().await;
+    // The stranger's read model never catches up, so it is not asked to.
+    drop(stranger);
+}
