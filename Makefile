@@ -55,6 +55,13 @@ bench: servers ## Measure on a store of a million events, each figure beside its
 bench-quick: servers ## The same on a tenth of it
 	cargo bench --locked --bench store -- quick
 
+SECONDS_OF_OVERLOAD ?= 600
+
+.PHONY: overload
+overload: servers ## Send more than the service can take for ten minutes; its memory must stay flat
+	SECONDS_OF_OVERLOAD=$(SECONDS_OF_OVERLOAD) cargo test --locked --profile $(PROFILE) --test it \
+		memory_stays_flat -- --ignored --nocapture
+
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers
 	docker compose up --build --detach --wait

@@ -9,7 +9,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -280,7 +280,7 @@ impl App {
 
         let ended = tokio::select! {
             () = stop => Ok(()),
-            Some(task) = tasks.join_next() => Err(died(task)),
+            error = first_death(&mut tasks) => Err(error),
             ended = &mut server => Err(anyhow!("the HTTP server ended: {ended:?}")),
         };
         stopping.cancel();
@@ -330,10 +330,12 @@ async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease]) {
     }
 }
 
-fn died(task: Result<&'static str, JoinError>) -> anyhow::Error {
-    match task {
-        Ok(name) => anyhow!("the {name} ended by itself"),
-        Err(error) => anyhow!(error).context("a background task died"),
+/// Waits until a background task ends: none of them does while all is well.
+async fn first_death(tasks: &mut JoinSet<&'static str>) -> anyhow::Error {
+    match tasks.join_next().await {
+        Some(Ok(name)) => anyhow!("the {name} ended by itself"),
+        Some(Err(error)) => anyhow!(error).context("a background task died"),
+        None => anyhow!("no background task is left"),
     }
 }
 
@@ -505,4 +507,21 @@ fn repository(
     };
     Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
         .with_snapshots(config.snapshot_every, queue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_or_ends_is_named() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("on purpose") });
+        let panicked = first_death(&mut tasks).await;
+        tasks.spawn(async { "relay" });
+        let ended = first_death(&mut tasks).await;
+
+        assert!(format!("{panicked:#}").contains("a background task died"));
+        assert_eq!(ended.to_string(), "the relay ended by itself");
+    }
 }
