@@ -41,6 +41,11 @@
 //!   message insists on its place, and each carries the position of the event before it: the
 //!   projector sees what was lost and reads it from the store.
 //! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch.
+//! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
+//!   store is left alone, and this store's own from before a restore is made anew
+//!   ([`nats::lineage`]). Nothing is applied from a stream that has not been vouched for.
+//! - **Dead is not slow.** One question is always on its way to PostgreSQL; when no answer comes,
+//!   whoever waits is told at once ([`event_sourcing::pulse`]).
 //!
 //! # What happens on `POST /v1/orders`
 //! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and

@@ -135,7 +135,7 @@ async fn a_stopped_postgresql_is_answered_for_within_two_seconds() {
             .filter(|process| process.name == "postgres")
     };
 
-    // Also what a stopped server forks is stopped: the postmaster goes first.
+    // The postmaster is one of them, so that no backend is forked meanwhile.
     for process in postgres() {
         process.signal(Signal::SIGSTOP);
     }
