@@ -192,6 +192,7 @@ impl App {
         let mut leases =
             spawn_relay_and_projector(&mut tasks, &parts, stream, holder, alarm.clone(), &cancel);
         if config.verify_per_second > 0 {
+            let projector = parts.projector();
             let lease = PgLease::new(
                 parts.pool.clone(),
                 self_check::LEASE,
@@ -199,12 +200,8 @@ impl App {
                 self_check::LEASE_TTL,
             );
             leases.push(lease.clone());
-            let check = SelfCheck::new(parts.projector(), lease, config.verify_per_second);
-            let token = cancel.clone();
-            tasks.spawn(async move {
-                check.run(token).await;
-                "self-check"
-            });
+            let check = SelfCheck::new(projector, lease, config.verify_per_second);
+            spawn_until(&mut tasks, "self-check", &cancel, |token| check.run(token));
         }
         spawn_expiry(
             &mut tasks,
@@ -419,11 +416,7 @@ fn spawn_relay_and_projector(
         relay_lease,
         relay_ports,
     );
-    let token = cancel.clone();
-    tasks.spawn(async move {
-        relay.run(token).await;
-        "relay"
-    });
+    spawn_until(tasks, "relay", cancel, |token| relay.run(token));
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
@@ -437,12 +430,22 @@ fn spawn_relay_and_projector(
         projector_lease,
         LEASE_TTL,
     );
-    let token = cancel.clone();
-    tasks.spawn(async move {
-        subscriber.run(token).await;
-        "subscriber"
-    });
+    spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));
     leases
+}
+
+/// Runs a loop that ends when its token says so.
+fn spawn_until<F: Future<Output = ()> + Send + 'static>(
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
+    cancel: &CancellationToken,
+    run: impl FnOnce(CancellationToken) -> F,
+) {
+    let running = run(cancel.clone());
+    tasks.spawn(async move {
+        running.await;
+        name
+    });
 }
 
 /// Watches a database from now on.

@@ -54,7 +54,7 @@ impl Pulse {
         let mut pulse = self.0.clone();
         if pulse.wait_for(|lives| !lives).await.is_err() {
             // Nobody watches it any more.
-            pending().await
+            pending::<()>().await;
         }
     }
 }

@@ -81,14 +81,13 @@ impl<S: EventStore> Lineage<S> {
         if !self.provenance.knows(&tail.end).await? {
             return self.replace(ours, tail, epoch).await;
         }
-        let stamp = match tail.stamp {
-            Some(stamp) => stamp,
+        let stamp = if let Some(stamp) = tail.stamp {
+            stamp
+        } else {
             // Made by an older release, or by hand: it holds our events and nothing else.
-            None => {
-                let stamp = self.next(ours, 0, epoch).await?;
-                self.provenance.stream.mark(stamp).await?;
-                stamp
-            }
+            let stamp = self.next(ours, 0, epoch).await?;
+            self.provenance.stream.mark(stamp).await?;
+            stamp
         };
         self.agree(stamp, epoch);
         Ok(tail)

@@ -63,8 +63,8 @@ impl RelayError {
     #[must_use]
     pub fn loudness(&self) -> Loudness {
         match self {
-            Self::Encode { .. } => Loudness::Alarm,
-            Self::Stream(
+            Self::Encode { .. }
+            | Self::Stream(
                 StreamError::Refused { .. }
                 | StreamError::Unchangeable { .. }
                 | StreamError::Foreign { .. }

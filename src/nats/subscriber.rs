@@ -230,7 +230,8 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     async fn open(&self, epoch: Epoch) -> Result<Session, SubscriberError> {
         let began = Instant::now();
         let state = (self.vouch)().await?;
-        let checkpoint = self.projection.checkpoint().await?;
+        let checkpoint = timeout(DEADLINE, self.projection.checkpoint()).await;
+        let checkpoint = checkpoint.map_err(StoreError::unavailable)??;
         report(checkpoint);
         let start = start::find(&self.stream, &state, checkpoint).await?;
         let (messages, pending) = self.consume(start, &state).await?;

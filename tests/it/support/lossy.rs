@@ -58,7 +58,7 @@ impl LossyDatabase {
         if self.is_silent.load(Ordering::SeqCst)
             || connection <= self.silenced.load(Ordering::SeqCst)
         {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 
