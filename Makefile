@@ -77,6 +77,13 @@ bench-micro: ## Measure the pure parts: decide, evolve, JSON, fold
 bench-smoke: servers ## See that the benchmark still works; its figures mean nothing
 	cargo test --locked --bench orders -- --smoke
 
+SECONDS_OF_OVERLOAD ?= 600
+
+.PHONY: overload
+overload: servers ## Send more than the service can take for ten minutes; its memory must stay flat
+	SECONDS_OF_OVERLOAD=$(SECONDS_OF_OVERLOAD) cargo test --locked --profile $(PROFILE) --test it \
+		memory_stays_flat -- --ignored --nocapture
+
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers
 	docker compose up --build --detach --wait

@@ -9,7 +9,7 @@ use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::{
     net::TcpListener,
     sync::{Notify, mpsc},
-    task::{JoinError, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -206,6 +206,7 @@ impl App {
         let mut leases =
             spawn_relay_and_projector(&mut tasks, &parts, stream, holder, alarm.clone(), &cancel);
         if config.verify_per_second > 0 {
+            let projector = parts.projector();
             let lease = PgLease::new(
                 parts.pool.clone(),
                 self_check::LEASE,
@@ -213,12 +214,8 @@ impl App {
                 self_check::LEASE_TTL,
             );
             leases.push(lease.clone());
-            let check = SelfCheck::new(parts.projector(), lease, config.verify_per_second);
-            let token = cancel.clone();
-            tasks.spawn(async move {
-                check.run(token).await;
-                "self-check"
-            });
+            let check = SelfCheck::new(projector, lease, config.verify_per_second);
+            spawn_until(&mut tasks, "self-check", &cancel, |token| check.run(token));
         }
         spawn_expiry(
             &mut tasks,
@@ -295,7 +292,7 @@ impl App {
 
         let ended = tokio::select! {
             () = stop => Ok(()),
-            Some(task) = tasks.join_next() => Err(died(task)),
+            error = first_death(&mut tasks) => Err(error),
             ended = &mut server => Err(anyhow!("the HTTP server ended: {ended:?}")),
         };
         stopping.cancel();
@@ -345,10 +342,12 @@ async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease]) {
     }
 }
 
-fn died(task: Result<&'static str, JoinError>) -> anyhow::Error {
-    match task {
-        Ok(name) => anyhow!("the {name} ended by itself"),
-        Err(error) => anyhow!(error).context("a background task died"),
+/// Waits until a background task ends: none of them does while all is well.
+async fn first_death(tasks: &mut JoinSet<&'static str>) -> anyhow::Error {
+    match tasks.join_next().await {
+        Some(Ok(name)) => anyhow!("the {name} ended by itself"),
+        Some(Err(error)) => anyhow!(error).context("a background task died"),
+        None => anyhow!("no background task is left"),
     }
 }
 
@@ -442,11 +441,7 @@ fn spawn_relay_and_projector(
         relay_lease,
         relay_ports,
     );
-    let token = cancel.clone();
-    tasks.spawn(async move {
-        relay.run(token).await;
-        "relay"
-    });
+    spawn_until(tasks, "relay", cancel, |token| relay.run(token));
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
@@ -457,12 +452,22 @@ fn spawn_relay_and_projector(
     let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
     let vouch = provenance.vouch();
     let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
-    let token = cancel.clone();
-    tasks.spawn(async move {
-        subscriber.run(token).await;
-        "subscriber"
-    });
+    spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));
     leases
+}
+
+/// Runs a loop that ends when its token says so.
+fn spawn_until<F: Future<Output = ()> + Send + 'static>(
+    tasks: &mut JoinSet<&'static str>,
+    name: &'static str,
+    cancel: &CancellationToken,
+    run: impl FnOnce(CancellationToken) -> F,
+) {
+    let running = run(cancel.clone());
+    tasks.spawn(async move {
+        running.await;
+        name
+    });
 }
 
 /// Watches a database from now on.
@@ -527,4 +532,21 @@ fn repository(
     };
     Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
         .with_snapshots(config.snapshot_every, queue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_task_that_panics_or_ends_is_named() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("on purpose") });
+        let panicked = first_death(&mut tasks).await;
+        tasks.spawn(async { "relay" });
+        let ended = first_death(&mut tasks).await;
+
+        assert!(format!("{panicked:#}").contains("a background task died"));
+        assert_eq!(ended.to_string(), "the relay ended by itself");
+    }
 }

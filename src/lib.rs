@@ -45,6 +45,11 @@
 //!   not flushed to disk at once: what a crash takes back is applied again.
 //! - **A view in memory is the database's** at the position that is reported with it
 //!   ([`read_model::hot_views`]): only the process that projects keeps any.
+//! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
+//!   store is left alone, and this store's own from before a restore is made anew
+//!   ([`nats::lineage`]). Nothing is applied from a stream that has not been vouched for.
+//! - **Dead is not slow.** One question is always on its way to PostgreSQL; when no answer comes,
+//!   whoever waits is told at once ([`event_sourcing::pulse`]).
 //!
 //! # What the speed rests on
 //! One flush for all commands that wait; no load on the hot path; one plan kept for each statement

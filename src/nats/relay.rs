@@ -220,7 +220,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             let as_expected = match end {
                 End::New => cursor.position == Position::ZERO,
                 // What the read model has applied need not be published again.
-                End::Purged => (self.ports.checkpoint)().await? >= cursor.position,
+                End::Purged => self.checkpoint().await? >= cursor.position,
                 End::Event { position, .. } => position == cursor.position,
             };
             if as_expected {
@@ -238,13 +238,18 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         self.resynchronise(cursor.epoch).await
     }
 
+    async fn checkpoint(&self) -> Result<Position, StoreError> {
+        let checkpoint = timeout(DEADLINE, (self.ports.checkpoint)()).await;
+        checkpoint.map_err(StoreError::unavailable)?
+    }
+
     /// Finds out where to go on from the stream alone.
     async fn resynchronise(&mut self, epoch: Epoch) -> Result<Cursor, RelayError> {
         metrics::counter!("orders_relay_resyncs_total").increment(1);
         let tail = self.lineage.settle(epoch).await?;
         let position = match tail.end {
             End::New => Position::ZERO,
-            End::Purged => (self.ports.checkpoint)().await?,
+            End::Purged => self.checkpoint().await?,
             End::Event { position, .. } => position,
         };
         debug!(

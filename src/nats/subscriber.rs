@@ -56,11 +56,15 @@ const BATCH: (u64, u64) = (16, 500);
 /// How many bytes a batch of average messages may have.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How often NATS says that a silent consumer lives; two misses and it counts as gone.
-const HEARTBEAT: Duration = Duration::from_millis(500);
+/// How often NATS says that a silent consumer lives; two misses and it counts as gone. The look at the
+/// stream itself finds out sooner; a machine that is busy with large messages is not silent.
+const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// How long nothing may arrive before the stream itself is looked at.
 const LOOK: Duration = Duration::from_millis(700);
+
+/// After how many overdue looks a consumer is made again at the latest.
+const MOST_LOOKS: u32 = 8;
 
 /// How long NATS keeps a consumer whose subscriber has gone.
 const INACTIVE: Duration = Duration::from_secs(30);
@@ -124,6 +128,8 @@ struct Session {
     delivered: u64,
     /// Every message up to this sequence has arrived or is not there.
     seen: u64,
+    /// How many looks in a row have found that messages should have come.
+    overdue: u32,
 }
 
 /// What arrived at once.
@@ -140,6 +146,9 @@ pub struct Subscriber<P, L> {
     projection: P,
     tenure: Tenure<L>,
     session: Option<Session>,
+    /// How many looks in a row may find that messages should have come, before the consumer is
+    /// made again: more each time, so that a slow one is not thrown away for ever.
+    patience: u32,
 }
 
 impl<P: Projection, L: Lease> Subscriber<P, L> {
@@ -159,6 +168,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             projection,
             tenure: Tenure::new(lease, "projector", lease_ttl),
             session: None,
+            patience: 1,
         }
     }
 
@@ -211,6 +221,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             self.session = self.look(session).await?;
             return Ok(Step::Idle);
         };
+        session.overdue = 0;
         let Chunk { events, trouble } = self.collect(&mut session, first);
         let applied = events.len();
         if applied > 0 {
@@ -230,7 +241,8 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     async fn open(&self, epoch: Epoch) -> Result<Session, SubscriberError> {
         let began = Instant::now();
         let state = (self.vouch)().await?;
-        let checkpoint = self.projection.checkpoint().await?;
+        let checkpoint = timeout(DEADLINE, self.projection.checkpoint()).await;
+        let checkpoint = checkpoint.map_err(StoreError::unavailable)??;
         report(checkpoint);
         let start = start::find(&self.stream, &state, checkpoint).await?;
         let (messages, pending) = self.consume(start, &state).await?;
@@ -246,6 +258,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             created: state.created,
             epoch,
             delivered: 0,
+            overdue: 0,
             // Deleted messages never arrive: with nothing pending, all that was is seen.
             seen: if pending == 0 {
                 state.last_sequence
@@ -288,15 +301,21 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
 
     /// Decides whether silence is right: the stream must be the same and hold nothing new. `None`
     /// where the consumer is to be made again.
-    async fn look(&self, session: Session) -> Result<Option<Session>, SubscriberError> {
+    async fn look(&mut self, mut session: Session) -> Result<Option<Session>, SubscriberError> {
         let state: Option<StreamState> = self.stream.state().await?;
         let Some(state) = state.filter(|state| state.created == session.created) else {
             info!("the stream was deleted or made again, starting from the checkpoint");
             return Ok(None);
         };
         if state.last_sequence == session.seen {
+            self.patience = 1;
             return Ok(Some(session));
         }
+        session.overdue += 1;
+        if session.overdue < self.patience {
+            return Ok(Some(session));
+        }
+        self.patience = self.patience.saturating_mul(2).min(MOST_LOOKS);
         debug!(
             seen = session.seen,
             last = state.last_sequence,

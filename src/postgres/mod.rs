@@ -101,17 +101,22 @@ pub enum PrepareError {
 pub async fn prepare(options: &PgConnectOptions, allow_unsafe: bool) -> Result<(), PrepareError> {
     // Migrations may take longer than a statement of the service.
     let options = options.clone().options([("statement_timeout", "0")]);
-    let mut connection = PgConnection::connect_with(&options)
+    let connecting = async {
+        let mut connection = PgConnection::connect_with(&options).await?;
+        let settings = sqlx::query!(
+            r#"select current_setting('server_version_num')::integer as "number!",
+                      current_setting('server_version') as "version!",
+                      current_setting('fsync') as "fsync!""#
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        Ok((connection, settings))
+    };
+    // A server that is stopped takes connections and never says a word.
+    let (mut connection, settings) = timeout(QUERY_DEADLINE, connecting)
         .await
+        .unwrap_or_else(|_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())))
         .map_err(PrepareError::Unavailable)?;
-    let settings = sqlx::query!(
-        r#"select current_setting('server_version_num')::integer as "number!",
-                  current_setting('server_version') as "version!",
-                  current_setting('fsync') as "fsync!""#
-    )
-    .fetch_one(&mut connection)
-    .await
-    .map_err(PrepareError::Unavailable)?;
     if settings.number < 150_000 {
         return Err(PrepareError::TooOld {
             found: settings.version,

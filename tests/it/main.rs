@@ -21,6 +21,7 @@ mod models;
 mod nats;
 mod old_events;
 mod openapi;
+mod overload;
 mod parking;
 mod read_model;
 mod readme;

@@ -102,6 +102,78 @@ async fn hostile_json_is_refused_without_harm() {
 }
 
 #[tokio::test]
+async fn numbers_beyond_measure_are_judged_by_their_value() {
+    let app = TestApp::start().await;
+    let (path, item) = place_one(&app).await;
+    let digits = "9".repeat(300);
+    let with_price = |price: &str| format!(r#"{{"productId":"p","quantity":1,"price":{price}}}"#);
+
+    for (price, code) in [
+        ("1e400", "limit_exceeded"),
+        ("-1e400", "invalid_money"),
+        ("1e99999999999999999999", "limit_exceeded"),
+        (digits.as_str(), "money_precision"),
+        ("1e-400", "money_precision"),
+        ("0.1e-99999999999999999999", "money_precision"),
+        ("-1", "invalid_money"),
+    ] {
+        let answer = post_text(&app, &format!("{path}/items"), with_price(price)).await;
+        assert_eq!(answer.status, 422, "{price}: {}", answer.text);
+        let error = &answer.json()["errors"][0];
+        assert_eq!(
+            (&error["pointer"], &error["code"]),
+            (&json!("#/price"), &json!(code))
+        );
+    }
+    for price in ["1e2", "0", "1.0", "0e400", "100e-2"] {
+        let answer = post_text(&app, &format!("{path}/items"), with_price(price)).await;
+        assert_eq!(answer.status, 201, "{price}: {}", answer.text);
+    }
+    for quantity in [
+        "1e400",
+        "-0",
+        "1e-400",
+        "-1",
+        digits.as_str(),
+        "18446744073709551617",
+    ] {
+        let body = format!(r#"{{"quantity":{quantity}}}"#);
+        let json = [("content-type", "application/json")];
+        let answer = app.send_raw(Method::PATCH, &item, &json, body).await;
+        let problem = assert_problem(&answer, 422, "validation_failed");
+        assert_eq!(problem["errors"][0]["pointer"], "#/quantity", "{quantity}");
+    }
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_given_twice_is_refused_at_every_level() {
+    let app = TestApp::start().await;
+    let (path, item) = place_one(&app).await;
+    let line = r#"{"productId":"p","quantity":1,"price":1,"quantity":1}"#;
+    let json = [("content-type", "application/json")];
+
+    let created = post_text(&app, "/v1/orders", r#"{"customerId":"c","customerId":"c"}"#).await;
+    let escaped = r#"{"customerId":"c","customer\u0049d":"c"}"#;
+    let escaped = post_text(&app, "/v1/orders", escaped).await;
+    let inside = format!(r#"{{"customerId":"c","items":[{line}]}}"#);
+    let inside = post_text(&app, "/v1/orders", inside).await;
+    let added = post_text(&app, &format!("{path}/items"), line).await;
+    let twice = r#"{"quantity":1,"quantity":1}"#;
+    let changed = app.send_raw(Method::PATCH, &item, &json, twice).await;
+    let cancelled = r#"{"reason":"a","reason":"a"}"#;
+    let cancelled = post_text(&app, &format!("{path}/cancel"), cancelled).await;
+
+    assert_invalid(&created, &[("#/customerId", "duplicate")]);
+    assert_invalid(&escaped, &[("#/customerId", "duplicate")]);
+    assert_invalid(&inside, &[("#/items/0/quantity", "duplicate")]);
+    assert_invalid(&added, &[("#/quantity", "duplicate")]);
+    assert_invalid(&changed, &[("#/quantity", "duplicate")]);
+    assert_invalid(&cancelled, &[("#/reason", "duplicate")]);
+    app.stop().await;
+}
+
+#[tokio::test]
 async fn a_body_has_at_most_one_mebibyte() {
     let app = TestApp::start().await;
     let padded = |size: usize| {

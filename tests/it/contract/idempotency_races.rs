@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
+use orders::postgres::idempotency;
 use serde_json::{Value, json};
 
 use super::{
@@ -81,6 +82,36 @@ async fn a_key_runs_out_after_its_time() {
 
     assert_eq!(later.header("idempotent-replayed"), "");
     assert_ne!(later.id(), first.id());
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn keys_that_have_run_out_are_cleared_in_small_batches() {
+    let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_hours(1)).await;
+    let body = json!({"customerId": "c"});
+    let kept = app.post_with("/v1/orders", &body, &[(KEY, "kept")]).await;
+    sqlx::query(
+        "insert into idempotency_keys (scope, key, fingerprint, command_id, status, body, version,
+                                       position, created_at)
+         select 'old', n::text, fingerprint, gen_random_uuid(), status, body, version, position,
+                now() - interval '2 hours'
+         from idempotency_keys, generate_series(1, 1203) n",
+    )
+    .execute(&app.database)
+    .await
+    .expect("keys are planted");
+
+    let mut cleared = vec![];
+    while cleared.last() != Some(&0) {
+        let batch = idempotency::clear_expired(&app.database, Duration::from_hours(1)).await;
+        cleared.push(batch.expect("PostgreSQL answers"));
+    }
+
+    assert_eq!(cleared, [500, 500, 203, 0]);
+    assert_replays(
+        &app.post_with("/v1/orders", &body, &[(KEY, "kept")]).await,
+        &kept,
+    );
     app.stop().await;
 }
 

@@ -178,7 +178,7 @@ fn command(ask: Ask) -> OrderCommand {
 type Orders = Repository<Order, InMemoryEventStore>;
 
 async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Outcome {
-    let fingerprint = *digest(&format!("{ask:?}"));
+    let fingerprint = digest(&format!("{ask:?}"));
     let request = Request {
         id: ORDER,
         command: command(ask),
@@ -217,9 +217,9 @@ async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Out
 }
 
 /// A digest of a command by its name.
-fn digest(text: &str) -> Box<[u8; 32]> {
-    let mut digest = Box::new([0; 32]);
+fn digest(text: &str) -> [u8; 32] {
     let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
+    let mut digest = [0; 32];
     digest[..16].copy_from_slice(name.as_bytes());
     digest
 }

@@ -150,6 +150,14 @@ impl Service {
         Self::start(&[("ORDERS_DATA_DIR", &data.0.to_string_lossy())]).await
     }
 
+    /// [`Self::embedded`], with other settings.
+    pub async fn embedded_with(data: &DataDir, settings: &[(&str, &str)]) -> Self {
+        let directory = data.0.to_string_lossy();
+        let mut variables = vec![("ORDERS_DATA_DIR", &*directory)];
+        variables.extend(settings);
+        Self::start(&variables).await
+    }
+
     /// Starts it on the test process's servers: in a database and on a stream of this name.
     pub async fn on_shared_servers(name: &str) -> Self {
         Self::start(&[
@@ -191,6 +199,14 @@ impl Service {
     fn pid(&self) -> Pid {
         let id = self.child.id().expect("it runs");
         Pid::from_raw(id.cast_signed())
+    }
+
+    /// How much memory it has in use, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let size = line.expect("a size").trim().trim_end_matches(" kB");
+        size.parse().expect("a number")
     }
 
     /// Sends it a signal.
