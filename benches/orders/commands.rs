@@ -100,7 +100,12 @@ async fn round(
 ) -> anyhow::Result<()> {
     bench.renew_orders_where_grown().await?;
     let duration = bench.options.duration;
+    let before = bench.usage()?;
     let floor = bench.floors.load_and_insert(connections, duration)?;
+    let used = bench.usage()?.since(before);
+    let details = Details::of_latencies(&floor.micros).with_usage(used, floor.micros.len());
+    let name = format!("floor-1b@{connections}");
+    report.add(&name, Figure::alone(floor.rate, "/s"), details);
     if with_insert {
         let insert = bench.floors.insert(connections, duration)?;
         let details = Details::of_latencies(&insert.micros);
@@ -192,7 +197,7 @@ impl Bench {
         script: &mut dyn Script,
     ) -> anyhow::Result<Measured> {
         self.caught_up().await?;
-        let before = self.servers.usage(&self.service)?;
+        let before = self.usage()?;
         let load = Load {
             address: self.service.address,
             connections,
@@ -203,7 +208,7 @@ impl Bench {
         let run = load.run(script)?;
         self.caught_up().await?;
         let sustained_seconds = began.elapsed().as_secs_f64();
-        let used = self.servers.usage(&self.service)?.since(before);
+        let used = self.usage()?.since(before);
         let details = Details::of_latencies(&run.micros).with_usage(used, run.micros.len());
         Ok(Measured {
             run,
