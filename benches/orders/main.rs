@@ -38,7 +38,7 @@ use report::Report;
 use retail::Line;
 use scripts::Create;
 use servers::{Servers, Service};
-use usage::Busy;
+use usage::Usage;
 
 /// How many lines an order gets on average before the commands go to new ones: orders stay as
 /// small as they are in life.
@@ -104,9 +104,9 @@ async fn run(options: Options) -> anyhow::Result<()> {
         service,
     };
     let mut report = Report::default();
-    let before = bench.busy()?;
+    let before = bench.usage()?;
     let measured = measure(&mut bench, &mut report).await;
-    report.others = bench.busy()?.others_since(before);
+    report.others = bench.usage()?.since(before).others;
     println!("\n{}", report.table());
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(JSON);
     fs::create_dir_all(file.parent().context("a folder")?)?;
@@ -130,10 +130,9 @@ async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
 }
 
 impl Bench {
-    /// How busy the processors were until now.
-    fn busy(&self) -> anyhow::Result<Busy> {
-        let used = self.servers.usage(&self.service)?;
-        Busy::now(used.service + used.postgres + used.nats)
+    /// What was used so far.
+    fn usage(&self) -> anyhow::Result<Usage> {
+        self.servers.usage(&self.service)
     }
 
     /// Makes new orders to work on, through the service, and as many streams for the floor.

@@ -75,9 +75,9 @@ impl Bench {
     }
 
     fn read(&self, script: &mut dyn Script) -> anyhow::Result<(Run, Details)> {
-        let before = self.servers.usage(&self.service)?;
+        let before = self.usage()?;
         let run = self.load(CONNECTIONS).run(script)?;
-        let used = self.servers.usage(&self.service)?.since(before);
+        let used = self.usage()?.since(before);
         let details = Details::of_latencies(&run.micros).with_usage(used, run.micros.len());
         Ok((run, details))
     }

@@ -6,8 +6,15 @@ use serde_json::{Value, json};
 
 use super::{
     targets::{self, Target},
-    usage::Usage,
+    usage::Spent,
 };
+
+/// What the columns mean.
+const LEGEND: &str = "\
+Medians over the rounds; min–max: the ratio's spread over them.
+svc, pg and nats: processor milliseconds of the service, PostgreSQL and NATS for each.
+others: how many processors were taken by processes that are none of the benchmark's; where that
+is much, the figures mean little.";
 
 /// What else was seen while a figure was measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -16,6 +23,8 @@ pub struct Details {
     pub micros: Option<[f64; 3]>,
     /// Processor milliseconds for each (seconds for 1000) of service, PostgreSQL and NATS.
     pub processor: Option<[f64; 3]>,
+    /// How many processors others took meanwhile.
+    pub others: Option<f64>,
 }
 
 impl Details {
@@ -23,12 +32,13 @@ impl Details {
     pub fn of_latencies(micros: &[f64]) -> Self {
         Self {
             micros: Some(percentiles(micros)),
-            processor: None,
+            ..Self::default()
         }
     }
 
     /// And that took so much.
-    pub fn with_usage(mut self, used: Usage, count: usize) -> Self {
+    pub fn with_usage(mut self, used: Spent, count: usize) -> Self {
+        self.others = Some(used.others);
         let all = [used.service, used.postgres, used.nats];
         self.processor = Some(all.map(|seconds| seconds * 1000.0 / count as f64));
         self
@@ -67,6 +77,18 @@ pub struct Figure {
     pub floor_value: f64,
 }
 
+impl Figure {
+    /// One without a floor.
+    pub fn alone(value: f64, unit: &'static str) -> Self {
+        Self {
+            value,
+            unit,
+            floor: "",
+            floor_value: f64::NAN,
+        }
+    }
+}
+
 impl Report {
     /// Adds one round's figure to a row.
     pub fn add(&mut self, name: &str, figure: Figure, details: Details) {
@@ -90,20 +112,14 @@ impl Report {
 
     /// Adds a figure without a floor.
     pub fn add_alone(&mut self, name: &str, value: f64, unit: &'static str) {
-        let figure = Figure {
-            value,
-            unit,
-            floor: "",
-            floor_value: f64::NAN,
-        };
-        self.add(name, figure, Details::default());
+        self.add(name, Figure::alone(value, unit), Details::default());
     }
 
     /// The table, for people.
     pub fn table(&self) -> String {
         let mut table = format!(
             "{:<32} {:>10} {:<8} {:>10}  {:<19} {:>6} {:>13} {:>8} {:>5} {:<7} {:>8} {:>8} {:>8} \
-             {:>6} {:>6} {:>6}\n",
+             {:>6} {:>6} {:>6} {:>6}\n",
             "row",
             "figure",
             "unit",
@@ -119,21 +135,13 @@ impl Report {
             "p99.9 ms",
             "svc ms",
             "pg ms",
-            "nats"
+            "nats",
+            "others"
         );
         for row in &self.rows {
             let _ = writeln!(table, "{}", row.line());
         }
-        let others = self.others;
-        let _ = writeln!(
-            table,
-            "\nother processes took {others:.2} of the processors on average; where that is much, the \
-             figures mean little"
-        );
-        table.push_str(
-            "medians over the rounds; min–max: the ratio's spread over them; svc, pg \
-             and nats: processor milliseconds for each\n",
-        );
+        let _ = writeln!(table, "\n{LEGEND}\nOver all of it: {:.2}.", self.others);
         table
     }
 
@@ -176,6 +184,10 @@ impl Row {
         some_median(values.map(|processor| processor[index]).collect())
     }
 
+    fn others(&self) -> Option<f64> {
+        some_median(self.details.iter().filter_map(|all| all.others).collect())
+    }
+
     fn line(&self) -> String {
         let (name, unit, floor) = (&self.name, self.unit, self.floor);
         let figure = shown(Some(median(self.figures.clone())));
@@ -193,11 +205,12 @@ impl Row {
         let least = shown(target.map(|target| target.least));
         let aim = shown(target.map(|target| target.aim));
         let [p50, p99, p999] = [0, 1, 2].map(|index| shown(self.latency(index)));
+        let others = shown(self.others());
         let [service, postgres, nats] = [0, 1, 2].map(|index| shown(self.processor(index)));
         format!(
             "{name:<32} {figure:>10} {unit:<8} {floor_value:>10}  {floor:<19} {ratio:>6} \
              {spread:>13} {least:>8} {aim:>5} {reached:<7} {p50:>8} {p99:>8} {p999:>8} \
-             {service:>6} {postgres:>6} {nats:>6}"
+             {service:>6} {postgres:>6} {nats:>6} {others:>6}"
         )
     }
 
@@ -220,6 +233,7 @@ impl Row {
             "latencyMs": { "p50": self.latency(0), "p99": self.latency(1), "p99.9": self.latency(2) },
             "processorMs": { "service": self.processor(0), "postgres": self.processor(1),
                              "nats": self.processor(2) },
+            "processorsTakenByOthers": self.others(),
         })
     }
 }

@@ -26,7 +26,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::usage::{self, Usage};
+use super::usage::Usage;
 
 /// How long a start or a stop may take.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -83,11 +83,7 @@ impl Servers {
 
     /// Processor time used so far by these and a service.
     pub fn usage(&self, service: &Service) -> anyhow::Result<Usage> {
-        Ok(Usage {
-            service: usage::of_process(service.pid)?,
-            postgres: usage::of_family(self.postgres_pid)?,
-            nats: usage::of_process(self.nats_pid)?,
-        })
+        Usage::look(service.pid, self.postgres_pid, self.nats_pid)
     }
 
     /// Stops both.

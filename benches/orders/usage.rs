@@ -8,64 +8,76 @@ use anyhow::Context;
 const TICKS: f64 = 100.0;
 
 /// Processor seconds used so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Usage {
+    at: Instant,
     /// By the service.
-    pub service: f64,
+    service: f64,
     /// By PostgreSQL, with all its processes, those that have ended too.
-    pub postgres: f64,
+    postgres: f64,
     /// By nats-server.
+    nats: f64,
+    /// By the benchmark, and the tools that it has run.
+    own: f64,
+    /// By everyone, with what the hypervisor took.
+    everyone: f64,
+}
+
+/// What was used between two looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Spent {
+    /// Processor seconds of the service.
+    pub service: f64,
+    /// Of PostgreSQL.
+    pub postgres: f64,
+    /// Of nats-server.
     pub nats: f64,
+    /// How many processors others took on average: what disturbs the measurement.
+    pub others: f64,
 }
 
 impl Usage {
-    /// What was used between two looks.
-    pub fn since(self, before: Self) -> Self {
-        Self {
-            service: self.service - before.service,
-            postgres: self.postgres - before.postgres,
-            nats: self.nats - before.nats,
+    /// Looks at these processes.
+    pub fn look(service: u32, postgres: u32, nats: u32) -> anyhow::Result<Self> {
+        let benchmark = stat(std::process::id())?;
+        Ok(Self {
+            at: Instant::now(),
+            service: stat(service)?.own,
+            postgres: of_family(postgres)?,
+            nats: stat(nats)?.own,
+            own: benchmark.own + benchmark.ended_children,
+            everyone: of_everyone()?,
+        })
+    }
+
+    /// What was used since an earlier look.
+    pub fn since(self, before: Self) -> Spent {
+        let [service, postgres, nats] = [
+            self.service - before.service,
+            self.postgres - before.postgres,
+            self.nats - before.nats,
+        ];
+        let ours = service + postgres + nats + self.own - before.own;
+        let seconds = (self.at - before.at).as_secs_f64();
+        let others = (self.everyone - before.everyone - ours) / seconds;
+        Spent {
+            service,
+            postgres,
+            nats,
+            others: others.max(0.0),
         }
     }
 }
 
-/// How busy the processors were, and with whom.
-#[derive(Debug, Clone, Copy)]
-pub struct Busy {
-    since: Instant,
-    /// Processor seconds of everyone, with what the hypervisor took.
-    everyone: f64,
-    /// Processor seconds of the benchmark, its servers and its tools.
-    ours: f64,
-}
-
-impl Busy {
-    /// Until now.
-    pub fn now(ours: f64) -> anyhow::Result<Self> {
-        let text = fs::read_to_string("/proc/stat")?;
-        let line = text.lines().next().context("an empty file")?;
-        let ticks = line.split_whitespace().skip(1).map(str::parse::<f64>);
-        let ticks = ticks.collect::<Result<Vec<_>, _>>()?;
-        // user nice system idle iowait irq softirq steal
-        let busy: f64 = [0, 1, 2, 5, 6, 7]
-            .into_iter()
-            .filter_map(|index| ticks.get(index))
-            .sum();
-        let own = stat(std::process::id())?;
-        Ok(Self {
-            since: Instant::now(),
-            everyone: busy / TICKS,
-            ours: ours + own.own + own.ended_children,
-        })
-    }
-
-    /// How many processors others have taken since then, on average.
-    pub fn others_since(self, before: Self) -> f64 {
-        let all = self.everyone - before.everyone;
-        let ours = self.ours - before.ours;
-        let seconds = (self.since - before.since).as_secs_f64();
-        ((all - ours) / seconds).max(0.0)
-    }
+fn of_everyone() -> anyhow::Result<f64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    let line = text.lines().next().context("an empty file")?;
+    let ticks = line.split_whitespace().skip(1).map(str::parse::<f64>);
+    let ticks = ticks.collect::<Result<Vec<_>, _>>()?;
+    // user nice system idle iowait irq softirq steal
+    let busy = [0, 1, 2, 5, 6, 7].into_iter();
+    let busy: f64 = busy.filter_map(|index| ticks.get(index)).sum();
+    Ok(busy / TICKS)
 }
 
 /// A process as `/proc/<pid>/stat` shows it.
@@ -76,13 +88,8 @@ struct Stat {
     ended_children: f64,
 }
 
-/// Processor seconds of one process.
-pub fn of_process(pid: u32) -> anyhow::Result<f64> {
-    Ok(stat(pid)?.own)
-}
-
 /// Processor seconds of a process, of its children, and of those that have ended.
-pub fn of_family(pid: u32) -> anyhow::Result<f64> {
+fn of_family(pid: u32) -> anyhow::Result<f64> {
     let parent = stat(pid)?;
     let mut seconds = parent.own + parent.ended_children;
     for entry in fs::read_dir("/proc")?.flatten() {

@@ -54,13 +54,13 @@ async fn round(
     let floor = bench.floors.load_and_insert(1, bench.options.duration)?;
     let [floor, ..] = percentiles(&floor.micros);
     bench.caught_up().await?;
-    let before = bench.servers.usage(&bench.service)?;
+    let before = bench.usage()?;
     let commands = bench.add_item(CONNECTIONS, false);
     let mut script = Visibility::new(commands, bench.orders.start, CONNECTIONS);
     let mut load = bench.load(CONNECTIONS);
     load.rate = Some(rate);
     let run: Run = load.run(&mut script)?;
-    let used = bench.servers.usage(&bench.service)?.since(before);
+    let used = bench.usage()?.since(before);
     bench.added += run.micros.len();
     let [p50, p99, _] = percentiles(&script.micros);
     for (what, micros) in [("p50", p50), ("p99", p99)] {
