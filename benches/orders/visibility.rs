@@ -3,13 +3,14 @@
 
 use super::{
     Bench,
-    load::Run,
     report::{Details, Figure, Report, percentiles},
     scripts::Visibility,
 };
 
-/// Over how many connections the commands come.
-const CONNECTIONS: usize = 64;
+/// Over how many connections the commands come: enough for those that wait for a read.
+const CONNECTIONS: usize = 128;
+/// How many commands a second are looked after: few, as waiting reads cost something too.
+const SAMPLES: f64 = 200.0;
 /// Events a second in the busy row.
 const BUSY: f64 = 5000.0;
 
@@ -56,10 +57,11 @@ async fn round(
     bench.caught_up().await?;
     let before = bench.usage()?;
     let commands = bench.add_item(CONNECTIONS, false);
-    let mut script = Visibility::new(commands, bench.orders.start, CONNECTIONS);
+    let many = (rate / SAMPLES) as usize;
+    let mut script = Visibility::new(commands, many, bench.orders.start, CONNECTIONS);
     let mut load = bench.load(CONNECTIONS);
     load.rate = Some(rate);
-    let run: Run = load.run(&mut script)?;
+    let run = load.run(&mut script)?;
     let used = bench.usage()?.since(before);
     bench.added += run.micros.len();
     let [p50, p99, _] = percentiles(&script.micros);

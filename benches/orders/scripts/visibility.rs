@@ -8,12 +8,11 @@ use anyhow::Context;
 use super::{AddItem, order_id, query};
 use crate::load::{Answer, Script, Then};
 
-/// Each how many commands one is followed by a read.
-const EVERY: usize = 10;
-
 /// Adds lines, and looks after some of them.
 pub struct Visibility {
     commands: AddItem,
+    /// Each how many commands one is followed by a read.
+    every: usize,
     sent: usize,
     /// A connection's token, and when the command was answered.
     waiting: Vec<Option<(String, Instant)>>,
@@ -24,10 +23,11 @@ pub struct Visibility {
 }
 
 impl Visibility {
-    /// Looks after these commands, at an order.
-    pub fn new(commands: AddItem, order: u64, connections: usize) -> Self {
+    /// Looks after one in so `many` of these commands, at an order.
+    pub fn new(commands: AddItem, many: usize, order: u64, connections: usize) -> Self {
         Self {
             commands,
+            every: many.max(1),
             sent: 0,
             waiting: vec![None; connections],
             order,
@@ -56,7 +56,7 @@ impl Script for Visibility {
             return Ok(Then::Next);
         }
         self.sent += 1;
-        if !self.sent.is_multiple_of(EVERY) {
+        if !self.sent.is_multiple_of(self.every) {
             return Ok(Then::Next);
         }
         let token = answer.header("consistency-token: ").context("no token")?;
