@@ -1,14 +1,16 @@
 //! The composition root: the only place that sees all parts, starts them in order and stops them in
 //! the reverse one.
 
+mod parts;
+mod tasks;
+
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
 use axum::serve::ListenerExt;
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, mpsc},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -16,30 +18,16 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use self::{
+    parts::{Parts, repository},
+    tasks::{spawn_expiry, spawn_relay_and_projector, spawn_until},
+};
 use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
-    event_sourcing::{
-        Aggregate, Epoch, Position, Pressure, Pulse, Repository, StoreError, StoreIdentity,
-        projection::{Delivery, Projection},
-        repository::RepositoryOptions,
-        snapshot::{self, keep_snapshots},
-        upcast::UpcasterChain,
-    },
     http::{self, Api, context::new_id, reads::Reads},
-    nats::{
-        self, Alarm, EventStream, NatsOptions, Relay, RelayPorts, Subscriber,
-        provenance::Provenance,
-    },
-    order::{Order, upcasters::upcasters},
-    postgres::{
-        self, PgEventStore, PgLease, PgSnapshotStore, PgStoreIdentity, PrepareError, Writer,
-        heartbeat, idempotency,
-    },
-    read_model::{
-        HotViews, OrderViews, Projector, Watched, WatchedLease,
-        queries::{fitting_plans, one_plan},
-    },
+    nats::{self, Alarm, EventStream, NatsOptions},
+    postgres::{self, PgLease, PrepareError},
     readiness::Readiness,
     self_check::{self, SelfCheck},
     telemetry,
@@ -55,8 +43,6 @@ const TASKS_DEADLINE: Duration = Duration::from_secs(2);
 const SERVERS_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a process may be silent before another one relays and projects in its place.
 const LEASE_TTL: Duration = Duration::from_secs(5);
-/// How often idempotency keys that have run out are looked for.
-const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// The running service.
 pub struct App {
@@ -68,86 +54,6 @@ pub struct App {
     cancel: CancellationToken,
     leases: Vec<PgLease>,
     embedded: Option<Embedded>,
-}
-
-/// A projection that tells waiting reads when it has moved on, and gives way to commands.
-struct Announced<P> {
-    projection: P,
-    projected: Arc<Notify>,
-    pressure: Pressure,
-}
-
-impl<P: Projection> Projection for Announced<P> {
-    async fn checkpoint(&self) -> Result<Position, StoreError> {
-        self.projection.checkpoint().await
-    }
-
-    async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
-        let began = Instant::now();
-        let position = self.projection.apply(deliveries, epoch).await?;
-        self.projected.notify_waiters();
-        self.pressure.give_way(began.elapsed()).await;
-        Ok(position)
-    }
-}
-
-/// What the parts share.
-struct Parts {
-    pool: PgPool,
-    views: OrderViews,
-    store: PgEventStore,
-    upcasters: Arc<UpcasterChain>,
-    appended: Arc<Notify>,
-    projected: Arc<Notify>,
-    pressure: Pressure,
-    hot_views: HotViews,
-}
-
-impl Parts {
-    /// Starts the writer and what watches the databases, and makes the rest on top of them.
-    fn start(
-        config: &Config,
-        connect: PgConnectOptions,
-        tasks: &mut JoinSet<&'static str>,
-        cancel: &CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let appended = Arc::new(Notify::new());
-        let (options, wake) = (config.writer.clone(), Arc::clone(&appended));
-        let (writer, handle) = Writer::new(connect.clone(), options, wake);
-        tasks.spawn(async move {
-            writer.run().await;
-            "writer"
-        });
-        let pulse = spawn_heartbeat(tasks, connect.clone(), cancel);
-        let (read_connect, read_pulse) = match &config.database_read_url {
-            Some(url) => {
-                let replica = postgres::connect_options(url)?;
-                (replica.clone(), spawn_heartbeat(tasks, replica, cancel))
-            }
-            None => (connect.clone(), pulse.clone()),
-        };
-        let pressure = handle.pressure();
-        let pool = postgres::pool(connect, config.database_connections);
-        let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
-        Ok(Self {
-            store: store.watched_by(pulse),
-            views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
-            pool,
-            upcasters: Arc::new(upcasters(config.default_currency)?),
-            appended,
-            projected: Arc::default(),
-            pressure,
-            hot_views: HotViews::default(),
-        })
-    }
-
-    fn projector(&self) -> Projector<PgEventStore> {
-        Projector::new(
-            self.pool.clone(),
-            self.store.clone(),
-            Arc::clone(&self.upcasters),
-        )
-    }
 }
 
 impl App {
@@ -384,154 +290,6 @@ fn lease_holder(servers: &Servers) -> Uuid {
         Servers::Embedded(_) => Uuid::from_u128(1),
         Servers::Given { .. } => new_id(),
     }
-}
-
-/// The queries on the read model, on pools of so many connections each.
-fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
-    let lists = fitting_plans(connect.clone());
-    OrderViews::new(
-        postgres::pool(one_plan(connect), connections),
-        postgres::pool(lists, connections),
-    )
-}
-
-fn spawn_relay_and_projector(
-    tasks: &mut JoinSet<&'static str>,
-    parts: &Parts,
-    stream: EventStream,
-    holder: Uuid,
-    alarm: Alarm,
-    cancel: &CancellationToken,
-) -> Vec<PgLease> {
-    let lease = |name| PgLease::new(parts.pool.clone(), name, holder, LEASE_TTL);
-    let (relay_lease, projector_lease) = (lease("relay"), lease("projector"));
-    let leases = vec![relay_lease.clone(), projector_lease.clone()];
-
-    let identity: Arc<dyn StoreIdentity> =
-        Arc::new(PgStoreIdentity::new(parts.pool.clone(), "relay"));
-    let provenance = Provenance {
-        stream: stream.clone(),
-        store: parts.store.clone(),
-        identity: Arc::clone(&identity),
-    };
-    let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
-    let relay_ports = RelayPorts {
-        // What cannot be lifted goes out as it is stored: others may know it. Another aggregate's
-        // event is not ours to lift, whatever it is called.
-        lift: Arc::new(move |event| {
-            if event.aggregate_type == Order::TYPE {
-                upcasters.lift(event.clone()).unwrap_or(event)
-            } else {
-                event
-            }
-        }),
-        checkpoint: Arc::new(move || {
-            let projector = Arc::clone(&checkpoint);
-            Box::pin(async move { projector.checkpoint().await })
-        }),
-        identity,
-        alarm,
-        wake: Arc::clone(&parts.appended),
-        pressure: parts.pressure.clone(),
-        lease_ttl: LEASE_TTL,
-    };
-    let relay = Relay::new(
-        stream.clone(),
-        parts.store.clone(),
-        relay_lease,
-        relay_ports,
-    );
-    spawn_until(tasks, "relay", cancel, |token| relay.run(token));
-
-    let projected = Arc::clone(&parts.projected);
-    let projection = Announced {
-        projection: Watched::new(parts.projector(), parts.hot_views.clone()),
-        projected,
-        pressure: parts.pressure.clone(),
-    };
-    let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
-    let vouch = provenance.vouch();
-    let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
-    spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));
-    leases
-}
-
-/// Runs a loop that ends when its token says so.
-fn spawn_until<F: Future<Output = ()> + Send + 'static>(
-    tasks: &mut JoinSet<&'static str>,
-    name: &'static str,
-    cancel: &CancellationToken,
-    run: impl FnOnce(CancellationToken) -> F,
-) {
-    let running = run(cancel.clone());
-    tasks.spawn(async move {
-        running.await;
-        name
-    });
-}
-
-/// Watches a database from now on.
-fn spawn_heartbeat(
-    tasks: &mut JoinSet<&'static str>,
-    connect: PgConnectOptions,
-    cancel: &CancellationToken,
-) -> Pulse {
-    let (beat, pulse) = Pulse::new();
-    let cancel = cancel.clone();
-    tasks.spawn(async move {
-        cancel
-            .run_until_cancelled(heartbeat::run(connect, beat))
-            .await;
-        "heartbeat"
-    });
-    pulse
-}
-
-fn spawn_expiry(
-    tasks: &mut JoinSet<&'static str>,
-    pool: PgPool,
-    ttl: Duration,
-    cancel: &CancellationToken,
-) {
-    let cancel = cancel.clone();
-    tasks.spawn(async move {
-        let clearing = async {
-            loop {
-                match idempotency::clear_expired(&pool, ttl).await {
-                    // A full batch: there may be more.
-                    Ok(cleared) if cleared > 0 => continue,
-                    Ok(_) => {}
-                    Err(error) => {
-                        warn!(error = &error as &dyn std::error::Error, "keys not cleared");
-                    }
-                }
-                sleep(EXPIRY_PAUSE).await;
-            }
-        };
-        cancel
-            .run_until_cancelled(clearing)
-            .await
-            .unwrap_or("key expiry")
-    });
-}
-
-fn repository(
-    config: &Config,
-    parts: &Parts,
-    tasks: &mut JoinSet<&'static str>,
-    cancel: &CancellationToken,
-) -> Repository<Order, PgEventStore> {
-    let (queue, snapshots) = mpsc::channel(snapshot::QUEUE);
-    let (store, token) = (PgSnapshotStore::new(parts.pool.clone()), cancel.clone());
-    tasks.spawn(async move {
-        keep_snapshots::<Order, _>(snapshots, store, token).await;
-        "snapshot writer"
-    });
-    let options = RepositoryOptions {
-        cached_aggregates: config.cached_orders,
-    };
-    Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
-        .with_snapshots(config.snapshot_every, queue)
 }
 
 #[cfg(test)]
