@@ -118,7 +118,7 @@ impl Report {
     /// The table, for people.
     pub fn table(&self) -> String {
         let mut table = format!(
-            "{:<32} {:>10} {:<8} {:>10}  {:<19} {:>6} {:>13} {:>8} {:>5} {:<7} {:>8} {:>8} {:>8} \
+            "{:<34} {:>10} {:<8} {:>10}  {:<19} {:>6} {:>13} {:>8} {:>5} {:<7} {:>8} {:>8} {:>8} \
              {:>6} {:>6} {:>6} {:>6}\n",
             "row",
             "figure",
@@ -208,7 +208,7 @@ impl Row {
         let others = shown(self.others());
         let [service, postgres, nats] = [0, 1, 2].map(|index| shown(self.processor(index)));
         format!(
-            "{name:<32} {figure:>10} {unit:<8} {floor_value:>10}  {floor:<19} {ratio:>6} \
+            "{name:<34} {figure:>10} {unit:<8} {floor_value:>10}  {floor:<19} {ratio:>6} \
              {spread:>13} {least:>8} {aim:>5} {reached:<7} {p50:>8} {p99:>8} {p999:>8} \
              {service:>6} {postgres:>6} {nats:>6} {others:>6}"
         )
