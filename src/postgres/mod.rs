@@ -14,8 +14,9 @@ pub mod writer;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection, PgPool,
+    Connection, PgConnection, PgPool, Postgres,
     migrate::Migrator,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use tokio::{select, time::timeout};
@@ -143,6 +144,21 @@ async fn within<T>(
     while_alive(pool, &Pulse::unwatched(), query).await
 }
 
+/// A connection that is closed unless its query came to an end: on its way back to the pool sqlx asks
+/// it for a sign of life without a deadline, and one that is cut would keep its place for ever.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    is_done: bool,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 /// [`within`], given up as soon as the server is known to be dead.
 async fn while_alive<T>(
     pool: &PgPool,
@@ -150,19 +166,21 @@ async fn while_alive<T>(
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
     pulse.alive().await?;
-    let mut connection = select! {
+    let connection = select! {
         connection = pool.acquire() => connection.map_err(classify)?,
         () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
     };
+    let mut lent = Lent {
+        connection,
+        is_done: false,
+    };
     let answer = select! {
-        answer = timeout(QUERY_DEADLINE, query(&mut connection)) => {
+        answer = timeout(QUERY_DEADLINE, query(&mut lent.connection)) => {
             answer.map_err(StoreError::unavailable)
         }
         () = pulse.dead() => Err(StoreError::unavailable(Silent)),
     };
-    if answer.is_err() {
-        connection.close_on_drop();
-    }
+    lent.is_done = answer.is_ok();
     answer?.map_err(classify)
 }
 

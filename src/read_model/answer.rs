@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::{select, time::timeout};
 
 use super::error::store_error;
@@ -10,6 +10,21 @@ use crate::event_sourcing::{Pulse, StoreError, pulse::Silent};
 
 /// How long a query may take before its connection is given up.
 const DEADLINE: Duration = Duration::from_secs(5);
+
+/// A connection that is closed unless its query came to an end: on its way back to the pool sqlx asks
+/// it for a sign of life without a deadline, and one that is cut would keep its place for ever.
+struct Lent {
+    connection: PoolConnection<Postgres>,
+    is_done: bool,
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.connection.close_on_drop();
+        }
+    }
+}
 
 /// Runs a query while the database lives. A connection whose query did not end is closed, never
 /// reused: it may be cut, and everybody who gets it would wait in turn.
@@ -19,18 +34,20 @@ pub(super) async fn within<T>(
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
     pulse.alive().await?;
-    let mut connection = select! {
+    let connection = select! {
         connection = pool.acquire() => connection.map_err(store_error)?,
         () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
     };
+    let mut lent = Lent {
+        connection,
+        is_done: false,
+    };
     let answer = select! {
-        answer = timeout(DEADLINE, query(&mut connection)) => {
+        answer = timeout(DEADLINE, query(&mut lent.connection)) => {
             answer.map_err(StoreError::unavailable)
         }
         () = pulse.dead() => Err(StoreError::unavailable(Silent)),
     };
-    if answer.is_err() {
-        connection.close_on_drop();
-    }
+    lent.is_done = answer.is_ok();
     answer?.map_err(store_error)
 }

@@ -1,9 +1,8 @@
 //! What the GET endpoints ask of the read model.
 //!
 //! Each answer comes from one statement, so from one snapshot: rows, lines, the projection's
-//! position and whether the order is parked belong together. Statements that stand alone may be
-//! dropped midway (a client that hangs up): sqlx then finishes reading on the connection's next use, and no
-//! transaction is left open.
+//! position and whether the order is parked belong together. A statement that is
+//! dropped midway (a client that hangs up) closes its connection (see [`super::answer`]).
 
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
