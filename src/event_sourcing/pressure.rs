@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 const STEP: u32 = 8;
 
 /// The longest rest: what a read model may fall behind for one step.
-const LONGEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_millis(8);
 
 /// How long after the last batch commands count as coming in.
 const RECENT: u64 = 10;
@@ -84,13 +84,13 @@ fn rest(commands: u32, age: u64, worked: Duration) -> Duration {
 mod tests {
     use super::*;
 
-    const WORKED: Duration = Duration::from_millis(4);
+    const WORKED: Duration = Duration::from_millis(2);
 
     #[test]
     fn the_fuller_the_batches_the_longer_the_rest() {
         let rests = [1, 8, 16, 256].map(|commands| rest(commands, 0, WORKED).as_micros());
 
-        assert_eq!(rests, [4_500, 8_000, 12_000, 20_000]);
+        assert_eq!(rests, [2_250, 4_000, 6_000, 8_000]);
     }
 
     #[test]
