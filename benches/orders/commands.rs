@@ -78,7 +78,8 @@ pub struct Measured {
 
 /// Measures all kinds that are asked for, at all numbers of connections.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
-    for connections in CONNECTIONS {
+    let most = bench.options.most_connections;
+    for connections in CONNECTIONS.into_iter().filter(|&count| count <= most) {
         let kinds: Vec<_> = kinds_at(connections)
             .filter(|(_, name)| bench.options.wants(name))
             .collect();

@@ -8,7 +8,7 @@ use anyhow::bail;
 const USAGE: &str =
     "usage: cargo bench --bench orders -- [--quick|--smoke] [--only NAME,NAME…] [--list]
 
-  --quick  fewer and shorter repetitions, fewer orders
+  --quick  fewer and shorter repetitions, fewer orders, at most 64 connections
   --smoke  as little as shows that all rows work
   --only   only rows whose name holds one of these texts
   --list   name the rows and end";
@@ -24,6 +24,8 @@ pub struct Options {
     pub rounds: usize,
     /// How long each measurement of a rate takes.
     pub duration: Duration,
+    /// At how many connections commands are measured at most.
+    pub most_connections: usize,
     /// Orders in the store that commands and reads are spread over.
     pub orders: u64,
     /// Events in the store that is rebuilt and verified.
@@ -40,6 +42,7 @@ impl Options {
             is_list: false,
             rounds: 5,
             duration: Duration::from_secs(2),
+            most_connections: 256,
             orders: 10_000,
             rebuilt_events: 500_000,
             cached_orders: 100_000,
@@ -50,6 +53,7 @@ impl Options {
                 "--quick" => {
                     options.rounds = 3;
                     options.duration = Duration::from_secs(1);
+                    options.most_connections = 64;
                     options.orders = 4_000;
                     options.rebuilt_events = 100_000;
                     options.cached_orders = 10_000;
