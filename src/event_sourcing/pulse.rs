@@ -6,29 +6,59 @@
 
 use std::{future::pending, time::Duration};
 
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
 use super::store::StoreError;
 
-/// How long a question waits for a dead store to come back before it is refused.
-const REVIVAL: Duration = Duration::from_millis(1500);
+/// How long after its last sign of life a dead store is waited for: it may only be restarted.
+const REVIVAL: Duration = Duration::from_millis(1900);
 
 /// The store does not answer anybody.
 #[derive(Debug, thiserror::Error)]
 #[error("the store answers nobody")]
 pub struct Silent;
 
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    lives: bool,
+    seen: Instant,
+}
+
+/// What keeps a pulse.
+#[derive(Debug)]
+pub struct Beat(watch::Sender<Life>);
+
+impl Beat {
+    /// Says whether the store lives; answers whether that is news.
+    pub fn set(&self, lives: bool) -> bool {
+        let mut is_news = false;
+        self.0.send_modify(|life| {
+            is_news = life.lives != lives;
+            life.lives = lives;
+            if lives {
+                life.seen = Instant::now();
+            }
+        });
+        is_news
+    }
+}
+
 /// What is known of a store's life.
 #[derive(Debug, Clone)]
-pub struct Pulse(watch::Receiver<bool>);
+pub struct Pulse(watch::Receiver<Life>);
 
 impl Pulse {
-    /// A pulse, and what keeps it: `true` while the store lives. It lives until somebody says
-    /// otherwise.
+    /// A pulse, and what keeps it. The store lives until that says otherwise.
     #[must_use]
-    pub fn new() -> (watch::Sender<bool>, Self) {
-        let (sender, receiver) = watch::channel(true);
-        (sender, Self(receiver))
+    pub fn new() -> (Beat, Self) {
+        let (sender, receiver) = watch::channel(Life {
+            lives: true,
+            seen: Instant::now(),
+        });
+        (Beat(sender), Self(receiver))
     }
 
     /// The pulse of a store that nobody watches: it counts as alive.
@@ -37,13 +67,15 @@ impl Pulse {
         Self::new().1
     }
 
-    /// Waits a little where the store is dead.
+    /// Waits a little where the store has died just now. A store that has been dead for longer is
+    /// not waited for: commands on one order take turns, and their waits would add up.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where it stays so.
     pub async fn alive(&self) -> Result<(), StoreError> {
         let mut pulse = self.0.clone();
-        match timeout(REVIVAL, pulse.wait_for(|lives| *lives)).await {
+        let given_up = pulse.borrow().seen + REVIVAL;
+        match timeout_at(given_up, pulse.wait_for(|life| life.lives)).await {
             Ok(_) => Ok(()),
             Err(_) => Err(StoreError::unavailable(Silent)),
         }
@@ -52,7 +84,7 @@ impl Pulse {
     /// Ends when the store is dead.
     pub async fn dead(&self) {
         let mut pulse = self.0.clone();
-        if pulse.wait_for(|lives| !lives).await.is_err() {
+        if pulse.wait_for(|life| !life.lives).await.is_err() {
             // Nobody watches it any more.
             pending::<()>().await;
         }
@@ -62,6 +94,7 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -70,15 +103,19 @@ mod tests {
         let (beat, pulse) = Pulse::new();
         assert_eq!(pulse.dead().now_or_never(), None);
 
-        beat.send_replace(false);
+        beat.set(false);
 
         pulse.dead().await;
         assert!(matches!(
             pulse.alive().await,
             Err(StoreError::Unavailable(_))
         ));
+        let at_once = pulse.alive().now_or_never();
+        assert!(matches!(at_once, Some(Err(StoreError::Unavailable(_)))));
+        beat.set(true);
+        beat.set(false);
         let (waited, ()) = tokio::join!(pulse.alive(), async {
-            beat.send_replace(true);
+            beat.set(true);
         });
         assert!(waited.is_ok());
     }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     select,
-    sync::watch,
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
+
+use crate::event_sourcing::pulse::Beat;
 
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -24,7 +25,7 @@ const DOUBT: Duration = Duration::from_millis(700);
 const SILENCE: Duration = Duration::from_millis(1400);
 
 /// Keeps `pulse` until the task is dropped.
-pub async fn run(connect: PgConnectOptions, pulse: watch::Sender<bool>) {
+pub async fn run(connect: PgConnectOptions, pulse: Beat) {
     let mut connection = None;
     loop {
         let answer = timeout(SILENCE, ask(connection.take(), &connect)).await;
@@ -35,7 +36,7 @@ pub async fn run(connect: PgConnectOptions, pulse: watch::Sender<bool>) {
             }
             Ok(Answer::None) | Err(_) => false,
         };
-        if pulse.send_replace(lives) != lives {
+        if pulse.set(lives) {
             metrics::counter!("orders_database_pulse_changes_total").increment(1);
             if lives {
                 info!("PostgreSQL answers again");
