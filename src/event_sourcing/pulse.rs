@@ -33,6 +33,10 @@ pub struct Beat(watch::Sender<Life>);
 
 impl Beat {
     /// Says whether the store lives; answers whether that is news.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "it is called for what it does; who logs changes asks for more"
+    )]
     pub fn set(&self, lives: bool) -> bool {
         let mut is_news = false;
         self.0.send_modify(|life| {
