@@ -11,8 +11,8 @@
 //!
 //! So every kept view is what the database shows at the position that is reported with it: a read
 //! with a token, a version or an `ETag` is answered from here only where that position holds it.
-//! What changes rows beside the projector (a repair, a rebuild, an un-parked order) shows after
-//! [`KEPT`] at the latest.
+//! What changes rows beside the projector (a repair, a rebuild, an un-parked order) shows after two
+//! seconds at the latest.
 
 use std::{
     collections::HashSet,
