@@ -106,6 +106,8 @@ pub async fn app_behind_a_lossy_network() -> (TestApp, LossyDatabase) {
             panic!("the tests' servers are given");
         };
         *database_url = network.in_front_of(database_url);
+        // So few that one which keeps its place without need is missed.
+        config.database_connections = 3;
     })
     .await;
     (app, network)
