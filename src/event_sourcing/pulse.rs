@@ -32,21 +32,14 @@ struct Life {
 pub struct Beat(watch::Sender<Life>);
 
 impl Beat {
-    /// Says whether the store lives; answers whether that is news.
-    #[expect(
-        clippy::must_use_candidate,
-        reason = "it is called for what it does; who logs changes asks for more"
-    )]
-    pub fn set(&self, lives: bool) -> bool {
-        let mut is_news = false;
+    /// Says whether the store lives.
+    pub fn set(&self, lives: bool) {
         self.0.send_modify(|life| {
-            is_news = life.lives != lives;
             life.lives = lives;
             if lives {
                 life.seen = Instant::now();
             }
         });
-        is_news
     }
 }
 
