@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_millis(1400);
 
 /// Keeps `pulse` until the task is dropped.
 pub async fn run(connect: PgConnectOptions, pulse: Beat) {
-    let (mut connection, mut lived) = (None, true);
+    let (mut connection, mut was_alive) = (None, true);
     loop {
         let answer = timeout(SILENCE, ask(connection.take(), &connect)).await;
         let lives = match answer {
@@ -37,8 +37,8 @@ pub async fn run(connect: PgConnectOptions, pulse: Beat) {
             Ok(Answer::None) | Err(_) => false,
         };
         pulse.set(lives);
-        if lives != lived {
-            lived = lives;
+        if lives != was_alive {
+            was_alive = lives;
             metrics::counter!("orders_database_pulse_changes_total").increment(1);
             if lives {
                 info!("PostgreSQL answers again");
