@@ -91,12 +91,11 @@ impl Requests {
     async fn assert_refused(&self) {
         for (name, status, body, after) in self.send().await {
             let code = body["code"].as_str().unwrap_or_default();
-            let is_refused = match (status, code) {
-                (503, "store_unavailable" | "timeout") => true,
-                // Another one of the same key is waiting just now.
-                (409, "idempotency_in_progress") => true,
-                _ => false,
-            };
+            // A key is also in progress while another one of it waits.
+            let is_refused = matches!(
+                (status, code),
+                (503, "store_unavailable" | "timeout") | (409, "idempotency_in_progress")
+            );
             assert!(
                 is_refused && body["retryable"] == true,
                 "{name}: {status} {body}"
