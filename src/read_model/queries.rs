@@ -2,7 +2,7 @@
 //!
 //! Each answer comes from one statement, so from one snapshot: rows, lines, the projection's
 //! position and whether the order is parked belong together. A statement that is
-//! dropped midway (a client that hangs up) closes its connection (see [`super::answer`]).
+//! dropped midway (a client that hangs up) closes its connection.
 
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
