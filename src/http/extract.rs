@@ -1,9 +1,7 @@
 //! Path and query parameters, read strictly: all bad ones named at once.
 
-use std::collections::HashMap;
-
 use axum::{
-    extract::{FromRequestParts, Path},
+    extract::{FromRequestParts, RawPathParams},
     http::{Uri, request::Parts},
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -62,9 +60,11 @@ async fn path_ids<S: Send + Sync, const N: usize>(
     names: [&'static str; N],
 ) -> Result<[Uuid; N], ApiError> {
     // A segment that is no UTF-8 fails as a whole, and is no UUID either.
-    let path = Path::<HashMap<String, String>>::from_request_parts(parts, state).await;
-    let texts = path.map(|Path(texts)| texts).unwrap_or_default();
-    let ids = names.map(|name| texts.get(name).and_then(|text| parse_uuid(text)));
+    let path = RawPathParams::from_request_parts(parts, state).await.ok();
+    let ids = names.map(|name| {
+        let (_, text) = path.iter().flatten().find(|(key, _)| *key == name)?;
+        parse_uuid(text)
+    });
     let errors: Vec<_> = names
         .iter()
         .zip(ids)

@@ -1,5 +1,7 @@
 //! Liveness, readiness and metrics.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::State,
@@ -83,7 +85,7 @@ pub async fn live() -> Response {
         (status = 503, description = "Not ready", body = Readiness),
     )
 )]
-pub async fn ready(State(api): State<Api>) -> Response {
+pub async fn ready(State(api): State<Arc<Api>>) -> Response {
     let checks = api.health.checks().await;
     let is_any = |status| checks.iter().any(|check| check.status == status);
     let status = if is_any(PartState::Unavailable) {
@@ -111,7 +113,7 @@ pub async fn ready(State(api): State<Api>) -> Response {
     get, path = "/metrics", tag = "Operations",
     responses((status = 200, description = "The metrics", body = String, content_type = "text/plain"))
 )]
-pub async fn metrics(State(api): State<Api>) -> Response {
+pub async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
     (
         [(header::CONTENT_TYPE, content_type)],

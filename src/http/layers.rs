@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
-    extract::Request,
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -18,9 +17,17 @@ use super::{
     error::{ApiError, Code},
 };
 
-/// Answers 503 `timeout` where a request takes too long. Its command, if it has one, goes on in a
-/// task of its own.
+/// Answers 503 `timeout` where a request takes too long (its command, if it has one, goes on in a
+/// task of its own), and 406 where the client of the API takes no JSON.
 pub async fn within(limit: Duration, request: Request, next: Next) -> Response {
+    let is_api = request
+        .extensions()
+        .get::<MatchedPath>()
+        .is_some_and(|route| route.as_str().starts_with("/v1/"));
+    if is_api && !takes_json(request.headers()) {
+        let detail = "The answer is application/json, which Accept does not take.";
+        return ApiError::new(Code::NotAcceptable, detail).into_response();
+    }
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::new(
@@ -33,18 +40,6 @@ pub async fn within(limit: Duration, request: Request, next: Next) -> Response {
         )
         .into_response(),
     }
-}
-
-/// Answers 406 where the client takes no JSON.
-pub async fn accepts_json(request: Request, next: Next) -> Response {
-    if takes_json(request.headers()) {
-        return next.run(request).await;
-    }
-    ApiError::new(
-        Code::NotAcceptable,
-        "The answer is application/json, which Accept does not take.",
-    )
-    .into_response()
 }
 
 /// Whether `Accept` takes `application/json`: the most specific range that fits decides.
@@ -77,13 +72,11 @@ fn takes_json(headers: &HeaderMap) -> bool {
     ranges.is_empty() || ranges.iter().max().is_some_and(|(_, is_taken)| *is_taken)
 }
 
-/// Lets browsers of these origins call, and read the headers of the contract.
-pub fn with_cors<S: Clone + Send + Sync + 'static>(
-    router: Router<S>,
-    origins: &[String],
-) -> Router<S> {
+/// Lets browsers of these origins call, and read the headers of the contract; `None` for no origin.
+#[must_use]
+pub fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
-        return router;
+        return None;
     }
     let origins = if origins.iter().any(|origin| origin == "*") {
         AllowOrigin::any()
@@ -118,20 +111,19 @@ pub fn with_cors<S: Clone + Send + Sync + 'static>(
         PREFERENCE_APPLIED,
         PROJECTION_POSITION,
     ];
-    router.layer(
-        CorsLayer::new()
-            .allow_origin(origins)
-            .allow_methods([
-                Method::GET,
-                Method::HEAD,
-                Method::POST,
-                Method::PATCH,
-                Method::DELETE,
-            ])
-            .allow_headers(asked)
-            .expose_headers(shown)
-            .max_age(Duration::from_hours(1)),
-    )
+    let cors = CorsLayer::new()
+        .allow_origin(origins)
+        .allow_methods([
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PATCH,
+            Method::DELETE,
+        ])
+        .allow_headers(asked)
+        .expose_headers(shown)
+        .max_age(Duration::from_hours(1));
+    Some(cors)
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
 //! [`router`] reads as a table of contents; [`error`] is the only place that knows statuses.
-//! A request passes [`context`] (id, log, problem documents) → CORS → panics → timeout → accepted
-//! types → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
+//! A request passes [`context`] (id, log, problem documents) → CORS → panics → [`layers`] (timeout,
+//! accepted types) → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
 
 pub mod body;
 pub mod command_body;
@@ -27,6 +27,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn};
 use tokio_util::task::TaskTracker;
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -37,7 +38,6 @@ use health::Health;
 use reads::Reads;
 
 /// What the handlers work with.
-#[derive(Clone)]
 pub struct Api {
     /// The write side.
     pub orders: Arc<dyn Orders>,
@@ -63,8 +63,8 @@ pub struct HttpOptions {
 }
 
 /// Every route.
-fn routes() -> OpenApiRouter<Api> {
-    let api = OpenApiRouter::new()
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(docs::document())
         .routes(routes!(
             order_commands::create_order,
             order_list::list_orders
@@ -78,9 +78,6 @@ fn routes() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(order_commands::complete_order))
         .routes(routes!(order_commands::cancel_order))
-        .layer(from_fn(layers::accepts_json));
-    OpenApiRouter::with_openapi(docs::document())
-        .merge(api)
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))
@@ -97,18 +94,19 @@ pub fn openapi() -> OpenApi {
 pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     let timeout = options.request_timeout;
-    let router = router
+    router
         .merge(docs::pages(&openapi()))
         .fallback(async || ApiError::new(Code::RouteNotFound, "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             let detail = "The path takes the methods that Allow names, and no other.";
             ApiError::new(Code::MethodNotAllowed, detail)
         })
-        .layer(from_fn(move |request, next| {
-            layers::within(timeout, request, next)
-        }))
-        .layer(CatchPanicLayer::custom(context::panicked));
-    layers::with_cors(router, &options.cors_origins)
-        .layer(from_fn(context::with_context))
-        .with_state(api)
+        // All at once: each `layer` of its own costs every request another box around its handler.
+        .layer((
+            from_fn(context::with_context),
+            option_layer(layers::cors(&options.cors_origins)),
+            CatchPanicLayer::custom(context::panicked),
+            from_fn(move |request, next| layers::within(timeout, request, next)),
+        ))
+        .with_state(Arc::new(api))
 }

@@ -4,10 +4,12 @@
     reason = "the responses of each operation document them"
 )]
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::Response,
 };
 use bytes::Bytes;
@@ -16,7 +18,7 @@ use uuid::Uuid;
 use super::{
     Api,
     command_body::{self, CancelOrder, ChangeItem, CompleteOrder, CreateOrder, NewOrderItem},
-    conditional::{self, IfMatch, etag},
+    conditional::{self, IDEMPOTENCY_KEY, IfMatch, etag},
     consistency::{CONSISTENCY_TOKEN, token},
     context::{Audit, new_id, now},
     error::{ApiError, Code},
@@ -29,10 +31,13 @@ use crate::{
     order::{Order, OrderCommand, ports::WriteReceipt},
 };
 
+/// The headers that a command heeds.
+const HEEDED: [HeaderName; 2] = [header::IF_MATCH, IDEMPOTENCY_KEY];
+
 /// What surrounds a command: all of a request but its path parameters and its body.
 pub struct Call {
     method: Method,
-    path: String,
+    uri: Uri,
     headers: HeaderMap,
     audit: Audit,
 }
@@ -43,10 +48,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // Commands take no query parameters.
         Parameters::of(&parts.uri).close()?;
+        let mut headers = HeaderMap::new();
+        for name in HEEDED {
+            for value in parts.headers.get_all(&name) {
+                headers.append(&name, value.clone());
+            }
+        }
         Ok(Self {
             method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
-            headers: parts.headers.clone(),
+            uri: parts.uri.clone(),
+            headers,
             audit: Audit::from_request_parts(parts, state).await?,
         })
     }
@@ -67,7 +78,7 @@ impl Call {
         let if_match = conditional::if_match(&self.headers)?;
         let (expected, from_header) = expected_version(if_match, ready.expected_in_body)?;
         let key = conditional::idempotency_key(&self.headers, || {
-            conditional::fingerprint(self.method.as_str(), &self.path, body)
+            conditional::fingerprint(self.method.as_str(), self.uri.path(), body)
         })?;
         let request = Request {
             id: ready.id,
@@ -182,7 +193,7 @@ fn price(_index: usize) -> String {
     )
 )]
 pub async fn create_order(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     call: Call,
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
@@ -219,7 +230,7 @@ pub async fn create_order(
     )
 )]
 pub async fn add_item(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     call: Call,
     JsonBody(body): JsonBody,
@@ -252,7 +263,7 @@ pub async fn add_item(
     )
 )]
 pub async fn change_item(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     ItemPath { id, item_id }: ItemPath,
     call: Call,
     JsonBody(body): JsonBody,
@@ -274,7 +285,7 @@ pub async fn change_item(
     )
 )]
 pub async fn remove_item(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     ItemPath { id, item_id }: ItemPath,
     call: Call,
     JsonBody(body): JsonBody,
@@ -299,7 +310,7 @@ pub async fn remove_item(
     )
 )]
 pub async fn complete_order(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     call: Call,
     JsonBody(body): JsonBody,
@@ -327,7 +338,7 @@ pub async fn complete_order(
     )
 )]
 pub async fn cancel_order(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     call: Call,
     JsonBody(body): JsonBody,

@@ -4,6 +4,8 @@
     reason = "the responses of each operation document them"
 )]
 
+use std::sync::Arc;
+
 use axum::{
     extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
@@ -81,7 +83,7 @@ struct Listing {
     responses((status = 200, description = "A page of orders", body = OrderPage))
 )]
 pub async fn list_orders(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -4,6 +4,8 @@
     reason = "the responses of each operation document them"
 )]
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     extract::State,
@@ -78,7 +80,7 @@ enum Wanted {
     )
 )]
 pub async fn get_order(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     uri: Uri,
     headers: HeaderMap,
     OrderPath { id }: OrderPath,
@@ -224,7 +226,7 @@ async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
     )
 )]
 pub async fn get_history(
-    State(api): State<Api>,
+    State(api): State<Arc<Api>>,
     uri: Uri,
     headers: HeaderMap,
     OrderPath { id }: OrderPath,

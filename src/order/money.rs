@@ -243,28 +243,43 @@ pub struct DisplayMoney {
     digits: u32,
 }
 
+/// Room for the digits of an `i64`, a sign, a point, and zeros before a fraction.
+type Text = [u8; 32];
+
+impl DisplayMoney {
+    /// Writes the text digit by digit, from its end: an order has many amounts.
+    fn write(self, text: &mut Text) -> &str {
+        let mut place = text.len();
+        let mut put = |byte| {
+            place = place.saturating_sub(1);
+            text[place] = byte;
+        };
+        let mut minor = self.minor.unsigned_abs();
+        let mut written = 0;
+        while minor > 0 || written <= self.digits {
+            if written == self.digits && written > 0 {
+                put(b'.');
+            }
+            put(b'0'.wrapping_add(u8::try_from(minor % 10).unwrap_or(0)));
+            minor /= 10;
+            written += 1;
+        }
+        if self.minor < 0 {
+            put(b'-');
+        }
+        str::from_utf8(&text[place..]).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for DisplayMoney {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let minor = self.minor.unsigned_abs();
-        let sign = if self.minor < 0 { "-" } else { "" };
-        let unit = 10_u64.checked_pow(self.digits).unwrap_or(1);
-        let whole = minor.checked_div(unit).unwrap_or(minor);
-        let rest = minor.checked_rem(unit).unwrap_or(0);
-        if self.digits == 0 {
-            write!(f, "{sign}{whole}")
-        } else {
-            write!(
-                f,
-                "{sign}{whole}.{rest:0width$}",
-                width = self.digits as usize
-            )
-        }
+        f.write_str(self.write(&mut [0; 32]))
     }
 }
 
 impl Serialize for DisplayMoney {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.write(&mut [0; 32]))
     }
 }
 
@@ -335,5 +350,19 @@ mod tests {
         assert_eq!(whole("-5"), Some(-5));
         assert_eq!(whole("1.5"), None);
         assert_eq!(whole("1e30"), None);
+    }
+
+    #[test]
+    fn an_amount_has_the_digits_of_its_currency() {
+        let text = |minor, digits| DisplayMoney { minor, digits }.to_string();
+
+        assert_eq!(text(0, 0), "0");
+        assert_eq!(text(0, 2), "0.00");
+        assert_eq!(text(7, 3), "0.007");
+        assert_eq!(text(120, 2), "1.20");
+        assert_eq!(text(120, 0), "120");
+        assert_eq!(text(-5, 2), "-0.05");
+        assert_eq!(text(i64::MAX, 4), "922337203685477.5807");
+        assert_eq!(text(i64::MIN, 2), "-92233720368547758.08");
     }
 }

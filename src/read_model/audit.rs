@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     chunk::Decoded,
-    fold::{OrderFold, touched_item},
+    fold::OrderFold,
     rows::{ItemRow, OrderRow, ParkedOrder},
 };
 use crate::{
@@ -180,10 +180,10 @@ impl Audit {
                 self.used_items
                     .extend(items.iter().map(|item| item.item_id));
             }
-            OrderEvent::ItemAdded { .. } => {
-                let reused = touched_item(event).filter(|item| !self.used_items.insert(*item));
-                if let Some(item) = reused {
-                    self.problem(version, format!("line {item} was used before"));
+            OrderEvent::ItemAdded { item, .. } => {
+                if !self.used_items.insert(item.item_id) {
+                    let problem = format!("line {} was used before", item.item_id);
+                    self.problem(version, problem);
                 }
             }
             OrderEvent::ItemQuantityChanged { .. }

@@ -1,5 +1,5 @@
 //! Applies a chunk of events to the rows: group by order → load what is touched → fold in memory →
-//! write set-wise. Six statements, whatever the chunk's size.
+//! write set-wise. A handful of statements, whatever the chunk's size.
 //!
 //! An event that cannot be applied parks its order: its rows stay as they were before that event,
 //! and its later events are passed over until the order is refolded.
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     error::{WriteError, chain, store_error},
-    fold::{OrderFold, touched_item},
+    fold::{OrderFold, added_item, needed_item},
     rows::ParkedOrder,
     tables,
 };
@@ -32,7 +32,8 @@ const PAGE: u32 = 1000;
 /// How a chunk is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
-    /// All orders at once; data that the database refuses fails the chunk.
+    /// All orders at once; data that the database refuses fails the chunk. So does a line that is
+    /// added twice: that it is not there already is not looked up.
     Fast,
     /// Behind savepoints: the order with the refused data is found by halving, and parked.
     Bisect,
@@ -101,13 +102,15 @@ impl Decoded {
 }
 
 /// Applies events, in position order, inside the transaction of `connection`. Events of other
-/// aggregates, events applied before and events of parked orders are passed over; events that are
-/// missing before one of these are read from the store.
+/// aggregates, events applied before and events of parked orders (which are only looked for where
+/// there may be any) are passed over; events that are missing before one of these are read from the
+/// store.
 pub(super) async fn apply<S: EventStore>(
     connection: &mut PgConnection,
     store: &S,
     upcasters: &UpcasterChain,
     events: Vec<RecordedEvent>,
+    has_parked: bool,
     care: Care,
 ) -> Result<(), WriteError> {
     let mut orders: BTreeMap<Uuid, Vec<Decoded>> = BTreeMap::new();
@@ -120,11 +123,11 @@ pub(super) async fn apply<S: EventStore>(
     if orders.is_empty() {
         return Ok(());
     }
-    let mut changes = load(connection, orders).await?;
+    let mut changes = load(connection, orders, has_parked).await?;
     for change in &mut changes {
         fill_holes(change, store, upcasters).await?;
     }
-    load_touched_items(connection, &mut changes).await?;
+    load_items(connection, &mut changes, care).await?;
     for change in &mut changes {
         let Change {
             fold,
@@ -144,11 +147,14 @@ pub(super) async fn apply<S: EventStore>(
 async fn load(
     connection: &mut PgConnection,
     mut orders: BTreeMap<Uuid, Vec<Decoded>>,
+    has_parked: bool,
 ) -> Result<Vec<Change>, StoreError> {
     let ids: Vec<Uuid> = orders.keys().copied().collect();
-    let parked = tables::load_parked(connection, &ids).await;
-    for id in parked.map_err(store_error)? {
-        orders.remove(&id);
+    if has_parked {
+        let parked = tables::load_parked(connection, &ids).await;
+        for id in parked.map_err(store_error)? {
+            orders.remove(&id);
+        }
     }
     let rows = tables::load_orders(connection, &ids).await;
     let mut rows: BTreeMap<Uuid, _> = rows
@@ -217,9 +223,10 @@ async fn fill_holes<S: EventStore>(
 }
 
 /// Loads the stored lines that the events name. An order that is created here has none yet.
-async fn load_touched_items(
+async fn load_items(
     connection: &mut PgConnection,
     changes: &mut [Change],
+    care: Care,
 ) -> Result<(), StoreError> {
     let mut touched = HashSet::new();
     for change in changes.iter().filter(|change| change.fold.row().is_some()) {
@@ -228,7 +235,11 @@ async fn load_touched_items(
             .iter()
             .filter_map(|decoded| decoded.event.as_ref().ok());
         let id = change.fold.id();
-        touched.extend(events.filter_map(touched_item).map(|item| (id, item)));
+        let items = events.filter_map(|event| match care {
+            Care::Fast => needed_item(event),
+            Care::Bisect => needed_item(event).or_else(|| added_item(event)),
+        });
+        touched.extend(items.map(|item| (id, item)));
     }
     if touched.is_empty() {
         return Ok(());
@@ -246,20 +257,30 @@ async fn load_touched_items(
 
 /// Writes what changed: order rows guarded by their version, then their lines.
 async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), WriteError> {
-    let rows: Vec<_> = changes
-        .iter()
-        .filter_map(|change| change.fold.changed_row())
-        .collect();
-    let written = tables::upsert_orders(connection, &rows).await;
-    if written.map_err(WriteError::from_query)? != rows.len() as u64 {
+    let orders = |is_stored| {
+        let changes = changes
+            .iter()
+            .filter(|change| change.fold.is_stored() == is_stored);
+        let rows = changes.filter_map(|change| change.fold.changed_row());
+        rows.collect::<Vec<_>>()
+    };
+    let inserted = tables::insert_orders(connection, &orders(false)).await;
+    inserted.map_err(WriteError::from_query)?;
+    let known = orders(true);
+    let updated = tables::update_orders(connection, &known).await;
+    if updated.map_err(WriteError::from_query)? != known.len() as u64 {
         return Err(StoreError::unavailable(MovedOn).into());
     }
-    let items: Vec<_> = changes
-        .iter()
-        .flat_map(|change| change.fold.changed_items())
-        .collect();
-    let put = tables::upsert_items(connection, &items).await;
-    put.map_err(WriteError::from_query)?;
+    let items = |is_stored| {
+        let items = changes
+            .iter()
+            .flat_map(|change| change.fold.changed_items(is_stored));
+        items.collect::<Vec<_>>()
+    };
+    let inserted = tables::insert_items(connection, &items(false)).await;
+    inserted.map_err(WriteError::from_query)?;
+    let updated = tables::update_items(connection, &items(true)).await;
+    updated.map_err(WriteError::from_query)?;
     let removed = changes.iter().flat_map(|change| {
         let id = change.fold.id();
         change.fold.removed_items().map(move |item| (id, item))

@@ -8,8 +8,8 @@
 use sqlx::{Error, PgConnection};
 
 use super::{
+    checkpoint::CHECKPOINT,
     error::store_error,
-    projector::CHECKPOINT,
     queries::{OrderView, OrderViews, ViewColumns},
     rows::OrderRow,
 };
@@ -123,10 +123,12 @@ struct Filters<'a> {
     query: &'a ListQuery,
 }
 
-/// One list statement. Tables stand in the order in which a rebuild's switch locks them: views,
-/// then items.
+/// One list statement: `$after` says what comes after the last page's end, `$order` in which order.
+///
+/// Tables stand in the order in which a rebuild's switch locks them: views, then items. What is
+/// asked of `updated_at` is asked of its slot too, for the slot has the index.
 macro_rules! list {
-    ($connection:expr, $filters:expr, $product:literal, $key:literal, $beyond:literal, $direction:literal) => {
+    ($connection:expr, $filters:expr, $product:literal, $after:literal, $order:literal) => {
         sqlx::query_as!(
             ViewColumns,
             r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
@@ -144,8 +146,10 @@ macro_rules! list {
                             and ($3::text[] is null or v.status = any($3))
                             and ($4::timestamptz is null or v.created_at >= $4)
                             and ($5::timestamptz is null or v.created_at < $5)
-                            and ($6::timestamptz is null or v.updated_at >= $6)
-                            and ($7::timestamptz is null or v.updated_at < $7)
+                            and ($6::timestamptz is null or (v.updated_at >= $6
+                                and v.updated_slot >= updated_slot($6)))
+                            and ($7::timestamptz is null or (v.updated_at < $7
+                                and v.updated_slot <= updated_slot($7)))
                             and "# + $product + r#"
                         limit 10001
                     ) counted
@@ -154,18 +158,19 @@ macro_rules! list {
             left join (
                 select v.id, v.customer_id, v.status, v.currency, v.total_minor, v.item_count,
                     v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
-                    v.completed_at, v.cancelled_at, v.cancellation_reason
+                    v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
                 from order_views v
                 where ($2::text is null or v.customer_id = $2)
                     and ($3::text[] is null or v.status = any($3))
                     and ($4::timestamptz is null or v.created_at >= $4)
                     and ($5::timestamptz is null or v.created_at < $5)
-                    and ($6::timestamptz is null or v.updated_at >= $6)
-                    and ($7::timestamptz is null or v.updated_at < $7)
+                    and ($6::timestamptz is null or (v.updated_at >= $6
+                        and v.updated_slot >= updated_slot($6)))
+                    and ($7::timestamptz is null or (v.updated_at < $7
+                        and v.updated_slot <= updated_slot($7)))
                     and "# + $product + r#"
-                    and ($9::timestamptz is null
-                        or (v."# + $key + ", v.id) " + $beyond + r#" ($9, $10::uuid))
-                order by v."# + $key + " " + $direction + ", v.id " + $direction + r#"
+                    and ($9::timestamptz is null or "# + $after + r#")
+                order by "# + $order + r#"
                 limit $11 offset $12
             ) v on true
             left join lateral (
@@ -179,7 +184,7 @@ macro_rules! list {
                 where $13 and i.order_id = v.id
             ) i on true
             where c.name = $14
-            order by v."# + $key + " " + $direction + ", v.id " + $direction,
+            order by "# + $order,
             $filters.query.with_total,
             $filters.customer_id,
             $filters.statuses.as_deref(),
@@ -204,18 +209,34 @@ macro_rules! list {
 macro_rules! lists {
     ($connection:expr, $filters:expr, $product:literal) => {
         match $filters.query.sort {
-            ListSort::CreatedDescending => {
-                list!($connection, $filters, $product, "created_at", "<", "desc")
-            }
-            ListSort::CreatedAscending => {
-                list!($connection, $filters, $product, "created_at", ">", "asc")
-            }
-            ListSort::UpdatedDescending => {
-                list!($connection, $filters, $product, "updated_at", "<", "desc")
-            }
-            ListSort::UpdatedAscending => {
-                list!($connection, $filters, $product, "updated_at", ">", "asc")
-            }
+            ListSort::CreatedDescending => list!(
+                $connection,
+                $filters,
+                $product,
+                "(v.created_at, v.id) < ($9, $10::uuid)",
+                "v.created_at desc, v.id desc"
+            ),
+            ListSort::CreatedAscending => list!(
+                $connection,
+                $filters,
+                $product,
+                "(v.created_at, v.id) > ($9, $10::uuid)",
+                "v.created_at, v.id"
+            ),
+            ListSort::UpdatedDescending => list!(
+                $connection,
+                $filters,
+                $product,
+                "(v.updated_slot, v.updated_at, v.id) < (updated_slot($9), $9, $10::uuid)",
+                "v.updated_slot desc, v.updated_at desc, v.id desc"
+            ),
+            ListSort::UpdatedAscending => list!(
+                $connection,
+                $filters,
+                $product,
+                "(v.updated_slot, v.updated_at, v.id) > (updated_slot($9), $9, $10::uuid)",
+                "v.updated_slot, v.updated_at, v.id"
+            ),
         }
     };
 }

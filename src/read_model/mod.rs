@@ -17,6 +17,7 @@ pub mod verify;
 
 mod answer;
 mod audit;
+mod checkpoint;
 mod chunk;
 mod error;
 mod session;

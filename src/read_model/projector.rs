@@ -6,14 +6,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgPool;
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
+    checkpoint::{CHECKPOINT, Checkpoint, RowWriter},
     chunk::{self, Care},
     error::{WriteError, store_error},
-    session::Session,
 };
 use crate::{
     event_sourcing::{
@@ -22,20 +22,6 @@ use crate::{
     },
     sabotage::{self, Safeguard},
 };
-
-/// The name of the checkpoint of this read model.
-pub(super) const CHECKPOINT: &str = "orders";
-
-/// Opens a transaction whose statements are bounded, so that a stuck one ends on the server too.
-///
-/// Each statement looks rows up by their keys, whatever their number, so one plan is kept for it;
-/// scans are ruled out, for a plan kept from when the tables were small would go on scanning them.
-/// A crash of the database may take back what was not flushed yet: rows and checkpoint go back
-/// together, and the events are applied again.
-pub(super) const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
-    set local synchronous_commit = off; set local plan_cache_mode = force_generic_plan; \
-    set local enable_seqscan = off; set local enable_hashjoin = off; \
-    set local enable_mergejoin = off";
 
 /// How long a chunk may take, the server not answering at all included.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
@@ -51,15 +37,9 @@ const PAGE: u32 = 1000;
 #[derive(Debug, Clone)]
 pub struct Projector<S> {
     pub(super) pool: PgPool,
+    pub(super) rows: RowWriter,
     pub(super) store: S,
     pub(super) upcasters: Arc<UpcasterChain>,
-}
-
-/// The locked checkpoint row.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Checkpoint {
-    pub(super) position: Position,
-    pub(super) epoch: Epoch,
 }
 
 /// What one transaction led to.
@@ -69,12 +49,12 @@ struct Step {
 }
 
 impl<S: EventStore> Projector<S> {
-    /// Makes a projector that writes through `pool` and reads missing events from `store`.
-    ///
-    /// Both are used at once, so where they share a pool it must have two connections.
+    /// Makes a projector of the read model in the database of `pool`, which it reads through (it
+    /// writes on a connection of its own), that takes missing events from `store`.
     #[must_use]
     pub fn new(pool: PgPool, store: S, upcasters: Arc<UpcasterChain>) -> Self {
         Self {
+            rows: RowWriter::new((*pool.connect_options()).clone()),
             pool,
             store,
             upcasters,
@@ -110,10 +90,10 @@ impl<S: EventStore> Projector<S> {
         epoch: Epoch,
         care: Care,
     ) -> Result<Step, WriteError> {
-        let mut session = Session::begin(&self.pool, BEGIN).await?;
-        let checkpoint = lock_checkpoint(session.connection()).await?;
+        let mut held = self.rows.hold().await?;
+        let checkpoint = held.checkpoint;
         if epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence) {
-            session.rollback().await?;
+            held.rollback().await?;
             return Err(StoreError::unavailable(StaleEpoch {
                 held: epoch.0,
                 newest: checkpoint.epoch.0,
@@ -122,21 +102,21 @@ impl<S: EventStore> Projector<S> {
         }
         let (events, is_done) = self.complete(deliveries, checkpoint.position).await?;
         let Some(last) = events.last().map(|event| event.position) else {
-            session.rollback().await?;
+            held.rollback().await?;
             return Ok(Step {
                 checkpoint: checkpoint.position,
                 is_done,
             });
         };
         if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
-            move_checkpoint(session.connection(), last, epoch).await?;
-            session.commit().await?;
-            session = Session::begin(&self.pool, BEGIN).await?;
+            held.commit_at(last, epoch).await?;
+            held = self.rows.hold().await?;
         }
-        let connection = session.connection();
-        chunk::apply(connection, &self.store, &self.upcasters, events, care).await?;
-        move_checkpoint(connection, last, epoch).await?;
-        session.commit().await?;
+        let has_parked = held.has_parked;
+        let connection = held.connection();
+        let (store, upcasters) = (&self.store, &self.upcasters);
+        chunk::apply(connection, store, upcasters, events, has_parked, care).await?;
+        held.commit_at(last, epoch).await?;
         Ok(Step {
             checkpoint: last,
             is_done,
@@ -214,41 +194,6 @@ impl<S: EventStore> Projection for Projector<S> {
             }
         }
     }
-}
-
-/// Locks the checkpoint row until the transaction ends: there is one writer of the rows at a time.
-pub(super) async fn lock_checkpoint(
-    connection: &mut PgConnection,
-) -> Result<Checkpoint, StoreError> {
-    let row = sqlx::query!(
-        "select position, epoch from projection_checkpoint where name = $1 for update",
-        CHECKPOINT,
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(store_error)?;
-    Ok(Checkpoint {
-        position: Position::new(row.position),
-        epoch: Epoch(row.epoch),
-    })
-}
-
-async fn move_checkpoint(
-    connection: &mut PgConnection,
-    position: Position,
-    epoch: Epoch,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "update projection_checkpoint set position = $2, epoch = $3, updated_at = now()
-         where name = $1",
-        CHECKPOINT,
-        position.get(),
-        epoch.0,
-    )
-    .execute(connection)
-    .await
-    .map_err(store_error)?;
-    Ok(())
 }
 
 /// The caller's lease has passed to another.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     answer::within,
-    projector::CHECKPOINT,
+    checkpoint::CHECKPOINT,
     rows::{ItemRow, OrderRow},
 };
 use crate::{

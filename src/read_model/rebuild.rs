@@ -13,9 +13,10 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{
+    checkpoint::lock_checkpoint,
     chunk::{self, Care},
     error::{WriteError, store_error},
-    projector::{Projector, lock_checkpoint},
+    projector::Projector,
     session::Session,
 };
 use crate::event_sourcing::{EventStore, Position, RecordedEvent, StoreError};
@@ -266,9 +267,10 @@ impl<S: EventStore> Rebuild<S> {
             pool,
             store,
             upcasters,
+            ..
         } = &self.projector;
         let mut session = Session::begin(pool, BEGIN_FILL).await?;
-        chunk::apply(session.connection(), store, upcasters, events, care).await?;
+        chunk::apply(session.connection(), store, upcasters, events, true, care).await?;
         session.commit().await?;
         Ok(())
     }
@@ -323,6 +325,7 @@ impl<S: EventStore> Rebuild<S> {
             pool,
             store,
             upcasters,
+            ..
         } = &self.projector;
         let mut session = Session::begin(pool, BEGIN_SWITCH).await?;
         let target = lock_checkpoint(session.connection()).await?.position;
@@ -339,7 +342,7 @@ impl<S: EventStore> Rebuild<S> {
             filled.events = filled.events.saturating_add(rest.len() as u64);
             filled.position = last;
             let connection = session.connection();
-            chunk::apply(connection, store, upcasters, rest, Care::Bisect).await?;
+            chunk::apply(connection, store, upcasters, rest, true, Care::Bisect).await?;
         }
         session
             .run("set local search_path to default; select rebuild_switch()")

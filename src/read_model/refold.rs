@@ -8,9 +8,8 @@ use super::{
     chunk::Decoded,
     error::{WriteError, store_error},
     fold::OrderFold,
-    projector::{BEGIN, DEADLINE, Projector, lock_checkpoint},
+    projector::{DEADLINE, Projector},
     rows::ParkedOrder,
-    session::Session,
     tables,
 };
 use crate::{
@@ -44,13 +43,12 @@ impl<S: EventStore> Projector<S> {
     }
 
     async fn refold_once(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
-        let mut session = Session::begin(&self.pool, BEGIN).await?;
-        let checkpoint = lock_checkpoint(session.connection()).await?;
-        let up_to = checkpoint.position;
+        let mut held = self.rows.hold().await?;
+        let up_to = held.checkpoint.position;
         let (fold, parked) = refold(&self.store, &self.upcasters, order_id, up_to).await?;
-        let written = replace(session.connection(), &fold, parked.as_ref()).await;
+        let written = replace(held.connection(), &fold, parked.as_ref()).await;
         written.map_err(WriteError::from_query)?;
-        session.commit().await?;
+        held.commit().await?;
         Ok(parked.map_or(Refolded::Whole, Refolded::Parked))
     }
 
@@ -108,8 +106,8 @@ async fn replace(
 ) -> Result<(), sqlx::Error> {
     tables::delete_order(connection, fold.id()).await?;
     let rows: Vec<_> = fold.row().into_iter().collect();
-    tables::upsert_orders(connection, &rows).await?;
-    tables::upsert_items(connection, &fold.items()).await?;
+    tables::insert_orders(connection, &rows).await?;
+    tables::insert_items(connection, &fold.items()).await?;
     let parked: Vec<_> = parked.cloned().into_iter().collect();
     tables::insert_parked(connection, &parked).await
 }

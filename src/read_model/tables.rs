@@ -56,34 +56,26 @@ pub(super) async fn load_items(
     .await
 }
 
-/// Writes order rows; one that is there already must show an older version. Answers how many were
-/// written.
-pub(super) async fn upsert_orders(
+/// One column of many rows, as a statement takes it.
+fn column<'a, R, T>(rows: &[&'a R], value: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(|row| value(row)).collect()
+}
+
+/// Writes the rows of orders that have none yet.
+pub(super) async fn insert_orders(
     connection: &mut PgConnection,
     rows: &[&OrderRow],
-) -> Result<u64, Error> {
-    fn column<'a, T>(rows: &[&'a OrderRow], value: impl Fn(&'a OrderRow) -> T) -> Vec<T> {
-        rows.iter().map(|row| value(row)).collect()
-    }
+) -> Result<(), Error> {
     if rows.is_empty() {
-        return Ok(0);
+        return Ok(());
     }
-    let done = sqlx::query!(
-        "insert into order_views as stored (id, customer_id, status, currency, total_minor,
-             item_count, total_quantity, version, position, created_at, updated_at, completed_at,
-             cancelled_at, cancellation_reason)
+    sqlx::query!(
+        "insert into order_views (id, customer_id, status, currency, total_minor, item_count,
+             total_quantity, version, position, created_at, updated_at, completed_at, cancelled_at,
+             cancellation_reason)
          select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[],
              $6::int[], $7::bigint[], $8::int[], $9::bigint[], $10::timestamptz[],
-             $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[])
-         on conflict (id) do update
-         set customer_id = excluded.customer_id, status = excluded.status,
-             currency = excluded.currency, total_minor = excluded.total_minor,
-             item_count = excluded.item_count, total_quantity = excluded.total_quantity,
-             version = excluded.version, position = excluded.position,
-             created_at = excluded.created_at, updated_at = excluded.updated_at,
-             completed_at = excluded.completed_at, cancelled_at = excluded.cancelled_at,
-             cancellation_reason = excluded.cancellation_reason
-         where stored.version < excluded.version",
+             $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[])",
         &column(rows, |row| row.id),
         &column(rows, |row| row.customer_id.as_str()) as &[&str],
         &column(rows, |row| row.status.as_str()) as &[&str],
@@ -101,18 +93,53 @@ pub(super) async fn upsert_orders(
     )
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Writes what events change in the rows of orders; those must show older versions. Answers how
+/// many were written.
+pub(super) async fn update_orders(
+    connection: &mut PgConnection,
+    rows: &[&OrderRow],
+) -> Result<u64, Error> {
+    if rows.is_empty() {
+        return Ok(0);
+    }
+    let done = sqlx::query!(
+        "update order_views v
+         set status = new.status, total_minor = new.total_minor, item_count = new.item_count,
+             total_quantity = new.total_quantity, version = new.version, position = new.position,
+             updated_at = new.updated_at, completed_at = new.completed_at,
+             cancelled_at = new.cancelled_at, cancellation_reason = new.cancellation_reason
+         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[],
+                 $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
+                 $11::text[])
+             as new(id, status, total_minor, item_count, total_quantity, version, position,
+                 updated_at, completed_at, cancelled_at, cancellation_reason)
+         where v.id = new.id and v.version < new.version",
+        &column(rows, |row| row.id),
+        &column(rows, |row| row.status.as_str()) as &[&str],
+        &column(rows, |row| row.total_minor),
+        &column(rows, |row| row.item_count),
+        &column(rows, |row| row.total_quantity),
+        &column(rows, |row| row.version),
+        &column(rows, |row| row.position),
+        &column(rows, |row| row.updated_at),
+        &column(rows, |row| row.completed_at) as &[Option<Instant>],
+        &column(rows, |row| row.cancelled_at) as &[Option<Instant>],
+        &column(rows, |row| row.cancellation_reason.as_deref()) as &[Option<&str>],
+    )
+    .execute(connection)
+    .await?;
     Ok(done.rows_affected())
 }
 
-/// Writes lines. Their order's row, which is guarded by its version, must have been written in the
-/// same transaction.
-pub(super) async fn upsert_items(
+/// Writes new lines. Like all that writes lines: their order's row, which is guarded by its version,
+/// must have been written in the same transaction.
+pub(super) async fn insert_items(
     connection: &mut PgConnection,
     rows: &[&ItemRow],
 ) -> Result<(), Error> {
-    fn column<'a, T>(rows: &[&'a ItemRow], value: impl Fn(&'a ItemRow) -> T) -> Vec<T> {
-        rows.iter().map(|row| value(row)).collect()
-    }
     if rows.is_empty() {
         return Ok(());
     }
@@ -120,11 +147,36 @@ pub(super) async fn upsert_items(
         "insert into order_items (order_id, item_id, line_no, product_id, quantity, price_minor,
              added_at)
          select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::int[],
-             $6::bigint[], $7::timestamptz[])
-         on conflict (order_id, item_id) do update
-         set line_no = excluded.line_no, product_id = excluded.product_id,
-             quantity = excluded.quantity, price_minor = excluded.price_minor,
-             added_at = excluded.added_at",
+             $6::bigint[], $7::timestamptz[])",
+        &column(rows, |row| row.order_id),
+        &column(rows, |row| row.item_id),
+        &column(rows, |row| row.line_no),
+        &column(rows, |row| row.product_id.as_str()) as &[&str],
+        &column(rows, |row| row.quantity),
+        &column(rows, |row| row.price_minor),
+        &column(rows, |row| row.added_at),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Writes what has changed in lines that are there.
+pub(super) async fn update_items(
+    connection: &mut PgConnection,
+    rows: &[&ItemRow],
+) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update order_items i
+         set line_no = new.line_no, product_id = new.product_id, quantity = new.quantity,
+             price_minor = new.price_minor, added_at = new.added_at
+         from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::int[], $6::bigint[],
+                 $7::timestamptz[])
+             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at)
+         where i.order_id = new.order_id and i.item_id = new.item_id",
         &column(rows, |row| row.order_id),
         &column(rows, |row| row.item_id),
         &column(rows, |row| row.line_no),
@@ -176,21 +228,19 @@ pub(super) async fn insert_parked(
     connection: &mut PgConnection,
     parked: &[ParkedOrder],
 ) -> Result<(), Error> {
-    fn column<'a, T>(rows: &'a [ParkedOrder], value: impl Fn(&'a ParkedOrder) -> T) -> Vec<T> {
-        rows.iter().map(value).collect()
-    }
     if parked.is_empty() {
         return Ok(());
     }
+    let parked: Vec<_> = parked.iter().collect();
     sqlx::query!(
         "insert into projection_parked (order_id, version, position, event_type, reason)
          select * from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[])
          on conflict (order_id) do nothing",
-        &column(parked, |row| row.order_id),
-        &column(parked, |row| row.version),
-        &column(parked, |row| row.position),
-        &column(parked, |row| row.event_type.as_str()) as &[&str],
-        &column(parked, |row| row.reason.as_str()) as &[&str],
+        &column(&parked, |row| row.order_id),
+        &column(&parked, |row| row.version),
+        &column(&parked, |row| row.position),
+        &column(&parked, |row| row.event_type.as_str()) as &[&str],
+        &column(&parked, |row| row.reason.as_str()) as &[&str],
     )
     .execute(connection)
     .await?;

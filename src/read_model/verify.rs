@@ -14,8 +14,9 @@ use uuid::Uuid;
 
 use super::{
     audit::{Audit, Finding},
+    checkpoint::CHECKPOINT,
     error::store_error,
-    projector::{CHECKPOINT, Projector},
+    projector::Projector,
     rows::{ItemRow, ParkedOrder},
     session::Session,
     tables,
@@ -164,7 +165,8 @@ impl<S: EventStore> Verify<S> {
     /// Where the database fails.
     pub async fn recently_changed(&self, limit: u32) -> Result<Vec<Uuid>, StoreError> {
         sqlx::query_scalar!(
-            "select id from order_views order by updated_at desc, id desc limit $1",
+            "select id from order_views
+             order by updated_slot desc, updated_at desc, id desc limit $1",
             i64::from(limit),
         )
         .fetch_all(&self.projector.pool)

@@ -68,6 +68,7 @@ pub struct OrderFold {
     id: OrderId,
     row: Option<OrderRow>,
     slots: HashMap<ItemId, Slot>,
+    is_stored: bool,
     is_changed: bool,
 }
 
@@ -113,15 +114,26 @@ impl Sums {
     }
 }
 
-/// The line that an event needs to know: it must be there, or must not be.
+/// The line that must be there for an event.
 #[must_use]
-pub fn touched_item(event: &OrderEvent) -> Option<ItemId> {
+pub fn needed_item(event: &OrderEvent) -> Option<ItemId> {
     match event {
-        OrderEvent::ItemAdded { item, currency: _ } => Some(item.item_id),
         OrderEvent::ItemQuantityChanged { item_id, .. } | OrderEvent::ItemRemoved { item_id } => {
             Some(*item_id)
         }
-        OrderEvent::Created { .. } | OrderEvent::Completed | OrderEvent::Cancelled { .. } => None,
+        OrderEvent::ItemAdded { .. }
+        | OrderEvent::Created { .. }
+        | OrderEvent::Completed
+        | OrderEvent::Cancelled { .. } => None,
+    }
+}
+
+/// The line that an event adds, and that must not be there yet.
+#[must_use]
+pub fn added_item(event: &OrderEvent) -> Option<ItemId> {
+    match event {
+        OrderEvent::ItemAdded { item, .. } => Some(item.item_id),
+        _ => None,
     }
 }
 
@@ -133,6 +145,7 @@ impl OrderFold {
             id,
             row: None,
             slots: HashMap::new(),
+            is_stored: false,
             is_changed: false,
         }
     }
@@ -143,6 +156,7 @@ impl OrderFold {
         let absent = Self::absent(row.id);
         Self {
             row: Some(row),
+            is_stored: true,
             ..absent
         }
     }
@@ -183,10 +197,18 @@ impl OrderFold {
         self.row.as_ref().filter(|_| self.is_changed)
     }
 
-    /// The lines that events put or changed.
-    pub fn changed_items(&self) -> impl Iterator<Item = &ItemRow> {
+    /// Whether there was a row before the events.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
+    /// The lines that events put or changed: those that were stored before, or those that were not.
+    pub fn changed_items(&self, is_stored: bool) -> impl Iterator<Item = &ItemRow> {
         let changed = self.slots.values().filter(|slot| slot.is_changed);
-        changed.filter_map(|slot| slot.row.as_ref())
+        changed
+            .filter(move |slot| slot.is_stored == is_stored)
+            .filter_map(|slot| slot.row.as_ref())
     }
 
     /// The stored lines that events removed.
