@@ -261,8 +261,8 @@ impl DisplayMoney {
                 put(b'.');
             }
             put(b'0'.wrapping_add(u8::try_from(minor % 10).unwrap_or(0)));
-            minor /= 10;
-            written += 1;
+            minor = minor.wrapping_div(10);
+            written = written.saturating_add(1);
         }
         if self.minor < 0 {
             put(b'-');
