@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::{Context, bail};
 use sqlx::PgPool;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +17,9 @@ use crate::{
     cli::{ImportArgs, ImportStatus, ReplayArgs, VerifyArgs},
     config::{ConfigProblems, StoreArgs},
     embedded::{EmbeddedOptions, PrivatePostgres},
-    event_sourcing::{Repository, repository::RepositoryOptions, upcast::UpcasterChain},
+    event_sourcing::{
+        FreshEvents, Repository, repository::RepositoryOptions, upcast::UpcasterChain,
+    },
     http::context::now,
     import::{Import, draft::Drafting, source::Source},
     order::{Currency, CustomerId, Order, upcasters::upcasters},
@@ -54,7 +55,7 @@ impl Workshop {
         wait_for_database(&connect, args.allow_unsafe_database).await?;
         let options = WriterOptions::default();
         let key_ttl = options.key_ttl;
-        let (writer, handle) = Writer::new(connect.clone(), options, Arc::new(Notify::new()));
+        let (writer, handle) = Writer::new(connect.clone(), options, FreshEvents::default());
         #[expect(
             clippy::disallowed_methods,
             reason = "ends when its last handle is dropped"

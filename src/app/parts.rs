@@ -13,7 +13,7 @@ use super::tasks::spawn_heartbeat;
 use crate::{
     config::Config,
     event_sourcing::{
-        Pressure, Repository,
+        FreshEvents, Repository,
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
@@ -32,9 +32,8 @@ pub(super) struct Parts {
     pub(super) views: OrderViews,
     pub(super) store: PgEventStore,
     pub(super) upcasters: Arc<UpcasterChain>,
-    pub(super) appended: Arc<Notify>,
+    pub(super) fresh: FreshEvents,
     pub(super) projected: Arc<Notify>,
-    pub(super) pressure: Pressure,
     pub(super) hot_views: HotViews,
 }
 
@@ -46,9 +45,8 @@ impl Parts {
         tasks: &mut JoinSet<&'static str>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<Self> {
-        let appended = Arc::new(Notify::new());
-        let (options, wake) = (config.writer.clone(), Arc::clone(&appended));
-        let (writer, handle) = Writer::new(connect.clone(), options, wake);
+        let fresh = FreshEvents::default();
+        let (writer, handle) = Writer::new(connect.clone(), config.writer.clone(), fresh.clone());
         tasks.spawn(async move {
             writer.run().await;
             "writer"
@@ -61,7 +59,6 @@ impl Parts {
             }
             None => (connect.clone(), pulse.clone()),
         };
-        let pressure = handle.pressure();
         let pool = postgres::pool(connect, config.database_connections);
         let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
         Ok(Self {
@@ -69,9 +66,8 @@ impl Parts {
             views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
             pool,
             upcasters: Arc::new(upcasters(config.default_currency)?),
-            appended,
+            fresh,
             projected: Arc::default(),
-            pressure,
             hot_views: HotViews::default(),
         })
     }

@@ -3,11 +3,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{Instant, sleep},
-};
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
@@ -15,7 +11,7 @@ use uuid::Uuid;
 use super::{LEASE_TTL, parts::Parts};
 use crate::{
     event_sourcing::{
-        Aggregate, Epoch, Position, Pressure, Pulse, StoreError, StoreIdentity,
+        Aggregate, Epoch, Position, Pulse, StoreError, StoreIdentity,
         projection::{Delivery, Projection},
     },
     nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, provenance::Provenance},
@@ -27,11 +23,10 @@ use crate::{
 /// How often idempotency keys that have run out are looked for.
 const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
 
-/// A projection that tells waiting reads when it has moved on, and gives way to commands.
+/// A projection that tells waiting reads when it has moved on.
 struct Announced<P> {
     projection: P,
     projected: Arc<Notify>,
-    pressure: Pressure,
 }
 
 impl<P: Projection> Projection for Announced<P> {
@@ -40,10 +35,8 @@ impl<P: Projection> Projection for Announced<P> {
     }
 
     async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
-        let began = Instant::now();
         let position = self.projection.apply(deliveries, epoch).await?;
         self.projected.notify_waiters();
-        self.pressure.give_way(began.elapsed()).await;
         Ok(position)
     }
 }
@@ -84,8 +77,7 @@ pub(super) fn spawn_relay_and_projector(
         }),
         identity,
         alarm,
-        wake: Arc::clone(&parts.appended),
-        pressure: parts.pressure.clone(),
+        fresh: parts.fresh.clone(),
         lease_ttl: LEASE_TTL,
     };
     let relay = Relay::new(
@@ -100,7 +92,6 @@ pub(super) fn spawn_relay_and_projector(
     let projection = Announced {
         projection: Watched::new(parts.projector(), parts.hot_views.clone()),
         projected,
-        pressure: parts.pressure.clone(),
     };
     let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
     let vouch = provenance.vouch();

@@ -78,6 +78,18 @@ impl Position {
     pub const fn get(self) -> i64 {
         self.0
     }
+
+    /// The place directly behind this one; the store may leave it empty.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    /// The place so many behind this one.
+    #[must_use]
+    pub const fn plus(self, places: i64) -> Self {
+        Self(self.0.saturating_add(places))
+    }
 }
 
 impl fmt::Display for Position {

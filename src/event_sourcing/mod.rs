@@ -3,13 +3,14 @@
 //! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
 //! [`store`] (what a store promises) → [`repository`] (load → decide → append) → [`snapshot`] and
 //! [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
-//! model promises) → [`pressure`] (who gives way to whom) → [`testing`] (given/when/then and the contract every store passes).
+//! model promises) → [`fresh`] (what is followed without being read back) → [`testing`]
+//! (given/when/then and the contract every store passes).
 
 pub mod aggregate;
 pub mod event;
+pub mod fresh;
 pub mod identity;
 pub mod lease;
-pub mod pressure;
 pub mod projection;
 pub mod pulse;
 pub mod repository;
@@ -27,9 +28,9 @@ pub use event::{
     DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
     Version,
 };
+pub use fresh::FreshEvents;
 pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
-pub use pressure::Pressure;
 pub use pulse::Pulse;
 pub use repository::{ExecuteError, Executed, Repository, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};

@@ -20,7 +20,6 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use tokio::{
     select,
-    sync::Notify,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -37,7 +36,7 @@ use super::{
     window,
 };
 use crate::event_sourcing::{
-    Epoch, EventStore, Lease, Position, Pressure, RecordedEvent, StoreError, StoreIdentity,
+    Epoch, EventStore, FreshEvents, Lease, Position, RecordedEvent, StoreError, StoreIdentity,
 };
 
 /// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of
@@ -65,10 +64,8 @@ pub struct RelayPorts {
     pub identity: Arc<dyn StoreIdentity>,
     /// Tells others that somebody has to act.
     pub alarm: Alarm,
-    /// Wakes the relay after an append, so that it need not wait for its next look.
-    pub wake: Arc<Notify>,
-    /// Whom the relay gives way to.
-    pub pressure: Pressure,
+    /// What this process appends: it is published without being read back, and wakes the relay.
+    pub fresh: FreshEvents,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }
@@ -96,6 +93,8 @@ pub struct Relay<S, L> {
     cursor: Option<Cursor>,
     /// How many events are read at once: fewer while they are large.
     batch: u32,
+    /// When the store was last asked for events.
+    asked: Option<Instant>,
 }
 
 impl<S: EventStore, L: Lease> Relay<S, L> {
@@ -118,6 +117,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             ports,
             poll: POLL,
             cursor: None,
+            asked: None,
         }
     }
 
@@ -132,14 +132,13 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     ///
     /// A step may be dropped halfway: what it published is found at the stream's end.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let wake = Arc::clone(&self.ports.wake);
+        let fresh = self.ports.fresh.clone();
         let mut trouble = Trouble::new("relay").raising(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
-            let woken = wake.notified();
+            let woken = fresh.appended();
             tokio::pin!(woken);
             // Armed before we look, so that an append in between is not missed.
             woken.as_mut().enable();
-            let began = Instant::now();
             let step = select! {
                 step = self.run_once() => step,
                 () = cancel.cancelled() => break,
@@ -153,13 +152,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                         () = cancel.cancelled() => {}
                     }
                 }
-                Ok(_) => {
-                    trouble.over();
-                    select! {
-                        () = self.ports.pressure.give_way(began.elapsed()) => {}
-                        () = cancel.cancelled() => {}
-                    }
-                }
+                Ok(_) => trouble.over(),
                 Err(error) => {
                     let pause = trouble.met(&error, error.loudness());
                     select! {
@@ -193,7 +186,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             Some(cursor) => self.look(cursor).await?,
             None => self.resynchronise(epoch).await?,
         };
-        let events = self.store.read_all(cursor.position, self.batch).await?;
+        let events = self.read(cursor.position).await?;
         let (cursor, published) = if events.is_empty() {
             (cursor, 0)
         } else {
@@ -206,6 +199,19 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         metrics::gauge!("orders_relay_position").set(cursor.position.get() as f64);
         self.cursor = Some(cursor);
         Ok(published)
+    }
+
+    /// The events after a position, or some of them. Those that this process has appended are there
+    /// already; for others the store is asked, but not again before the next look.
+    async fn read(&mut self, after: Position) -> Result<Vec<RecordedEvent>, StoreError> {
+        let fresh = self.ports.fresh.take_after(after, self.batch);
+        let is_asked = self.asked.is_some_and(|asked| asked.elapsed() < self.poll);
+        if !fresh.is_empty() || (is_asked && self.ports.fresh.ends_at(after)) {
+            return Ok(fresh);
+        }
+        let events = self.store.read_all(after, self.batch).await?;
+        self.asked = Some(Instant::now());
+        Ok(events)
     }
 
     /// Compares the stream's end with the cursor; where they differ, the stream's end counts.

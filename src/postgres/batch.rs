@@ -1,6 +1,6 @@
-//! One statement for many commands: the columns of `append_events`.
+//! One statement for many commands: the columns of `append_batch`.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use sqlx::{PgConnection, postgres::types::PgInterval};
 use uuid::Uuid;
@@ -18,8 +18,8 @@ pub enum Outcome {
     Duplicate,
 }
 
-/// The arguments of `append_events`: one element a command in the first group, one element an
-/// event in the second.
+/// The arguments of `append_batch`: one element a command in the first group (from the scopes on
+/// none at all where no command has a key), one element an event in the second.
 #[derive(Debug, Default)]
 struct Columns<'a> {
     command_ids: Vec<Uuid>,
@@ -44,10 +44,22 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    fn push(&mut self, append: &'a Append) -> Result<(), sqlx::Error> {
-        self.command_ids.push(append.command_id);
-        self.aggregate_ids.push(append.stream.aggregate_id);
-        self.expected_versions.push(append.expected.get());
+    fn of(batch: &[&'a Append]) -> Result<Self, sqlx::Error> {
+        let mut columns = Self::default();
+        let has_keys = batch.iter().any(|append| append.key.is_some());
+        for append in batch {
+            columns.command_ids.push(append.command_id);
+            columns.aggregate_ids.push(append.stream.aggregate_id);
+            columns.expected_versions.push(append.expected.get());
+            if has_keys {
+                columns.push_key(append);
+            }
+            columns.push_events(append)?;
+        }
+        Ok(columns)
+    }
+
+    fn push_key(&mut self, append: &'a Append) {
         let key = append.key.as_ref();
         self.scopes.push(key.map(|(key, _)| key.scope.as_str()));
         self.keys.push(key.map(|(key, _)| key.key.as_str()));
@@ -60,6 +72,9 @@ impl<'a> Columns<'a> {
             .push(key.map(|(_, receipt)| receipt.version.get()));
         self.locations
             .push(key.and_then(|(_, receipt)| receipt.location.as_deref()));
+    }
+
+    fn push_events(&mut self, append: &'a Append) -> Result<(), sqlx::Error> {
         if append.events.is_empty() {
             return Ok(());
         }
@@ -96,15 +111,13 @@ pub async fn append_batch(
     key_ttl: Duration,
     is_resent: bool,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
-    let mut columns = Columns::default();
-    for append in batch {
-        columns.push(append)?;
-    }
+    let columns = Columns::of(batch)?;
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
-    let rows = sqlx::query!(
-        r#"select command as "command!", outcome as "outcome!", last_position as "last_position!"
-           from append_events($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                              $16, $17, $18, $19, $20, $21)"#,
+    let answer = sqlx::query!(
+        r#"select outcomes as "outcomes!: Vec<String>",
+                  positions as "positions!: Vec<Option<i64>>", stored
+           from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                             $16, $17, $18, $19, $20, $21)"#,
         &columns.command_ids,
         &columns.aggregate_ids,
         &columns.expected_versions,
@@ -127,24 +140,32 @@ pub async fn append_batch(
         &columns.event_times,
         is_resent,
     )
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await?;
-    let mut outcomes: HashMap<i32, Outcome> = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let outcome = match row.outcome.as_str() {
-            "appended" => Outcome::Appended(Position::new(row.last_position)),
-            "conflict" => Outcome::Conflict,
-            "duplicate" => Outcome::Duplicate,
-            other => return Err(sqlx::Error::Protocol(format!("unknown outcome {other:?}"))),
+    let mut stored = answer.stored.unwrap_or_default().into_iter();
+    let judged = answer.outcomes.into_iter().zip(answer.positions);
+    let outcomes = batch.iter().zip(judged).map(|(append, (outcome, known))| {
+        let position = match outcome.as_str() {
+            "accepted" if append.events.is_empty() => known.unwrap_or(0),
+            "accepted" => {
+                let last = stored.nth(append.events.len() - 1);
+                last.ok_or_else(|| unreadable("an event without a position"))?
+            }
+            "found" => known.ok_or_else(|| unreadable("a command found nowhere"))?,
+            "conflict" => return Ok(Outcome::Conflict),
+            "duplicate" => return Ok(Outcome::Duplicate),
+            other => return Err(unreadable(other)),
         };
-        outcomes.insert(row.command, outcome);
+        Ok(Outcome::Appended(Position::new(position)))
+    });
+    let outcomes: Vec<Outcome> = outcomes.collect::<Result<_, _>>()?;
+    if outcomes.len() == batch.len() {
+        Ok(outcomes)
+    } else {
+        Err(unreadable("another number of commands"))
     }
-    (1..)
-        .zip(batch)
-        .map(|(command, append)| {
-            outcomes.remove(&command).ok_or_else(|| {
-                sqlx::Error::Protocol(format!("no outcome for command {}", append.command_id))
-            })
-        })
-        .collect()
+}
+
+fn unreadable(what: &str) -> sqlx::Error {
+    sqlx::Error::Protocol(format!("append_batch answered {what:?}"))
 }

@@ -17,9 +17,10 @@ use std::{
 };
 
 use metrics::{counter, histogram};
+use serde_json::value::to_raw_value;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
-    sync::{Notify, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::{Instant, sleep, timeout},
 };
 use tracing::{error, warn};
@@ -29,7 +30,9 @@ use super::{
     error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
-use crate::event_sourcing::{Append, AppendError, Appended, Pressure, StoreError, StreamId};
+use crate::event_sourcing::{
+    Append, AppendError, Appended, FreshEvents, Position, RecordedEvent, StoreError, StreamId,
+};
 
 /// The most commands in one statement.
 const MAX_COMMANDS: usize = 256;
@@ -125,16 +128,9 @@ struct Stopped;
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Pending>,
-    pressure: Pressure,
 }
 
 impl WriterHandle {
-    /// How hard the writer is pressed, for those who give way to it.
-    #[must_use]
-    pub fn pressure(&self) -> Pressure {
-        self.pressure.clone()
-    }
-
     /// Queues a command and waits for its outcome.
     ///
     /// # Errors
@@ -179,36 +175,29 @@ pub struct Writer {
     connection: Option<PgConnection>,
     queue: mpsc::Receiver<Pending>,
     waiting: VecDeque<Pending>,
-    appended: Arc<Notify>,
-    pressure: Pressure,
+    fresh: FreshEvents,
 }
 
 impl Writer {
-    /// Makes a writer and the way to it. `appended` is notified after every batch that stored
-    /// something.
+    /// Makes a writer and the way to it. What it has stored, it pushes to `fresh`.
     #[must_use]
     pub fn new(
         connect: PgConnectOptions,
         options: WriterOptions,
-        appended: Arc<Notify>,
+        fresh: FreshEvents,
     ) -> (Self, WriterHandle) {
         let (sender, queue) = mpsc::channel(options.queue);
         let connect = connect.options([ONE_PLAN]);
         let connection = None;
         let waiting = VecDeque::new();
-        let pressure = Pressure::default();
-        let handle = WriterHandle {
-            queue: sender,
-            pressure: pressure.clone(),
-        };
+        let handle = WriterHandle { queue: sender };
         let writer = Self {
             options,
             connect,
             connection,
             queue,
             waiting,
-            appended,
-            pressure,
+            fresh,
         };
         (writer, handle)
     }
@@ -230,7 +219,6 @@ impl Writer {
             }
             let batch = take_batch(&mut self.waiting);
             if !batch.is_empty() {
-                self.pressure.report(batch.len());
                 self.write(batch).await;
             }
         }
@@ -270,12 +258,17 @@ impl Writer {
     }
 
     async fn answer(&mut self, batch: Vec<Pending>, outcomes: Vec<Outcome>) {
-        if outcomes
+        let stored = batch
             .iter()
-            .any(|outcome| matches!(outcome, Outcome::Appended(_)))
-        {
-            self.appended.notify_waiters();
-        }
+            .zip(&outcomes)
+            .filter_map(|(pending, outcome)| {
+                let Outcome::Appended(last) = outcome else {
+                    return None;
+                };
+                Some((&pending.append, *last))
+            });
+        self.fresh
+            .push(stored.flat_map(|(append, last)| recorded(append, last)));
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
             let reply = match outcome {
                 Outcome::Appended(position) => Ok(Appended { position }),
@@ -399,6 +392,30 @@ fn rejected(error: &sqlx::Error, stream: StreamId) -> AppendError {
     }
     let cause = std::io::Error::other(error.to_string());
     StoreError::corrupt(format!("an append to {stream}"), cause).into()
+}
+
+/// A command's events as they are stored: the last at this position, the others directly before it,
+/// for one statement stores them in a row.
+fn recorded(append: &Append, last: Position) -> Vec<RecordedEvent> {
+    let Ok(metadata) = to_raw_value(&*append.metadata) else {
+        return Vec::new();
+    };
+    let count = i64::try_from(append.events.len()).unwrap_or(i64::MAX);
+    let events = append.events.iter().enumerate().zip(1 - count..);
+    events
+        .map(|((index, event), place)| RecordedEvent {
+            position: last.plus(place),
+            event_id: event.event_id,
+            aggregate_type: append.stream.aggregate_type.to_owned(),
+            aggregate_id: append.stream.aggregate_id,
+            version: append.expected.plus(index + 1),
+            event_type: event.event_type.to_owned(),
+            schema_version: event.schema_version,
+            data: event.data.clone(),
+            metadata: metadata.clone(),
+            occurred_at: append.occurred_at,
+        })
+        .collect()
 }
 
 /// Takes the commands of the next statement: in order, one an aggregate and one a key, within the

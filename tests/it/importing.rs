@@ -9,7 +9,7 @@ use std::{
 };
 
 use orders::{
-    event_sourcing::{Repository, repository::RepositoryOptions},
+    event_sourcing::{FreshEvents, Repository, repository::RepositoryOptions},
     http::context::now,
     import::{
         Import, Imported,
@@ -23,7 +23,6 @@ use orders::{
 };
 use sqlx::PgPool;
 use tempfile::TempDir;
-use tokio::sync::Notify;
 
 use crate::support::servers::fresh_database;
 
@@ -37,8 +36,11 @@ struct World {
 impl World {
     async fn new() -> Self {
         let (options, _) = fresh_database().await;
-        let notify = Arc::new(Notify::new());
-        let (writer, handle) = Writer::new(options.clone(), WriterOptions::default(), notify);
+        let (writer, handle) = Writer::new(
+            options.clone(),
+            WriterOptions::default(),
+            FreshEvents::default(),
+        );
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 8);
         Self {

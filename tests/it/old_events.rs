@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use orders::{
+    event_sourcing::FreshEvents,
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
     read_model::{Projector, Rebuild, Refolded},
@@ -78,7 +79,7 @@ fn told(view: &Value) -> (&str, &str, &Value, &Value, &Value) {
 fn projector(app: &TestApp) -> Projector<PgEventStore> {
     let options = postgres::connect_options(&app.database_url).unwrap();
     let pool = postgres::pool(options.clone(), 4);
-    let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
+    let (_, writer) = Writer::new(options, WriterOptions::default(), FreshEvents::default());
     let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
     let chain = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
     Projector::new(pool, store, chain)

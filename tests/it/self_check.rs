@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orders::{
-    event_sourcing::Lease,
+    event_sourcing::{FreshEvents, Lease},
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, PgLease, Writer, writer::WriterOptions},
     read_model::Projector,
@@ -33,7 +33,7 @@ async fn plant(app: &TestApp, statement: &'static str, order: Uuid) {
 fn check(app: &TestApp, holder: u128) -> (SelfCheck<PgEventStore, PgLease>, PgLease) {
     let options = postgres::connect_options(&app.database_url).unwrap();
     let pool: PgPool = postgres::pool(options.clone(), 4);
-    let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
+    let (_, writer) = Writer::new(options, WriterOptions::default(), FreshEvents::default());
     let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
     let chain = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
     let lease = PgLease::new(pool.clone(), LEASE, Uuid::from_u128(holder), LEASE_TTL);

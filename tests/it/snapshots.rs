@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Aggregate, Append, DomainEvent, EventStore, Metadata, NewEvent, Position, Receipt,
-        Repository, Request, SnapshotStore, StreamId, Version,
+        Aggregate, Append, DomainEvent, EventStore, FreshEvents, Metadata, NewEvent, Position,
+        Receipt, Repository, Request, SnapshotStore, StreamId, Version,
         repository::{RepositoryOptions, stream_of},
         snapshot::keep_snapshots,
         store::Until,
@@ -19,7 +19,7 @@ use orders::{
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
 };
 use sqlx::PgPool;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,8 +27,11 @@ use crate::support::{eventually, servers::fresh_database};
 
 async fn start() -> (PgPool, PgEventStore) {
     let (options, _) = fresh_database().await;
-    let notify = Arc::new(Notify::new());
-    let (writer, handle) = Writer::new(options.clone(), WriterOptions::default(), notify);
+    let (writer, handle) = Writer::new(
+        options.clone(),
+        WriterOptions::default(),
+        FreshEvents::default(),
+    );
     tokio::spawn(writer.run());
     let pool = postgres::pool(options, 8);
     let store = PgEventStore::new(pool.clone(), handle, Duration::from_hours(1));

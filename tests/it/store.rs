@@ -1,18 +1,17 @@
 //! The stores keep the contract, and PostgreSQL what it promises beyond it.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use orders::{
     event_sourcing::{
-        Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
-        SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        Append, AppendError, Appended, EventStore, FreshEvents, IdempotencyKey, Position,
+        RecordedEvent, SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
         store::Until,
         testing::{InMemoryEventStore, contract},
     },
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
 };
 use sqlx::PgPool;
-use tokio::sync::Notify;
 
 use crate::support::servers::fresh_database;
 
@@ -29,7 +28,7 @@ impl Both {
         let (writer, handle) = Writer::new(
             options.clone(),
             WriterOptions::default(),
-            Arc::new(Notify::new()),
+            FreshEvents::default(),
         );
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 4);

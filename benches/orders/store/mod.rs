@@ -8,12 +8,12 @@ mod rebuilding;
 use std::sync::Arc;
 
 use orders::{
+    event_sourcing::FreshEvents,
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
     read_model::Projector,
 };
 use sqlx::{AssertSqlSafe, Executor, PgPool};
-use tokio::sync::Notify;
 
 use super::{Bench, report::Report};
 
@@ -35,7 +35,7 @@ impl Store {
         postgres::prepare(&connect, false).await?;
         let options = WriterOptions::default();
         let key_ttl = options.key_ttl;
-        let (writer, handle) = Writer::new(connect.clone(), options, Arc::new(Notify::new()));
+        let (writer, handle) = Writer::new(connect.clone(), options, FreshEvents::default());
         tokio::spawn(writer.run());
         let pool = postgres::pool(connect, 8);
         Ok(Self {

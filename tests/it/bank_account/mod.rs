@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        EventStore, ExecuteError, Executed, Metadata, Position, Receipt, Repository, Request,
-        Version,
+        EventStore, ExecuteError, Executed, FreshEvents, Metadata, Position, Receipt, Repository,
+        Request, Version,
         projection::Delivery,
         projection::Projection,
         repository::{RepositoryOptions, stream_of},
@@ -23,7 +23,7 @@ use orders::{
 };
 use serde_json::{Value, json};
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -49,8 +49,11 @@ impl Bank {
     }
 
     fn on(options: PgConnectOptions) -> Self {
-        let notify = Arc::new(Notify::new());
-        let (writer, handle) = Writer::new(options.clone(), WriterOptions::default(), notify);
+        let (writer, handle) = Writer::new(
+            options.clone(),
+            WriterOptions::default(),
+            FreshEvents::default(),
+        );
         tokio::spawn(writer.run());
         let pool = postgres::pool(options, 4);
         let store = PgEventStore::new(pool.clone(), handle, Duration::from_hours(1));

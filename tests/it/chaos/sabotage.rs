@@ -33,15 +33,13 @@ impl Safeguard {
                     rewritten("perform pg_advisory_xact_lock", "perform abs")
                 )
             }
-            Self::KeyInTheAppend => {
-                rewritten("when held.command_id is not null then", "when false then")
-            }
+            Self::KeyInTheAppend => rewritten("k.created_at > now() - key_ttl", "false"),
             Self::ExpectedVersion => {
                 let refereeless = "alter table events drop constraint events_pkey;
                      create index on events (aggregate_id, version);";
                 let blind = rewritten(
-                    "when coalesce(tail.version, 0) <> a.expected then",
-                    "when false then",
+                    "when coalesce(tail.version, 0) = a.expected then",
+                    "when true then",
                 );
                 format!("{refereeless}{blind}")
             }
@@ -64,13 +62,13 @@ impl Safeguard {
     }
 }
 
-/// Makes `append_events` anew with another text in it, which must be there.
+/// Makes `append_batch` anew with another text in it, which must be there.
 fn rewritten(old: &str, new: &str) -> String {
     format!(
         "do $do$ declare body text;
          begin
              select pg_get_functiondef(oid) into strict body
-             from pg_proc where proname = 'append_events';
+             from pg_proc where proname = 'append_batch';
              if position('{old}' in body) = 0 then raise exception 'nothing to take out'; end if;
              execute replace(body, '{old}', '{new}');
          end $do$;"

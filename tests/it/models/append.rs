@@ -9,8 +9,8 @@ use std::{
 use futures::future::join_all;
 use orders::{
     event_sourcing::{
-        Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
-        StreamId, Version,
+        Append, AppendError, EventStore, FreshEvents, IdempotencyKey, Metadata, NewEvent, Position,
+        Receipt, StreamId, Version,
     },
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
 };
@@ -21,7 +21,6 @@ use proptest::{
     test_runner::{Config, TestRunner},
 };
 use serde_json::value::RawValue;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::support::servers::fresh_database;
@@ -176,7 +175,7 @@ fn appends_come_to_what_the_model_says() {
         let (writer, handle) = Writer::new(
             options.clone(),
             WriterOptions::default(),
-            Arc::new(Notify::new()),
+            FreshEvents::default(),
         );
         tokio::spawn(writer.run());
         PgEventStore::new(postgres::pool(options, 4), handle, Duration::from_hours(1))

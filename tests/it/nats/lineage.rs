@@ -23,7 +23,7 @@ use crate::support::servers::fresh_database;
 fn relay_of(stream: &EventStream, log: &Log, name: &Name) -> Relay<Log, Gift> {
     let ports = RelayPorts {
         identity: Arc::new(name.clone()),
-        ..ports(Position::ZERO, &Arc::default())
+        ..ports(Position::ZERO)
     };
     Relay::new(stream.clone(), log.clone(), Gift::held(), ports)
 }
@@ -68,7 +68,7 @@ async fn a_stream_of_another_store_is_left_alone() {
     let ports = RelayPorts {
         identity: Arc::new(Name::of(2)),
         alarm: alarm.clone(),
-        ..ports(Position::ZERO, &Arc::default())
+        ..ports(Position::ZERO)
     };
 
     let running = run(Relay::new(

@@ -6,10 +6,10 @@ use std::{
 };
 
 use orders::{
-    event_sourcing::Position,
+    event_sourcing::{Position, RecordedEvent},
     nats::{Relay, RelayPorts, message::decode},
 };
-use tokio::sync::Notify;
+use uuid::Uuid;
 
 use super::support::{
     Gift, Ledger, Log, NatsServer, TTL, drain, eventually, filled, messages, ports, published,
@@ -50,7 +50,7 @@ async fn events_are_lifted_before_they_are_published() {
             event.schema_version = 9;
             event
         }),
-        ..ports(Position::ZERO, &Arc::default())
+        ..ports(Position::ZERO)
     };
 
     drain(&mut Relay::new(stream.clone(), log, Gift::held(), ports)).await;
@@ -179,7 +179,7 @@ async fn a_relay_without_the_lease_publishes_nothing() {
     let log = Log::default();
     log.append(5, 10);
     let lease = Gift::held();
-    let ports = ports(Position::ZERO, &Arc::default());
+    let ports = ports(Position::ZERO);
     let mut relay = Relay::new(stream.clone(), log.clone(), lease.clone(), ports);
     drain(&mut relay).await;
 
@@ -276,18 +276,48 @@ async fn a_window_behind_unexpected_messages_is_refused_whole() {
 }
 
 #[tokio::test]
+async fn fresh_events_are_published_without_asking_the_store_but_never_past_a_hole() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(2, 10);
+    let ports = ports(Position::ZERO);
+    let fresh = ports.fresh.clone();
+    let mut relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
+    drain(&mut relay).await;
+    // The store has none of these.
+    let [_, last] = log.events().try_into().unwrap();
+    let unread = |places| RecordedEvent {
+        position: last.position.plus(places),
+        event_id: Uuid::from_u128(9),
+        ..last.clone()
+    };
+
+    fresh.push([unread(1), unread(3)]);
+    let directly_behind = relay.run_once().await.unwrap();
+    let behind_a_hole = relay.run_once().await.unwrap();
+
+    assert_eq!((directly_behind, behind_a_hole), (1, 0));
+    let last = last.position.get();
+    assert_eq!(
+        published(&stream).await,
+        [log.positions(), vec![last + 1]].concat()
+    );
+}
+
+#[tokio::test]
 async fn an_append_wakes_a_relay_that_rests() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     let log = Log::default();
-    let wake = Arc::new(Notify::new());
-    let ports = ports(Position::ZERO, &wake);
+    let ports = ports(Position::ZERO);
+    let fresh = ports.fresh.clone();
     let relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
     let running = run(relay.polling_every(Duration::from_hours(1)));
 
     for _ in 0..20 {
         log.append(1, 10);
-        wake.notify_one();
+        fresh.push([]);
         filled(&stream, &log).await;
     }
 
@@ -316,7 +346,7 @@ async fn a_relay_that_stops_gives_its_lease_back() {
     let log = Log::default();
     log.append(10, 10);
     let lease = Gift::held();
-    let ports = ports(Position::ZERO, &Arc::default());
+    let ports = ports(Position::ZERO);
     let running = run(Relay::new(
         stream.clone(),
         log.clone(),

@@ -15,8 +15,8 @@ use chrono::{TimeZone, Utc};
 use futures::future::BoxFuture;
 use orders::{
     event_sourcing::{
-        Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
-        Pressure, RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId,
+        Append, AppendError, Appended, Epoch, EventStore, FreshEvents, IdempotencyKey, Lease,
+        Position, RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId,
         Version,
         projection::{Delivery, Projection},
         store::Until,
@@ -29,7 +29,7 @@ use orders::{
 };
 use serde_json::value::RawValue;
 use tempfile::TempDir;
-use tokio::{sync::Notify, task::JoinHandle, time::Instant};
+use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -339,20 +339,19 @@ impl Running {
     }
 }
 
-pub fn ports(checkpoint: Position, wake: &Arc<Notify>) -> RelayPorts {
+pub fn ports(checkpoint: Position) -> RelayPorts {
     RelayPorts {
         lift: Arc::new(|event| event),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         identity: Arc::new(Name::usual()),
         alarm: Alarm::default(),
-        wake: Arc::clone(wake),
-        pressure: Pressure::default(),
+        fresh: FreshEvents::default(),
         lease_ttl: TTL,
     }
 }
 
 pub fn relay(stream: EventStream, log: &Log, checkpoint: Position) -> Relay<Log, Gift> {
-    let ports = ports(checkpoint, &Arc::default());
+    let ports = ports(checkpoint);
     Relay::new(stream, log.clone(), Gift::held(), ports)
 }
 
@@ -364,7 +363,7 @@ pub fn run_relay(stream: EventStream, log: &Log, ledger: &Ledger) -> Running {
             let position = ledger.position();
             Box::pin(async move { Ok(position) })
         }),
-        ..ports(Position::ZERO, &Arc::default())
+        ..ports(Position::ZERO)
     };
     run(Relay::new(stream, log.clone(), Gift::held(), ports))
 }

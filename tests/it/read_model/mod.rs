@@ -17,7 +17,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Epoch, EventStore, Position, RecordedEvent, projection::Delivery, projection::Projection,
+        Epoch, EventStore, FreshEvents, Position, RecordedEvent, projection::Delivery,
+        projection::Projection,
     },
     order::upcasters::upcasters,
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
@@ -47,7 +48,7 @@ impl World {
 
     fn on(options: PgConnectOptions) -> Self {
         let pool = pool(options.clone(), 8);
-        let (_, writer) = Writer::new(options, WriterOptions::default(), Arc::default());
+        let (_, writer) = Writer::new(options, WriterOptions::default(), FreshEvents::default());
         let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
         let chain = Arc::new(upcasters(eur()).unwrap());
         Self {
