@@ -51,15 +51,19 @@ declare
 begin
     perform pg_advisory_xact_lock(7021839001);
 
-    select array_agg(case when coalesce(tail.version, 0) = a.expected then 'accepted'
-                          else 'conflict' end order by a.n),
-           array_agg(tail.position order by a.n)
+    select array_agg(asked.outcome), array_agg(asked.position)
     into outcomes, positions
-    from unnest(aggregate_ids, expected_versions) with ordinality as a(id, expected, n)
-    left join lateral (
-        select e.version, e.position from events e
-        where e.aggregate_id = a.id order by e.version desc limit 1
-    ) tail on true;
+    from (
+        select case when coalesce(tail.version, 0) = a.expected then 'accepted'
+                    else 'conflict' end as outcome,
+               tail.position
+        from unnest(aggregate_ids, expected_versions) with ordinality as a(id, expected, n)
+        left join lateral (
+            select e.version, e.position from events e
+            where e.aggregate_id = a.id order by e.version desc limit 1
+        ) tail on true
+        order by a.n
+    ) asked;
 
     if cardinality(keys) > 0 then
         for hit in
@@ -85,6 +89,7 @@ begin
         end loop;
     end if;
 
+    -- One function is scanned, so rows come and go in its order, and so do the positions.
     with appended as (
         insert into events (event_id, aggregate_type, aggregate_id, version, type, schema_version,
                             data, metadata, created_at)
@@ -92,13 +97,12 @@ begin
                g.schema_version, g.data::jsonb, g.metadata::jsonb, g.created_at
         from unnest(event_command, event_ids, event_aggregate_types, event_versions, event_types,
                     event_schemas, event_data, event_metadata, event_times)
-             with ordinality as g(command, event_id, aggregate_type, version, type, schema_version,
-                                  data, metadata, created_at, n)
+             as g(command, event_id, aggregate_type, version, type, schema_version, data, metadata,
+                  created_at)
         where outcomes[g.command] = 'accepted'
-        order by g.n
         returning position
     )
-    select array_agg(a.position order by a.position) into stored from appended a;
+    select array_agg(a.position) into stored from appended a;
 
     if cardinality(keys) > 0 then
         insert into idempotency_keys (scope, key, fingerprint, command_id, status, body, version,

@@ -53,8 +53,8 @@
 //!
 //! # What the speed rests on
 //! One flush for all commands that wait; no load on the hot path; one plan kept for each statement
-//! that looks up by key; and relay and projector that give way while commands come in
-//! ([`event_sourcing::pressure`]), so that they work in steps that are worth their price.
+//! that looks up by key; rows updated in place, no indexed column changing with each event; and a
+//! relay that need not read back what this process has just appended ([`event_sourcing::fresh`]).
 //!
 //! # What happens on `POST /v1/orders`
 //! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and

@@ -90,7 +90,6 @@ impl FreshEvents {
     }
 
     /// Completes when events are pushed after this was called (or, for the future, enabled).
-    #[must_use]
     pub fn appended(&self) -> Notified<'_> {
         self.appended.notified()
     }

@@ -11,7 +11,7 @@ use axum::{
 };
 use chrono::Utc;
 use metrics::{counter, histogram};
-use tracing::{Instrument, debug, error, info_span, warn};
+use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use super::error::{ApiError, Code};
@@ -130,17 +130,16 @@ pub async fn with_context(mut request: Request, next: Next) -> Response {
         || "unknown".to_owned(),
         |matched| matched.as_str().to_owned(),
     );
-    let span = info_span!("request", %method, %path, request_id = id.as_str());
 
-    let response = next.run(request).instrument(span.clone()).await;
+    let response = next.run(request).await;
 
-    let _entered = span.enter();
-    let mut response = write_problem(response, &path, &id);
+    let mut response = write_problem(response, &method, &path, &id);
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    debug!(status, elapsed_us = elapsed.as_micros(), "answered");
+    let (elapsed_us, request_id) = (elapsed.as_micros(), id.as_str());
+    debug!(%method, path, request_id, status, elapsed_us, "answered");
     let labels = [
         ("method", known_method(&method).to_owned()),
         ("route", route),
@@ -162,7 +161,7 @@ fn known_method(method: &Method) -> &str {
 
 /// Writes the body of an error. Answers that are errors without being ours (an unknown route, a
 /// rejection of the framework) become ours here.
-fn write_problem(response: Response, path: &str, id: &RequestId) -> Response {
+fn write_problem(response: Response, method: &Method, path: &str, id: &RequestId) -> Response {
     let error = match response.extensions().get::<Arc<ApiError>>() {
         Some(error) => Arc::clone(error),
         None => match foreign_error(&response) {
@@ -170,7 +169,7 @@ fn write_problem(response: Response, path: &str, id: &RequestId) -> Response {
             None => return response,
         },
     };
-    log(&error);
+    log(&error, method, path, id);
     let (mut parts, _) = response.into_parts();
     if let Ok(status) = StatusCode::from_u16(error.code.status()) {
         parts.status = status;
@@ -212,8 +211,8 @@ fn foreign_error(response: &Response) -> Option<ApiError> {
     })
 }
 
-/// Each cause goes to the log once, here, with the whole chain.
-fn log(error: &ApiError) {
+/// Each cause goes to the log once, here, with the whole chain and the request that met it.
+fn log(error: &ApiError, method: &Method, path: &str, id: &RequestId) {
     let Some(cause) = &error.cause else { return };
     let mut chain = cause.to_string();
     let mut source = cause.source();
@@ -221,10 +220,12 @@ fn log(error: &ApiError) {
         let _ = write!(chain, ": {inner}");
         source = inner.source();
     }
+    let request_id = id.as_str();
     if error.code.status() == 500 {
-        error!(error = chain, "request failed");
+        error!(%method, path, request_id, error = chain, "request failed");
     } else {
-        warn!(error = chain, code = error.code.as_str(), "request failed");
+        let code = error.code.as_str();
+        warn!(%method, path, request_id, error = chain, code, "request failed");
     }
 }
 

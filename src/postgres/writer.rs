@@ -21,6 +21,7 @@ use serde_json::value::to_raw_value;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 use tracing::{error, warn};
@@ -211,12 +212,7 @@ impl Writer {
                     None => break,
                 }
             }
-            while self.waiting.len() < self.options.queue.max(MAX_COMMANDS) {
-                match self.queue.try_recv() {
-                    Ok(pending) => self.waiting.push_back(pending),
-                    Err(_) => break,
-                }
-            }
+            self.gather().await;
             let batch = take_batch(&mut self.waiting);
             if !batch.is_empty() {
                 self.write(batch).await;
@@ -224,6 +220,27 @@ impl Writer {
         }
         if let Some(connection) = self.connection {
             drop(connection.close().await);
+        }
+    }
+
+    /// Takes all that is queued. Whoever was answered by the last batch asks again within a moment,
+    /// so what is ready to run runs first, for as long as more comes of it: without a timer, a lone
+    /// command waits for nobody.
+    async fn gather(&mut self) {
+        let mut before = None;
+        loop {
+            while self.waiting.len() < self.options.queue.max(MAX_COMMANDS) {
+                match self.queue.try_recv() {
+                    Ok(pending) => self.waiting.push_back(pending),
+                    Err(_) => break,
+                }
+            }
+            let waiting = self.waiting.len();
+            if waiting >= MAX_COMMANDS || before == Some(waiting) {
+                return;
+            }
+            before = Some(waiting);
+            yield_now().await;
         }
     }
 
