@@ -1,9 +1,11 @@
 //! Lists of orders: filtered, sorted, a page at a time.
 //!
-//! One statement for each sort and for lists with and without a product, all made by one macro.
-//! Absent filters are `null`. The pool's connections plan each statement anew with the values at
-//! hand (see [`super::queries::fitting_plans`]): `$1 is null or …` vanishes then, and each combination
-//! of filters gets the index that fits; a plan made once for all would scan the table.
+//! One statement for each sort, for plain lists, lists with filters and lists of a product, all made
+//! by one macro. Absent filters are `null`. With filters, the pool's connections plan each statement
+//! anew with the values at hand (see [`super::queries::fitting_plans`]): `$1 is null or …` vanishes
+//! then, and each combination of filters gets the index that fits; a plan made once for all would
+//! scan the table. Where nothing is filtered, planning would take longer than the rest, and one plan
+//! is kept.
 
 use sqlx::{Error, PgConnection};
 
@@ -123,12 +125,31 @@ struct Filters<'a> {
     query: &'a ListQuery,
 }
 
-/// One list statement: `$after` says what comes after the last page's end, `$order` in which order.
+impl Filters<'_> {
+    /// Whether all orders are asked for, and from the first one on.
+    fn is_plain(&self) -> bool {
+        let ListQuery {
+            created_from,
+            created_to,
+            updated_from,
+            updated_to,
+            ..
+        } = self.query;
+        let instants = [created_from, created_to, updated_from, updated_to];
+        self.customer_id.is_none()
+            && self.statuses.is_none()
+            && self.product_id.is_none()
+            && self.after.is_none()
+            && instants.iter().all(|instant| instant.is_none())
+    }
+}
+
+/// One list statement: `$where` says which orders, `$after` says what comes after the last page's end, `$order` in which order.
 ///
 /// Tables stand in the order in which a rebuild's switch locks them: views, then items. What is
 /// asked of `updated_at` is asked of its slot too, for the slot has the index.
 macro_rules! list {
-    ($connection:expr, $filters:expr, $product:literal, $after:literal, $order:literal) => {
+    ($connection:expr, $filters:expr, [$($where:literal)+], $after:literal, $order:literal) => {
         sqlx::query_as!(
             ViewColumns,
             r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
@@ -142,15 +163,7 @@ macro_rules! list {
                 case when $1 then (
                     select count(*) from (
                         select from order_views v
-                        where ($2::text is null or v.customer_id = $2)
-                            and ($3::text[] is null or v.status = any($3))
-                            and ($4::timestamptz is null or v.created_at >= $4)
-                            and ($5::timestamptz is null or v.created_at < $5)
-                            and ($6::timestamptz is null or (v.updated_at >= $6
-                                and v.updated_slot >= updated_slot($6)))
-                            and ($7::timestamptz is null or (v.updated_at < $7
-                                and v.updated_slot <= updated_slot($7)))
-                            and "# + $product + r#"
+                        where "# $(+ $where)+ + r#"
                         limit 10001
                     ) counted
                 ) end as total
@@ -160,15 +173,7 @@ macro_rules! list {
                     v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
                     v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
                 from order_views v
-                where ($2::text is null or v.customer_id = $2)
-                    and ($3::text[] is null or v.status = any($3))
-                    and ($4::timestamptz is null or v.created_at >= $4)
-                    and ($5::timestamptz is null or v.created_at < $5)
-                    and ($6::timestamptz is null or (v.updated_at >= $6
-                        and v.updated_slot >= updated_slot($6)))
-                    and ($7::timestamptz is null or (v.updated_at < $7
-                        and v.updated_slot <= updated_slot($7)))
-                    and "# + $product + r#"
+                where "# $(+ $where)+ + r#"
                     and ($9::timestamptz is null or "# + $after + r#")
                 order by "# + $order + r#"
                 limit $11 offset $12
@@ -205,39 +210,58 @@ macro_rules! list {
     };
 }
 
-/// The list statements of one product filter.
+/// The list statements of these conditions, one for each sort.
 macro_rules! lists {
-    ($connection:expr, $filters:expr, $product:literal) => {
+    ($connection:expr, $filters:expr, $where:tt) => {
         match $filters.query.sort {
             ListSort::CreatedDescending => list!(
                 $connection,
                 $filters,
-                $product,
+                $where,
                 "(v.created_at, v.id) < ($9, $10::uuid)",
                 "v.created_at desc, v.id desc"
             ),
             ListSort::CreatedAscending => list!(
                 $connection,
                 $filters,
-                $product,
+                $where,
                 "(v.created_at, v.id) > ($9, $10::uuid)",
                 "v.created_at, v.id"
             ),
             ListSort::UpdatedDescending => list!(
                 $connection,
                 $filters,
-                $product,
+                $where,
                 "(v.updated_slot, v.updated_at, v.id) < (updated_slot($9), $9, $10::uuid)",
                 "v.updated_slot desc, v.updated_at desc, v.id desc"
             ),
             ListSort::UpdatedAscending => list!(
                 $connection,
                 $filters,
-                $product,
+                $where,
                 "(v.updated_slot, v.updated_at, v.id) > (updated_slot($9), $9, $10::uuid)",
                 "v.updated_slot, v.updated_at, v.id"
             ),
         }
+    };
+}
+
+/// The list statements with filters, and with this one for the product.
+macro_rules! filtered_lists {
+    ($connection:expr, $filters:expr, $product:literal) => {
+        lists!(
+            $connection,
+            $filters,
+            ["($2::text is null or v.customer_id = $2)
+                and ($3::text[] is null or v.status = any($3))
+                and ($4::timestamptz is null or v.created_at >= $4)
+                and ($5::timestamptz is null or v.created_at < $5)
+                and ($6::timestamptz is null or (v.updated_at >= $6
+                    and v.updated_slot >= updated_slot($6)))
+                and ($7::timestamptz is null or (v.updated_at < $7
+                    and v.updated_slot <= updated_slot($7)))
+                and " $product]
+        )
     };
 }
 
@@ -266,11 +290,17 @@ impl OrderViews {
             limit: limit.saturating_add(1),
             query,
         };
-        let rows = self.ask_for_list(async |connection| match filters.product_id {
-            None => list_all(connection, &filters).await,
-            Some(_) => list_of_product(connection, &filters).await,
-        });
-        let mut rows = rows.await?.into_iter().peekable();
+        let rows = if filters.is_plain() {
+            let rows = self.ask(async |connection| list_plain(connection, &filters).await);
+            rows.await?
+        } else {
+            let rows = self.ask_for_list(async |connection| match filters.product_id {
+                None => list_all(connection, &filters).await,
+                Some(_) => list_of_product(connection, &filters).await,
+            });
+            rows.await?
+        };
+        let mut rows = rows.into_iter().peekable();
         let first = rows.peek().map(|row| (row.projection_position, row.total));
         let Some((position, total)) = first else {
             return Err(store_error(Error::RowNotFound));
@@ -290,11 +320,27 @@ impl OrderViews {
     }
 }
 
+/// Nothing is asked of a row, so that one plan serves all such lists: the conditions, that no filter
+/// is given, are seen to be true before any row is looked at.
+async fn list_plain(
+    connection: &mut PgConnection,
+    filters: &Filters<'_>,
+) -> Result<Vec<ViewColumns>, Error> {
+    lists!(
+        connection,
+        filters,
+        [
+            "num_nonnulls($2::text, $3::text[], $4::timestamptz, $5::timestamptz, $6::timestamptz,
+                $7::timestamptz, $8::text) = 0"
+        ]
+    )
+}
+
 async fn list_all(
     connection: &mut PgConnection,
     filters: &Filters<'_>,
 ) -> Result<Vec<ViewColumns>, Error> {
-    lists!(connection, filters, "$8::text is null")
+    filtered_lists!(connection, filters, "$8::text is null")
 }
 
 /// A semi-join of its own: behind an `or` it would be asked of every order.
@@ -302,7 +348,7 @@ async fn list_of_product(
     connection: &mut PgConnection,
     filters: &Filters<'_>,
 ) -> Result<Vec<ViewColumns>, Error> {
-    lists!(
+    filtered_lists!(
         connection,
         filters,
         "exists (select from order_items held where held.order_id = v.id and held.product_id = $8)"

@@ -40,7 +40,7 @@ pub struct Found {
 
 /// The queries on the read model, on a pool of their own (of a replica, where there is one).
 ///
-/// Its connections are opened with [`one_plan`] or, for lists, with [`fitting_plans`].
+/// Its connections are opened with [`one_plan`] or, for lists with filters, with [`fitting_plans`].
 #[derive(Debug, Clone)]
 pub struct OrderViews {
     pool: PgPool,
@@ -48,10 +48,17 @@ pub struct OrderViews {
     pulse: Pulse,
 }
 
-/// What connections for single orders need: what is looked up by its key is planned once.
+/// What connections for single orders and plain lists need: what is looked up by its key, or stands
+/// at an index's end, is planned once. Scans are ruled out, for a plan kept from when the tables were
+/// small would go on scanning them.
 #[must_use]
 pub fn one_plan(options: PgConnectOptions) -> PgConnectOptions {
-    options.options([("plan_cache_mode", "force_generic_plan"), ("jit", "off")])
+    options.options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("jit", "off"),
+        ("enable_seqscan", "off"),
+        ("max_parallel_workers_per_gather", "0"),
+    ])
 }
 
 /// What connections for lists need: plans for the values at hand instead of one for all (lists with
@@ -81,15 +88,15 @@ impl OrderViews {
         self
     }
 
-    /// Runs a query on one order within a deadline.
-    async fn ask<T>(
+    /// Runs a query on one order, or on all, within a deadline.
+    pub(super) async fn ask<T>(
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
     ) -> Result<T, StoreError> {
         within(&self.pool, &self.pulse, query).await
     }
 
-    /// Runs a query on many orders within a deadline.
+    /// Runs a query on those orders that fit within a deadline.
     pub(super) async fn ask_for_list<T>(
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
