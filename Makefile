@@ -84,6 +84,16 @@ overload: servers ## Send more than the service can take for ten minutes; its me
 	SECONDS_OF_OVERLOAD=$(SECONDS_OF_OVERLOAD) cargo test --locked --profile $(PROFILE) --test it \
 		memory_stays_flat -- --ignored --nocapture
 
+SECONDS_OF_FUZZING ?= 60
+
+# Without a sanitizer it runs on the stable toolchain; what is found beyond the corpus stays in target/.
+.PHONY: fuzz
+fuzz: ## Read hostile requests, grown from the corpus, for a minute (installs cargo-fuzz)
+	command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	mkdir -p target/fuzz-corpus
+	cargo fuzz run --sanitizer none read_request $(CURDIR)/target/fuzz-corpus \
+		fuzz/corpus/read_request -- -max_total_time=$(SECONDS_OF_FUZZING) -max_len=4096
+
 .PHONY: compose-up
 compose-up: ## Build and start the service, PostgreSQL and NATS in containers
 	docker compose up --build --detach --wait
