@@ -89,6 +89,12 @@ impl FreshEvents {
         self.lock().newest == position && position > Position::ZERO
     }
 
+    /// Forgets everything: what was appended before a doubt about the store (it may have been restored
+    /// to an earlier point since) is read from it.
+    pub fn forget(&self) {
+        *self.lock() = Kept::default();
+    }
+
     /// Completes when events are pushed after this was called (or, for the future, enabled).
     pub fn appended(&self) -> Notified<'_> {
         self.appended.notified()
@@ -186,6 +192,17 @@ mod tests {
         assert!(fresh.ends_at(Position::new(7)));
         assert_eq!(taken(&fresh, 6, 10), [7]);
         assert!(fresh.ends_at(Position::new(7)));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_asked_of_the_store() {
+        let fresh = FreshEvents::default();
+        fresh.push([1, 2].map(event));
+
+        fresh.forget();
+
+        assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
+        assert!(!fresh.ends_at(Position::new(2)));
     }
 
     #[tokio::test]

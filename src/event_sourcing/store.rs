@@ -2,6 +2,7 @@
 
 use std::{error::Error, future::Future, sync::Arc};
 
+use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use super::event::{Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId, Version};
@@ -112,6 +113,32 @@ pub struct Append {
     pub metadata: Arc<Metadata>,
     /// The key to store with them, and the answer to give when it is used again.
     pub key: Option<(IdempotencyKey, Receipt)>,
+}
+
+impl Append {
+    /// The events as they are once stored in a row, the last of them at this position; none where
+    /// the metadata cannot be written.
+    #[must_use]
+    pub fn recorded(&self, last: Position) -> Vec<RecordedEvent> {
+        let Ok(metadata) = to_raw_value(&*self.metadata) else {
+            return Vec::new();
+        };
+        let count = i64::try_from(self.events.len()).unwrap_or(i64::MAX);
+        let events = self.events.iter().enumerate().zip(1 - count..);
+        let recorded = events.map(|((index, event), place)| RecordedEvent {
+            position: last.plus(place),
+            event_id: event.event_id,
+            aggregate_type: self.stream.aggregate_type.to_owned(),
+            aggregate_id: self.stream.aggregate_id,
+            version: self.expected.plus(index + 1),
+            event_type: event.event_type.to_owned(),
+            schema_version: event.schema_version,
+            data: event.data.clone(),
+            metadata: metadata.clone(),
+            occurred_at: self.occurred_at,
+        });
+        recorded.collect()
+    }
 }
 
 /// What an append led to.

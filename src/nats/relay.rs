@@ -252,6 +252,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     /// Finds out where to go on from the stream alone.
     async fn resynchronise(&mut self, epoch: Epoch) -> Result<Cursor, RelayError> {
         metrics::counter!("orders_relay_resyncs_total").increment(1);
+        // The store may have been restored meanwhile: it may lack what this process once appended.
+        self.ports.fresh.forget();
         let tail = self.lineage.settle(epoch).await?;
         let position = match tail.end {
             End::New => Position::ZERO,

@@ -17,7 +17,6 @@ use std::{
 };
 
 use metrics::{counter, histogram};
-use serde_json::value::to_raw_value;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -31,9 +30,7 @@ use super::{
     error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
-use crate::event_sourcing::{
-    Append, AppendError, Appended, FreshEvents, Position, RecordedEvent, StoreError, StreamId,
-};
+use crate::event_sourcing::{Append, AppendError, Appended, FreshEvents, StoreError, StreamId};
 
 /// The most commands in one statement.
 const MAX_COMMANDS: usize = 256;
@@ -285,7 +282,7 @@ impl Writer {
                 Some((&pending.append, *last))
             });
         self.fresh
-            .push(stored.flat_map(|(append, last)| recorded(append, last)));
+            .push(stored.flat_map(|(append, last)| append.recorded(last)));
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
             let reply = match outcome {
                 Outcome::Appended(position) => Ok(Appended { position }),
@@ -337,6 +334,8 @@ impl Writer {
                 Err(Attempt::Statement(error)) => {
                     may_be_stored |= !has_stored_nothing(&error);
                     self.connection = None;
+                    // Another server, or an earlier state of this one, may answer next.
+                    self.fresh.forget();
                     error
                 }
             };
@@ -409,30 +408,6 @@ fn rejected(error: &sqlx::Error, stream: StreamId) -> AppendError {
     }
     let cause = std::io::Error::other(error.to_string());
     StoreError::corrupt(format!("an append to {stream}"), cause).into()
-}
-
-/// A command's events as they are stored: the last at this position, the others directly before it,
-/// for one statement stores them in a row.
-fn recorded(append: &Append, last: Position) -> Vec<RecordedEvent> {
-    let Ok(metadata) = to_raw_value(&*append.metadata) else {
-        return Vec::new();
-    };
-    let count = i64::try_from(append.events.len()).unwrap_or(i64::MAX);
-    let events = append.events.iter().enumerate().zip(1 - count..);
-    events
-        .map(|((index, event), place)| RecordedEvent {
-            position: last.plus(place),
-            event_id: event.event_id,
-            aggregate_type: append.stream.aggregate_type.to_owned(),
-            aggregate_id: append.stream.aggregate_id,
-            version: append.expected.plus(index + 1),
-            event_type: event.event_type.to_owned(),
-            schema_version: event.schema_version,
-            data: event.data.clone(),
-            metadata: metadata.clone(),
-            occurred_at: append.occurred_at,
-        })
-        .collect()
 }
 
 /// Takes the commands of the next statement: in order, one an aggregate and one a key, within the

@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use serde_json::value::to_raw_value;
 use uuid::Uuid;
 
 use crate::event_sourcing::{
@@ -125,20 +124,10 @@ impl EventStore for InMemoryEventStore {
         if version != append.expected {
             return Err(AppendError::VersionConflict);
         }
-        for (index, event) in append.events.iter().enumerate() {
-            position = Position::new(i64::try_from(tables.events.len() + 1).unwrap());
-            tables.events.push(RecordedEvent {
-                position,
-                event_id: event.event_id,
-                aggregate_type: append.stream.aggregate_type.to_owned(),
-                aggregate_id: append.stream.aggregate_id,
-                version: append.expected.plus(index + 1),
-                event_type: event.event_type.to_owned(),
-                schema_version: event.schema_version,
-                data: event.data.clone(),
-                metadata: to_raw_value(&*append.metadata).unwrap(),
-                occurred_at: append.occurred_at,
-            });
+        if !append.events.is_empty() {
+            let count = tables.events.len() + append.events.len();
+            position = Position::new(i64::try_from(count).unwrap());
+            tables.events.extend(append.recorded(position));
         }
         if let Some((key, receipt)) = append.key {
             let stored = StoredReceipt {

@@ -306,6 +306,35 @@ async fn fresh_events_are_published_without_asking_the_store_but_never_past_a_ho
 }
 
 #[tokio::test]
+async fn fresh_events_from_before_a_doubt_are_asked_of_the_store() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(2, 10);
+    let ports = ports(Position::ZERO);
+    let fresh = ports.fresh.clone();
+    let mut relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
+    drain(&mut relay).await;
+    let again = RelayPorts {
+        fresh: fresh.clone(),
+        ..super::support::ports(Position::ZERO)
+    };
+    let [_, last] = log.events().try_into().unwrap();
+
+    // A restore has taken this one from the store; a relay without a cursor finds its place anew.
+    fresh.push([RecordedEvent {
+        position: last.position.next(),
+        event_id: Uuid::from_u128(9),
+        ..last
+    }]);
+    let mut relay = Relay::new(stream.clone(), log.clone(), Gift::held(), again);
+    let count = relay.run_once().await.unwrap();
+
+    assert_eq!(count, 0);
+    assert_eq!(published(&stream).await, log.positions());
+}
+
+#[tokio::test]
 async fn an_append_wakes_a_relay_that_rests() {
     let server = NatsServer::start();
     let stream = server.stream().await;
