@@ -1,5 +1,5 @@
-//! Applies a chunk of events to the rows: group by order → load what is touched → fold in memory →
-//! write set-wise. A handful of statements, whatever the chunk's size.
+//! Applies a chunk of events to the rows: group by order → load what is touched and not known → fold
+//! in memory → write in one call. A handful of statements at most, whatever the chunk's size.
 //!
 //! An event that cannot be applied parks its order: its rows stay as they were before that event,
 //! and its later events are passed over until the order is refolded.
@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::{
     error::{WriteError, chain, store_error},
     fold::{OrderFold, added_item, needed_item},
+    known::KnownRows,
     rows::ParkedOrder,
-    tables,
+    tables::{self, Changes, Guard},
 };
 use crate::{
     event_sourcing::{
@@ -33,9 +34,10 @@ const PAGE: u32 = 1000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Care {
     /// All orders at once; data that the database refuses fails the chunk. So does a line that is
-    /// added twice: that it is not there already is not looked up.
+    /// added twice and an order that is created twice: that they are not there already is not looked up.
     Fast,
-    /// Behind savepoints: the order with the refused data is found by halving, and parked.
+    /// In the caller's transaction, behind savepoints: the order with the refused data is found by
+    /// halving, and parked.
     Bisect,
 }
 
@@ -101,18 +103,23 @@ impl Decoded {
     }
 }
 
-/// Applies events, in position order, inside the transaction of `connection`. Events of other
-/// aggregates, events applied before and events of parked orders (which are only looked for where
-/// there may be any) are passed over; events that are missing before one of these are read from the
-/// store.
+/// Applies events, in position order. With a guard (and [`Care::Fast`]) what is loaded need not be
+/// locked: should anything have changed meanwhile, nothing is written and the answer is `None`, else the
+/// read model's new revision. Without one the caller's transaction must keep others from writing.
+///
+/// Events of other aggregates, events applied before and events of parked orders (which are only
+/// looked for where there may be any) are passed over; events that are missing before one of these
+/// are read from the store. What is `known` of the rows is true afterwards where they were written; after
+/// anything else it is to be thrown away.
 pub(super) async fn apply<S: EventStore>(
     connection: &mut PgConnection,
     store: &S,
     upcasters: &UpcasterChain,
     events: Vec<RecordedEvent>,
-    has_parked: bool,
+    known: &mut KnownRows,
     care: Care,
-) -> Result<(), WriteError> {
+    guard: Option<Guard>,
+) -> Result<Option<i64>, WriteError> {
     let mut orders: BTreeMap<Uuid, Vec<Decoded>> = BTreeMap::new();
     for event in events {
         if event.aggregate_type == Order::TYPE {
@@ -120,10 +127,7 @@ pub(super) async fn apply<S: EventStore>(
             order.push(Decoded::new(event, upcasters));
         }
     }
-    if orders.is_empty() {
-        return Ok(());
-    }
-    let mut changes = load(connection, orders, has_parked).await?;
+    let mut changes = load(connection, orders, known, care).await?;
     for change in &mut changes {
         fill_holes(change, store, upcasters).await?;
     }
@@ -136,43 +140,69 @@ pub(super) async fn apply<S: EventStore>(
         } = change;
         *parked = events.iter().find_map(|event| event.apply_to(fold).err());
     }
-    changes.retain(|change| change.parked.is_some() || change.fold.changed_row().is_some());
-    match care {
-        Care::Fast => write(connection, &changes).await,
-        Care::Bisect => write_bisecting(connection, &changes).await,
+    let revision = match care {
+        Care::Fast => write(connection, &changes, guard).await?,
+        Care::Bisect => {
+            changes.retain(|change| change.parked.is_some() || change.fold.changed_row().is_some());
+            write_bisecting(connection, &changes).await?;
+            None
+        }
+    };
+    for change in changes {
+        match (change.parked, change.fold.into_row()) {
+            (Some(_), _) => known.has_parked = true,
+            (None, Some(row)) => known.keep(row),
+            (None, None) => {}
+        }
     }
+    Ok(revision)
 }
 
-/// Loads the orders' rows, and leaves out what is parked or was applied before.
+/// Finds the orders' rows, and leaves out what is parked or was applied before.
 async fn load(
     connection: &mut PgConnection,
     mut orders: BTreeMap<Uuid, Vec<Decoded>>,
-    has_parked: bool,
+    known: &mut KnownRows,
+    care: Care,
 ) -> Result<Vec<Change>, StoreError> {
-    let ids: Vec<Uuid> = orders.keys().copied().collect();
-    if has_parked {
-        let parked = tables::load_parked(connection, &ids).await;
+    let mut rows = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (id, events) in &orders {
+        let is_new = events.iter().any(|event| event.version == Version::new(1));
+        match known.take(*id) {
+            Some(row) => {
+                rows.insert(*id, row);
+            }
+            None if is_new && care == Care::Fast => {}
+            None => unknown.push(*id),
+        }
+    }
+    if known.has_parked && !unknown.is_empty() {
+        let parked = tables::load_parked(connection, &unknown).await;
         for id in parked.map_err(store_error)? {
             orders.remove(&id);
         }
     }
-    let rows = tables::load_orders(connection, &ids).await;
-    let mut rows: BTreeMap<Uuid, _> = rows
-        .map_err(store_error)?
-        .into_iter()
-        .map(|row| (row.id, row))
-        .collect();
-    let changes = orders.into_iter().filter_map(|(id, mut events)| {
+    if !unknown.is_empty() {
+        let loaded = tables::load_orders(connection, &unknown).await;
+        rows.extend(
+            loaded
+                .map_err(store_error)?
+                .into_iter()
+                .map(|row| (row.id, row)),
+        );
+    }
+    let changes = orders.into_iter().map(|(id, mut events)| {
         let fold = rows
             .remove(&id)
             .map_or_else(|| OrderFold::absent(id), OrderFold::stored);
         let takes_all = sabotage::is_out(Safeguard::VersionGuard);
         events.retain(|event| event.version > fold.version() || takes_all);
-        (!events.is_empty()).then_some(Change {
+        Change {
             fold,
             events,
             parked: None,
-        })
+        }
     });
     Ok(changes.collect())
 }
@@ -255,55 +285,38 @@ async fn load_items(
     Ok(())
 }
 
-/// Writes what changed: order rows guarded by their version, then their lines.
-async fn write(connection: &mut PgConnection, changes: &[Change]) -> Result<(), WriteError> {
-    let orders = |is_stored| {
-        let changes = changes
-            .iter()
-            .filter(|change| change.fold.is_stored() == is_stored);
-        let rows = changes.filter_map(|change| change.fold.changed_row());
-        rows.collect::<Vec<_>>()
-    };
-    let inserted = tables::insert_orders(connection, &orders(false)).await;
-    inserted.map_err(WriteError::from_query)?;
-    let known = orders(true);
-    let updated = tables::update_orders(connection, &known).await;
-    if updated.map_err(WriteError::from_query)? != known.len() as u64 {
-        return Err(StoreError::unavailable(MovedOn).into());
+/// Writes what changed, and says in the log which orders are parked.
+async fn write(
+    connection: &mut PgConnection,
+    changes: &[Change],
+    guard: Option<Guard>,
+) -> Result<Option<i64>, WriteError> {
+    let mut rows = Changes::default();
+    for Change { fold, parked, .. } in changes {
+        let row = fold.changed_row();
+        rows.orders
+            .extend(row.map(|row| (row, fold.stored_version())));
+        rows.items.extend(fold.changed_items());
+        let removed = fold.removed_items().map(|item| (fold.id(), item));
+        rows.removed.extend(removed);
+        rows.parked.extend(parked);
     }
-    let items = |is_stored| {
-        let items = changes
-            .iter()
-            .flat_map(|change| change.fold.changed_items(is_stored));
-        items.collect::<Vec<_>>()
-    };
-    let inserted = tables::insert_items(connection, &items(false)).await;
-    inserted.map_err(WriteError::from_query)?;
-    let updated = tables::update_items(connection, &items(true)).await;
-    updated.map_err(WriteError::from_query)?;
-    let removed = changes.iter().flat_map(|change| {
-        let id = change.fold.id();
-        change.fold.removed_items().map(move |item| (id, item))
-    });
-    let deleted = tables::delete_items(connection, &removed.collect::<Vec<_>>()).await;
-    deleted.map_err(WriteError::from_query)?;
-    let parked = changes.iter().filter_map(|change| change.parked.clone());
-    park(connection, &parked.collect::<Vec<_>>()).await
+    let revision = tables::write(connection, &rows, guard).await;
+    let revision = revision.map_err(WriteError::from_query)?;
+    if revision.is_some() {
+        rows.parked.into_iter().for_each(say_parked);
+    }
+    Ok(revision)
 }
 
-/// Parks orders and says so in the log.
-async fn park(connection: &mut PgConnection, orders: &[ParkedOrder]) -> Result<(), WriteError> {
-    for order in orders {
-        let ParkedOrder {
-            order_id,
-            version,
-            reason,
-            ..
-        } = order;
-        warn!(%order_id, version, %reason, "an event cannot be applied, its order is parked");
-    }
-    let inserted = tables::insert_parked(connection, orders).await;
-    inserted.map_err(WriteError::from_query)
+fn say_parked(order: &ParkedOrder) {
+    let ParkedOrder {
+        order_id,
+        version,
+        reason,
+        ..
+    } = order;
+    warn!(%order_id, version, %reason, "an event cannot be applied, its order is parked");
 }
 
 /// Writes behind a savepoint; on refused data, halves until the culprit stands alone.
@@ -313,8 +326,8 @@ fn write_bisecting<'a>(
 ) -> BoxFuture<'a, Result<(), WriteError>> {
     Box::pin(async move {
         run(connection, "savepoint chunk").await?;
-        let refusal = match write(connection, changes).await {
-            Ok(()) => return run(connection, "release savepoint chunk").await,
+        let refusal = match write(connection, changes, None).await {
+            Ok(_) => return run(connection, "release savepoint chunk").await,
             Err(WriteError::Data(refusal)) => refusal,
             Err(error @ WriteError::Store(_)) => return Err(error),
         };
@@ -328,11 +341,13 @@ fn write_bisecting<'a>(
             // Which of its events it was is not known: the first stands for them.
             [culprit] => {
                 let reason = chain(&refusal);
-                let parked = culprit
-                    .events
-                    .first()
-                    .map(|event| event.parked(culprit.fold.id(), reason));
-                park(connection, &parked.into_iter().collect::<Vec<_>>()).await
+                let first = culprit.events.first();
+                let parked = Change {
+                    fold: OrderFold::absent(culprit.fold.id()),
+                    events: Vec::new(),
+                    parked: first.map(|event| event.parked(culprit.fold.id(), reason)),
+                };
+                write(connection, &[parked], None).await.map(drop)
             }
             many => {
                 let (front, back) = many.split_at(many.len() / 2);
@@ -347,8 +362,3 @@ async fn run(connection: &mut PgConnection, statements: &'static str) -> Result<
     let done = sqlx::raw_sql(statements).execute(connection).await;
     done.map(drop).map_err(WriteError::from_query)
 }
-
-/// A row showed a newer version than the one it was loaded at.
-#[derive(Debug, thiserror::Error)]
-#[error("another writer has moved on in the read model")]
-struct MovedOn;

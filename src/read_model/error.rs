@@ -69,6 +69,12 @@ fn is_passing(error: &dyn DatabaseError) -> bool {
     })
 }
 
+/// Whether somebody else was faster: nothing is wrong with the values or the database.
+pub(super) fn is_lost_race(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("40"))
+}
+
 /// Whether the values are at fault: data exceptions (22), integrity (23), limits (54), features (0A).
 fn is_about_data(error: &Error) -> bool {
     if let Error::Encode(_) = error {

@@ -20,6 +20,7 @@ mod audit;
 mod checkpoint;
 mod chunk;
 mod error;
+mod known;
 mod session;
 mod tables;
 

@@ -1,8 +1,10 @@
 //! Keeps the read model from the events.
 //!
 //! The cursor of record is the checkpoint row: it moves in the transaction that moves the rows, and
-//! every writer of the rows (this, a rebuild's switch, a refold) holds it `for update`. So each event is
-//! applied once, whatever is delivered how often and in whatever order.
+//! every writer of the rows (this, a rebuild's switch, a refold) counts up its revision. So each event
+//! is applied once, whatever is delivered how often and in whatever order. And nothing needs to be held
+//! while a chunk is folded: it is written only where the read model still stands where it was read,
+//! else it is folded again (optimistic concurrency, as for the aggregates).
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,9 +13,11 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    checkpoint::{CHECKPOINT, Checkpoint, RowWriter},
+    checkpoint::{CHECKPOINT, Checkpoint, RowWriter, Standing, WriterConnection},
     chunk::{self, Care},
     error::{WriteError, store_error},
+    known::KnownRows,
+    tables::{self, Changes, Guard},
 };
 use crate::{
     event_sourcing::{
@@ -28,6 +32,9 @@ pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How many events of a gap, or of a catch-up, are applied in one transaction.
 const PAGE: u32 = 1000;
+
+/// How often a chunk is folded again because somebody else wrote rows meanwhile.
+const ATTEMPTS: u32 = 4;
 
 /// The projection of orders onto `order_views` and `order_items`.
 ///
@@ -84,41 +91,84 @@ impl<S: EventStore> Projector<S> {
     }
 
     /// Applies the deliveries, or the first events of a long gap before them, in one transaction.
-    async fn step(
+    async fn step(&self, deliveries: &[Delivery], epoch: Epoch) -> Result<Step, WriteError> {
+        for _ in 0..ATTEMPTS {
+            let mut writer = self.rows.take().await?;
+            let mut standing = stand(&mut writer, deliveries, epoch).await?;
+            let from = standing.checkpoint;
+            let (events, is_done) = self.complete(deliveries, from.position).await?;
+            let Some(to) = events.last().map(|event| event.position) else {
+                writer.give_back(Some(standing));
+                return Ok(Step {
+                    checkpoint: from.position,
+                    is_done,
+                });
+            };
+            let mut guard = Some(Guard {
+                from,
+                to,
+                epoch: epoch.max(from.epoch),
+            });
+            if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
+                let nothing = Changes::default();
+                let early = tables::write(&mut writer.connection, &nothing, guard.take());
+                early.await.map_err(WriteError::from_query)?;
+            }
+            let written = chunk::apply(
+                &mut writer.connection,
+                &self.store,
+                &self.upcasters,
+                events,
+                &mut standing.known,
+                Care::Fast,
+                guard,
+            )
+            .await?;
+            standing.checkpoint = Checkpoint {
+                position: to,
+                epoch,
+                revision: written.unwrap_or_default(),
+            };
+            let is_written = written.is_some();
+            writer.give_back((is_written && guard.is_some()).then_some(standing));
+            if is_written {
+                return Ok(Step {
+                    checkpoint: to,
+                    is_done,
+                });
+            }
+        }
+        Err(StoreError::unavailable(MovedOn).into())
+    }
+
+    /// The same where the database has refused the chunk: holds the checkpoint while it looks for the
+    /// order that is to blame.
+    async fn careful_step(
         &self,
         deliveries: &[Delivery],
         epoch: Epoch,
-        care: Care,
     ) -> Result<Step, WriteError> {
         let mut held = self.rows.hold().await?;
-        let checkpoint = held.checkpoint;
-        if epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence) {
+        let from = held.checkpoint;
+        if let Some(stale) = stale(epoch, from) {
             held.rollback().await?;
-            return Err(StoreError::unavailable(StaleEpoch {
-                held: epoch.0,
-                newest: checkpoint.epoch.0,
-            })
-            .into());
+            return Err(stale.into());
         }
-        let (events, is_done) = self.complete(deliveries, checkpoint.position).await?;
-        let Some(last) = events.last().map(|event| event.position) else {
+        let (events, is_done) = self.complete(deliveries, from.position).await?;
+        let Some(checkpoint) = events.last().map(|event| event.position) else {
             held.rollback().await?;
             return Ok(Step {
-                checkpoint: checkpoint.position,
+                checkpoint: from.position,
                 is_done,
             });
         };
-        if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
-            held.commit_at(last, epoch).await?;
-            held = self.rows.hold().await?;
-        }
-        let has_parked = held.has_parked;
-        let connection = held.connection();
+        let known = &mut KnownRows::none(held.has_parked);
+        let (connection, care) = (held.connection(), Care::Bisect);
         let (store, upcasters) = (&self.store, &self.upcasters);
-        chunk::apply(connection, store, upcasters, events, has_parked, care).await?;
-        held.commit_at(last, epoch).await?;
+        chunk::apply(connection, store, upcasters, events, known, care, None).await?;
+        held.commit_at(checkpoint, epoch).await?;
         Ok(Step {
-            checkpoint: last,
+            checkpoint,
             is_done,
         })
     }
@@ -156,7 +206,7 @@ impl<S: EventStore> Projector<S> {
 
     pub(super) async fn read_checkpoint(&self) -> Result<Checkpoint, StoreError> {
         let row = sqlx::query!(
-            "select position, epoch from projection_checkpoint where name = $1",
+            "select position, epoch, revision from projection_checkpoint where name = $1",
             CHECKPOINT,
         )
         .fetch_one(&self.pool)
@@ -165,6 +215,7 @@ impl<S: EventStore> Projector<S> {
         Ok(Checkpoint {
             position: Position::new(row.position),
             epoch: Epoch(row.epoch),
+            revision: row.revision,
         })
     }
 }
@@ -180,21 +231,58 @@ impl<S: EventStore> Projection for Projector<S> {
         epoch: Epoch,
     ) -> Result<Position, StoreError> {
         deliveries.sort_unstable_by_key(|delivery| delivery.event.position);
-        let mut care = Care::Fast;
         loop {
-            let step = timeout(DEADLINE, self.step(&deliveries, epoch, care)).await;
-            match step.map_err(StoreError::unavailable)? {
-                Ok(step) if step.is_done => return Ok(step.checkpoint),
-                Ok(_) => care = Care::Fast,
-                Err(WriteError::Data(error)) if care == Care::Fast => {
+            let step = timeout(DEADLINE, self.step(&deliveries, epoch)).await;
+            let step = match step.map_err(StoreError::unavailable)? {
+                Err(WriteError::Data(error)) => {
                     warn!(%error, "the database refuses a chunk, looking for the order");
-                    care = Care::Bisect;
+                    let step = timeout(DEADLINE, self.careful_step(&deliveries, epoch)).await;
+                    step.map_err(StoreError::unavailable)?
                 }
-                Err(error) => return Err(error.into()),
+                step => step,
+            }?;
+            if step.is_done {
+                return Ok(step.checkpoint);
             }
         }
     }
 }
+
+/// Where the read model stands: remembered, where the deliveries follow it directly, else read.
+async fn stand(
+    writer: &mut WriterConnection,
+    deliveries: &[Delivery],
+    epoch: Epoch,
+) -> Result<Standing, StoreError> {
+    let remembered = writer.standing.take().filter(|standing| {
+        let follows = |first: &Delivery| first.previous == standing.checkpoint.position;
+        deliveries.first().is_some_and(follows)
+    });
+    let standing = match remembered {
+        Some(standing) => standing,
+        None => writer.read_standing().await?,
+    };
+    match stale(epoch, standing.checkpoint) {
+        Some(stale) => Err(stale),
+        None => Ok(standing),
+    }
+}
+
+/// Why nothing may be written under this epoch any more.
+fn stale(epoch: Epoch, checkpoint: Checkpoint) -> Option<StoreError> {
+    let is_stale = epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence);
+    is_stale.then(|| {
+        StoreError::unavailable(StaleEpoch {
+            held: epoch.0,
+            newest: checkpoint.epoch.0,
+        })
+    })
+}
+
+/// Others wrote rows whenever a chunk was to be written.
+#[derive(Debug, thiserror::Error)]
+#[error("other writers have moved on in the read model {ATTEMPTS} times meanwhile")]
+struct MovedOn;
 
 /// The caller's lease has passed to another.
 #[derive(Debug, thiserror::Error)]

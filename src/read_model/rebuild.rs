@@ -16,6 +16,7 @@ use super::{
     checkpoint::lock_checkpoint,
     chunk::{self, Care},
     error::{WriteError, store_error},
+    known::KnownRows,
     projector::Projector,
     session::Session,
 };
@@ -40,12 +41,13 @@ const LOCK: i64 = 7_021_839_002;
 const BEGIN: &str = "begin; set local statement_timeout = 0; \
     set local maintenance_work_mem = '256MB'";
 
-/// Opens a transaction on the new tables, and on no others: were they gone, the live ones must not
-/// be taken for them. A crash may lose it, as the rebuild starts over then. The tables grow, so a
-/// plan is made for each statement.
+/// Opens a transaction on the new tables, which stand before the live ones in its `search_path`. They
+/// are locked first: were they gone, the live ones must not be taken for them. A crash may lose it, as
+/// the rebuild starts over then. The tables grow, so a plan is made for each statement.
 const BEGIN_FILL: &str = "begin; set local statement_timeout = 0; \
     set local synchronous_commit = off; set local plan_cache_mode = force_custom_plan; \
-    set local search_path = read_model_next";
+    lock table read_model_next.order_views in share row exclusive mode; \
+    select set_config('search_path', 'read_model_next, ' || rebuild_live_schema(), true)";
 
 /// Opens the switch: readers queue behind its wish for locks, so it gives up soon and tries again.
 const BEGIN_SWITCH: &str = "begin; set local statement_timeout = '30s'; \
@@ -53,7 +55,7 @@ const BEGIN_SWITCH: &str = "begin; set local statement_timeout = '30s'; \
 
 /// Inside the switch: the new tables stay, and what is written is written to them.
 const ON_NEXT: &str = "lock table read_model_next.order_views in share row exclusive mode; \
-    set local search_path = read_model_next";
+    select set_config('search_path', 'read_model_next, ' || rebuild_live_schema(), true)";
 
 /// What a rebuild is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -270,7 +272,9 @@ impl<S: EventStore> Rebuild<S> {
             ..
         } = &self.projector;
         let mut session = Session::begin(pool, BEGIN_FILL).await?;
-        chunk::apply(session.connection(), store, upcasters, events, true, care).await?;
+        let known = &mut KnownRows::none(true);
+        let connection = session.connection();
+        chunk::apply(connection, store, upcasters, events, known, care, None).await?;
         session.commit().await?;
         Ok(())
     }
@@ -328,7 +332,7 @@ impl<S: EventStore> Rebuild<S> {
             ..
         } = &self.projector;
         let mut session = Session::begin(pool, BEGIN_SWITCH).await?;
-        let target = lock_checkpoint(session.connection()).await?.position;
+        let target = lock_checkpoint(session.connection()).await?;
         session.run(ON_NEXT).await?;
         // While this connection lives, the lock is ours, and so are the tables: no other rebuild has
         // begun, and none can drop them from here on.
@@ -341,8 +345,9 @@ impl<S: EventStore> Rebuild<S> {
             };
             filled.events = filled.events.saturating_add(rest.len() as u64);
             filled.position = last;
-            let connection = session.connection();
-            chunk::apply(connection, store, upcasters, rest, true, Care::Bisect).await?;
+            let (connection, known) = (session.connection(), &mut KnownRows::none(true));
+            let care = Care::Bisect;
+            chunk::apply(connection, store, upcasters, rest, known, care, None).await?;
         }
         session
             .run("set local search_path to default; select rebuild_switch()")

@@ -10,7 +10,7 @@ use super::{
     fold::OrderFold,
     projector::{DEADLINE, Projector},
     rows::ParkedOrder,
-    tables,
+    tables::{self, Changes},
 };
 use crate::{
     event_sourcing::{
@@ -105,9 +105,15 @@ async fn replace(
     parked: Option<&ParkedOrder>,
 ) -> Result<(), sqlx::Error> {
     tables::delete_order(connection, fold.id()).await?;
-    let rows: Vec<_> = fold.row().into_iter().collect();
-    tables::insert_orders(connection, &rows).await?;
-    tables::insert_items(connection, &fold.items()).await?;
-    let parked: Vec<_> = parked.cloned().into_iter().collect();
-    tables::insert_parked(connection, &parked).await
+    let rows = Changes {
+        orders: fold
+            .row()
+            .map(|row| (row, Version::ZERO))
+            .into_iter()
+            .collect(),
+        items: fold.items().into_iter().map(|item| (item, false)).collect(),
+        removed: Vec::new(),
+        parked: parked.into_iter().collect(),
+    };
+    tables::write(connection, &rows, None).await.map(drop)
 }

@@ -4,8 +4,37 @@
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
-use super::rows::{ItemRow, OrderRow, ParkedOrder};
-use crate::event_sourcing::Instant;
+use super::{
+    checkpoint::Checkpoint,
+    error::is_lost_race,
+    rows::{ItemRow, OrderRow, ParkedOrder},
+};
+use crate::event_sourcing::{Epoch, Instant, Position, Version};
+
+/// What changes in the rows.
+#[derive(Debug, Default)]
+pub(super) struct Changes<'a> {
+    /// Rows of orders, each with the version of the row that is there; zero where there is none.
+    pub(super) orders: Vec<(&'a OrderRow, Version)>,
+    /// New or changed lines, each with whether it is there. Like all that changes lines: their order's
+    /// row, which is guarded by its version, must be written with them.
+    pub(super) items: Vec<(&'a ItemRow, bool)>,
+    /// Lines that go: pairs of an order and an item.
+    pub(super) removed: Vec<(Uuid, Uuid)>,
+    /// Orders to park; one that is parked already keeps its first reason.
+    pub(super) parked: Vec<&'a ParkedOrder>,
+}
+
+/// The read model must stand where it was read, and moves on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Guard {
+    /// Where it was read.
+    pub(super) from: Checkpoint,
+    /// Up to which event it is complete then.
+    pub(super) to: Position,
+    /// The writer's lease.
+    pub(super) epoch: Epoch,
+}
 
 /// Reads the rows of those orders that have one.
 pub(super) async fn load_orders(
@@ -57,157 +86,70 @@ pub(super) async fn load_items(
 }
 
 /// One column of many rows, as a statement takes it.
-fn column<'a, R, T>(rows: &[&'a R], value: impl Fn(&'a R) -> T) -> Vec<T> {
-    rows.iter().map(|row| value(row)).collect()
+fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(value).collect()
 }
 
-/// Writes the rows of orders that have none yet.
-pub(super) async fn insert_orders(
+/// Writes all changes in one call; with a guard in a transaction of their own, without one in the
+/// caller's. Answers the read model's revision afterwards (zero without a guard), or `None` where the
+/// guard does not hold or a row is of another version than was said, and nothing was written.
+pub(super) async fn write(
     connection: &mut PgConnection,
-    rows: &[&OrderRow],
-) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "insert into order_views (id, customer_id, status, currency, total_minor, item_count,
-             total_quantity, version, position, created_at, updated_at, completed_at, cancelled_at,
-             cancellation_reason)
-         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[],
-             $6::int[], $7::bigint[], $8::int[], $9::bigint[], $10::timestamptz[],
-             $11::timestamptz[], $12::timestamptz[], $13::timestamptz[], $14::text[])",
-        &column(rows, |row| row.id),
-        &column(rows, |row| row.customer_id.as_str()) as &[&str],
-        &column(rows, |row| row.status.as_str()) as &[&str],
-        &column(rows, |row| row.currency.as_str()) as &[&str],
-        &column(rows, |row| row.total_minor),
-        &column(rows, |row| row.item_count),
-        &column(rows, |row| row.total_quantity),
-        &column(rows, |row| row.version),
-        &column(rows, |row| row.position),
-        &column(rows, |row| row.created_at),
-        &column(rows, |row| row.updated_at),
-        &column(rows, |row| row.completed_at) as &[Option<Instant>],
-        &column(rows, |row| row.cancelled_at) as &[Option<Instant>],
-        &column(rows, |row| row.cancellation_reason.as_deref()) as &[Option<&str>],
+    changes: &Changes<'_>,
+    guard: Option<Guard>,
+) -> Result<Option<i64>, Error> {
+    let Changes {
+        orders,
+        items,
+        removed,
+        parked,
+    } = changes;
+    let (removed_orders, removed_items): (Vec<Uuid>, Vec<Uuid>) = removed.iter().copied().unzip();
+    let written = sqlx::query_scalar!(
+        "select write_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                            $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30,
+                            $31, $32, $33, $34)",
+        guard.map(|guard| guard.from.position.get()) as Option<i64>,
+        guard.map(|guard| guard.from.revision) as Option<i64>,
+        guard.map(|guard| guard.to.get()) as Option<i64>,
+        guard.map(|guard| guard.epoch.0) as Option<i64>,
+        &column(orders, |(row, _)| row.id),
+        &column(orders, |(_, from)| from.get()),
+        &column(orders, |(row, _)| row.customer_id.as_str()) as &[&str],
+        &column(orders, |(row, _)| row.status.as_str()) as &[&str],
+        &column(orders, |(row, _)| row.currency.as_str()) as &[&str],
+        &column(orders, |(row, _)| row.total_minor),
+        &column(orders, |(row, _)| row.item_count),
+        &column(orders, |(row, _)| row.total_quantity),
+        &column(orders, |(row, _)| row.version),
+        &column(orders, |(row, _)| row.position),
+        &column(orders, |(row, _)| row.created_at),
+        &column(orders, |(row, _)| row.updated_at),
+        &column(orders, |(row, _)| row.completed_at) as &[Option<Instant>],
+        &column(orders, |(row, _)| row.cancelled_at) as &[Option<Instant>],
+        &column(orders, |(row, _)| row.cancellation_reason.as_deref()) as &[Option<&str>],
+        &column(items, |(row, _)| row.order_id),
+        &column(items, |(row, _)| row.item_id),
+        &column(items, |(row, _)| row.line_no),
+        &column(items, |(row, _)| row.product_id.as_str()) as &[&str],
+        &column(items, |(row, _)| row.quantity),
+        &column(items, |(row, _)| row.price_minor),
+        &column(items, |(row, _)| row.added_at),
+        &column(items, |(_, is_stored)| *is_stored),
+        &removed_orders,
+        &removed_items,
+        &column(parked, |order| order.order_id),
+        &column(parked, |order| order.version),
+        &column(parked, |order| order.position),
+        &column(parked, |order| order.event_type.as_str()) as &[&str],
+        &column(parked, |order| order.reason.as_str()) as &[&str],
     )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Writes what events change in the rows of orders; those must show older versions. Answers how
-/// many were written.
-pub(super) async fn update_orders(
-    connection: &mut PgConnection,
-    rows: &[&OrderRow],
-) -> Result<u64, Error> {
-    if rows.is_empty() {
-        return Ok(0);
+    .fetch_one(connection)
+    .await;
+    match written {
+        Err(error) if guard.is_some() && is_lost_race(&error) => Ok(None),
+        written => written,
     }
-    let done = sqlx::query!(
-        "update order_views v
-         set status = new.status, total_minor = new.total_minor, item_count = new.item_count,
-             total_quantity = new.total_quantity, version = new.version, position = new.position,
-             updated_at = new.updated_at, completed_at = new.completed_at,
-             cancelled_at = new.cancelled_at, cancellation_reason = new.cancellation_reason
-         from unnest($1::uuid[], $2::text[], $3::bigint[], $4::int[], $5::bigint[], $6::int[],
-                 $7::bigint[], $8::timestamptz[], $9::timestamptz[], $10::timestamptz[],
-                 $11::text[])
-             as new(id, status, total_minor, item_count, total_quantity, version, position,
-                 updated_at, completed_at, cancelled_at, cancellation_reason)
-         where v.id = new.id and v.version < new.version",
-        &column(rows, |row| row.id),
-        &column(rows, |row| row.status.as_str()) as &[&str],
-        &column(rows, |row| row.total_minor),
-        &column(rows, |row| row.item_count),
-        &column(rows, |row| row.total_quantity),
-        &column(rows, |row| row.version),
-        &column(rows, |row| row.position),
-        &column(rows, |row| row.updated_at),
-        &column(rows, |row| row.completed_at) as &[Option<Instant>],
-        &column(rows, |row| row.cancelled_at) as &[Option<Instant>],
-        &column(rows, |row| row.cancellation_reason.as_deref()) as &[Option<&str>],
-    )
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
-}
-
-/// Writes new lines. Like all that writes lines: their order's row, which is guarded by its version,
-/// must have been written in the same transaction.
-pub(super) async fn insert_items(
-    connection: &mut PgConnection,
-    rows: &[&ItemRow],
-) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "insert into order_items (order_id, item_id, line_no, product_id, quantity, price_minor,
-             added_at)
-         select * from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::int[],
-             $6::bigint[], $7::timestamptz[])",
-        &column(rows, |row| row.order_id),
-        &column(rows, |row| row.item_id),
-        &column(rows, |row| row.line_no),
-        &column(rows, |row| row.product_id.as_str()) as &[&str],
-        &column(rows, |row| row.quantity),
-        &column(rows, |row| row.price_minor),
-        &column(rows, |row| row.added_at),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Writes what has changed in lines that are there.
-pub(super) async fn update_items(
-    connection: &mut PgConnection,
-    rows: &[&ItemRow],
-) -> Result<(), Error> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    sqlx::query!(
-        "update order_items i
-         set line_no = new.line_no, product_id = new.product_id, quantity = new.quantity,
-             price_minor = new.price_minor, added_at = new.added_at
-         from unnest($1::uuid[], $2::uuid[], $3::int[], $4::text[], $5::int[], $6::bigint[],
-                 $7::timestamptz[])
-             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at)
-         where i.order_id = new.order_id and i.item_id = new.item_id",
-        &column(rows, |row| row.order_id),
-        &column(rows, |row| row.item_id),
-        &column(rows, |row| row.line_no),
-        &column(rows, |row| row.product_id.as_str()) as &[&str],
-        &column(rows, |row| row.quantity),
-        &column(rows, |row| row.price_minor),
-        &column(rows, |row| row.added_at),
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Deletes these lines: pairs of an order and an item.
-pub(super) async fn delete_items(
-    connection: &mut PgConnection,
-    pairs: &[(Uuid, Uuid)],
-) -> Result<(), Error> {
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    let (orders, items): (Vec<Uuid>, Vec<Uuid>) = pairs.iter().copied().unzip();
-    sqlx::query!(
-        "delete from order_items i using unnest($1::uuid[], $2::uuid[]) as gone(order_id, item_id)
-         where i.order_id = gone.order_id and i.item_id = gone.item_id",
-        &orders,
-        &items,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
 }
 
 /// Deletes all rows of an order, before it is folded anew, and forgets that it was parked.
@@ -217,30 +159,6 @@ pub(super) async fn delete_order(connection: &mut PgConnection, id: Uuid) -> Res
               parked as (delete from projection_parked where order_id = $1)
          delete from order_views where id = $1",
         id,
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// Parks orders; one that is parked already keeps its first reason.
-pub(super) async fn insert_parked(
-    connection: &mut PgConnection,
-    parked: &[ParkedOrder],
-) -> Result<(), Error> {
-    if parked.is_empty() {
-        return Ok(());
-    }
-    let parked: Vec<_> = parked.iter().collect();
-    sqlx::query!(
-        "insert into projection_parked (order_id, version, position, event_type, reason)
-         select * from unnest($1::uuid[], $2::int[], $3::bigint[], $4::text[], $5::text[])
-         on conflict (order_id) do nothing",
-        &column(&parked, |row| row.order_id),
-        &column(&parked, |row| row.version),
-        &column(&parked, |row| row.position),
-        &column(&parked, |row| row.event_type.as_str()) as &[&str],
-        &column(&parked, |row| row.reason.as_str()) as &[&str],
     )
     .execute(connection)
     .await?;

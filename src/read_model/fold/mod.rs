@@ -68,7 +68,8 @@ pub struct OrderFold {
     id: OrderId,
     row: Option<OrderRow>,
     slots: HashMap<ItemId, Slot>,
-    is_stored: bool,
+    /// The version of the row before the events; zero where there was none.
+    stored: Version,
     is_changed: bool,
 }
 
@@ -145,7 +146,7 @@ impl OrderFold {
             id,
             row: None,
             slots: HashMap::new(),
-            is_stored: false,
+            stored: Version::ZERO,
             is_changed: false,
         }
     }
@@ -153,11 +154,12 @@ impl OrderFold {
     /// An order as its row shows it; its touched lines follow by [`Self::know`].
     #[must_use]
     pub fn stored(row: OrderRow) -> Self {
-        let absent = Self::absent(row.id);
         Self {
+            id: row.id,
+            stored: Version::new(row.version),
             row: Some(row),
-            is_stored: true,
-            ..absent
+            slots: HashMap::new(),
+            is_changed: false,
         }
     }
 
@@ -197,18 +199,22 @@ impl OrderFold {
         self.row.as_ref().filter(|_| self.is_changed)
     }
 
-    /// Whether there was a row before the events.
+    /// The version of the row before the events; zero where there was none.
     #[must_use]
-    pub fn is_stored(&self) -> bool {
-        self.is_stored
+    pub fn stored_version(&self) -> Version {
+        self.stored
     }
 
-    /// The lines that events put or changed: those that were stored before, or those that were not.
-    pub fn changed_items(&self, is_stored: bool) -> impl Iterator<Item = &ItemRow> {
+    /// The row, for good.
+    #[must_use]
+    pub fn into_row(self) -> Option<OrderRow> {
+        self.row
+    }
+
+    /// The lines that events put or changed, each with whether it was stored before.
+    pub fn changed_items(&self) -> impl Iterator<Item = (&ItemRow, bool)> {
         let changed = self.slots.values().filter(|slot| slot.is_changed);
-        changed
-            .filter(move |slot| slot.is_stored == is_stored)
-            .filter_map(|slot| slot.row.as_ref())
+        changed.filter_map(|slot| slot.row.as_ref().map(|row| (row, slot.is_stored)))
     }
 
     /// The stored lines that events removed.
