@@ -1,6 +1,10 @@
 //! A window: messages that are sent without waiting for one another, so that a round trip is paid
 //! once for all of them.
 //!
+//! Only its first and its last message are acknowledged: each names the one that must stand directly
+//! before it, so the last one is only taken when all are there. (The first one says sooner, and better,
+//! what is wrong.) To acknowledge each would cost NATS and the client as much as to publish it.
+//!
 //! The first bad acknowledgement drops the window. Expected sequences alone would not keep the rest
 //! of it out: behind three foreign messages the first three events are refused, and the fourth finds
 //! the sequence that it expects. So each message after the first also names the message that must
@@ -10,7 +14,17 @@
 //! replication there, takes a refusal for a damaged replica and closes the whole stream ("last msgid
 //! mismatch", "critical write error"). One message at a time needs no chain.
 
-use async_nats::jetstream::{context::PublishAckFuture, message::PublishMessage};
+use async_nats::{
+    client,
+    header::{
+        NATS_EXPECTED_LAST_MESSAGE_ID, NATS_EXPECTED_LAST_SEQUENCE, NATS_EXPECTED_STREAM,
+        NATS_MESSAGE_ID,
+    },
+    jetstream::{
+        context::{PublishAckFuture, PublishError, PublishErrorKind},
+        message::PublishMessage,
+    },
+};
 use tokio::time::timeout;
 
 use super::{
@@ -74,8 +88,8 @@ pub fn encode(
     Ok(window)
 }
 
-/// Publishes a window behind the sequence `last` and waits until every message is acknowledged as
-/// the one that it should be. After an error nobody knows how much of it was published.
+/// Publishes a window behind the sequence `last` and waits until it is acknowledged as what it should
+/// be. After an error nobody knows how much of it was published.
 ///
 /// # Errors
 /// The first refusal, or [`RelayError::Deadline`].
@@ -87,25 +101,36 @@ pub async fn publish(stream: &EventStream, last: u64, window: Window) -> Result<
 }
 
 async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), RelayError> {
+    let client = stream.context().client();
+    let is_fenced = !sabotage::is_out(Safeguard::ExpectedSequence);
     // Never used twice, so that NATS takes nothing that is published again for a duplicate.
     let window_id: u128 = rand::random();
     let message_id = |sequence| format!("{window_id:032x}-{sequence}");
-    let mut acks = Vec::with_capacity(window.len());
-    let mut before = last;
-    for (position, message) in window {
+    let end = last.saturating_add(window.len() as u64);
+    let mut acks = Vec::new();
+    for ((position, message), before) in window.into_iter().zip(last..) {
         let sequence = before.saturating_add(1);
-        let mut publication = PublishMessage::build()
-            .payload(message.payload)
-            .headers(message.headers)
-            .expected_stream(&stream.options().stream)
-            .message_id(message_id(sequence));
-        let is_fenced = !sabotage::is_out(Safeguard::ExpectedSequence);
+        let mut headers = message.headers;
+        headers.insert(NATS_EXPECTED_STREAM, stream.options().stream.as_str());
+        headers.insert(NATS_MESSAGE_ID, message_id(sequence));
         if is_fenced {
-            publication = publication.expected_last_sequence(before);
+            headers.insert(NATS_EXPECTED_LAST_SEQUENCE, before.to_string());
         }
         if is_fenced && before > last && !one_by_one(stream) {
-            publication = publication.expected_last_message_id(message_id(before));
+            headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, message_id(before));
         }
+        let is_asked = before == last || sequence == end || !is_fenced || one_by_one(stream);
+        if !is_asked {
+            let sent = client.publish_with_headers(message.subject, headers, message.payload);
+            sent.await.map_err(|error| RelayError::Publish {
+                position,
+                source: unsent(error),
+            })?;
+            continue;
+        }
+        let publication = PublishMessage::build()
+            .payload(message.payload)
+            .headers(headers);
         let sent = stream.context().send_publish(message.subject, publication);
         let ack = sent
             .await
@@ -115,12 +140,21 @@ async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), Rel
         } else {
             acks.push((position, sequence, ack));
         }
-        before = sequence;
     }
     for (position, sequence, ack) in acks {
         acknowledged(position, sequence, ack).await?;
     }
     Ok(())
+}
+
+fn unsent(error: client::PublishError) -> PublishError {
+    let kind = match error.kind() {
+        client::PublishErrorKind::MaxPayloadExceeded => PublishErrorKind::MaxPayloadExceeded,
+        client::PublishErrorKind::InvalidSubject | client::PublishErrorKind::Send => {
+            PublishErrorKind::Other
+        }
+    };
+    PublishError::with_source(kind, error)
 }
 
 async fn acknowledged(
