@@ -147,7 +147,8 @@ pub struct ServeArgs {
     )]
     pub write_queue: String,
 
-    /// Orders that are kept in memory for the next command
+    /// Orders that are kept in memory for the next command; one of more than some 16 lines (2 KiB)
+    /// counts for several
     #[arg(
         long,
         env = "ORDERS_CACHED_ORDERS",

@@ -56,7 +56,7 @@ pub struct Config {
     pub writer: WriterOptions,
     /// Events between two snapshots.
     pub snapshot_every: u32,
-    /// How many aggregates the cache holds.
+    /// How many aggregates the cache holds; a large one counts for several.
     pub cached_orders: u64,
     /// Orders a second that the service verifies by itself; 0 for none.
     pub verify_per_second: u32,

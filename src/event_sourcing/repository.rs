@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use moka::sync::Cache;
+use moka::{policy::EvictionPolicy, sync::Cache};
 use tokio::sync::{Mutex, mpsc};
 use tracing::debug;
 use uuid::Uuid;
@@ -99,8 +99,34 @@ pub enum ExecuteError<A: Aggregate> {
     Store(#[from] StoreError),
 }
 
+/// How many bytes of state count for one aggregate in the cache: a larger state counts for several.
+const ORDINARY_WEIGHT: usize = 2048;
+
 /// One turn at an aggregate: holds its cached state, where there is one.
-type Entry<A> = Arc<Mutex<Option<Loaded<A>>>>;
+#[derive(Debug)]
+struct Entry<A> {
+    turn: Arc<Mutex<Option<Loaded<A>>>>,
+    /// For how many aggregates this one counts.
+    share: u32,
+}
+
+impl<A> Clone for Entry<A> {
+    fn clone(&self) -> Self {
+        Self {
+            turn: Arc::clone(&self.turn),
+            share: self.share,
+        }
+    }
+}
+
+impl<A> Default for Entry<A> {
+    fn default() -> Self {
+        Self {
+            turn: Arc::default(),
+            share: 1,
+        }
+    }
+}
 
 /// Loads, decides and appends for one kind of aggregate.
 pub struct Repository<A: Aggregate, S: EventStore> {
@@ -114,7 +140,7 @@ pub struct Repository<A: Aggregate, S: EventStore> {
 /// Settings of a repository.
 #[derive(Debug, Clone, Copy)]
 pub struct RepositoryOptions {
-    /// How many aggregates the cache holds.
+    /// How many aggregates of up to 2 KiB the cache holds; a larger one counts for several.
     pub cached_aggregates: u64,
 }
 
@@ -131,6 +157,9 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
     pub fn new(store: S, upcasters: Arc<UpcasterChain>, options: RepositoryOptions) -> Self {
         let cache = Cache::builder()
             .max_capacity(options.cached_aggregates)
+            .weigher(|_, entry: &Entry<A>| entry.share)
+            // Whatever is new is what the next commands are about, however often others were used.
+            .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_hours(1))
             .build();
         Self {
@@ -224,7 +253,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             None => None,
         };
         let entry = self.cache.get_with(request.id, Entry::default);
-        let mut turn = entry.lock().await;
+        let mut turn = entry.turn.lock().await;
         for attempt in 0..MAX_ATTEMPTS {
             let (baseline, is_fresh) = match turn.take() {
                 Some(cached) => (cached, false),
@@ -240,12 +269,14 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                 Err(_) if !is_fresh => {}
                 Ok(events) if events.is_empty() && !is_fresh => {}
                 Err(refusal) => {
+                    self.weigh(request.id, &entry, &baseline.state);
                     *turn = Some(baseline);
                     return self.replay_or(&request, refusal).await;
                 }
                 Ok(events) if events.is_empty() && request.key.is_none() => {
                     let receipt = receipt(&baseline.state, baseline.version, false);
                     let position = baseline.position;
+                    self.weigh(request.id, &entry, &baseline.state);
                     *turn = Some(baseline);
                     return Ok(Executed {
                         receipt,
@@ -255,6 +286,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                 }
                 Ok(events) => match self.append(&request, baseline, &events, &receipt).await {
                     Ok((loaded, executed)) => {
+                        self.weigh(request.id, &entry, &loaded.state);
                         *turn = Some(loaded);
                         return Ok(executed);
                     }
@@ -265,6 +297,16 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             }
         }
         Err(ExecuteError::Contention)
+    }
+
+    /// Tells the cache where an aggregate has come to count for more, or fewer, than it did.
+    fn weigh(&self, id: Uuid, entry: &Entry<A>, state: &A) {
+        let share = state.weight().div_ceil(ORDINARY_WEIGHT).max(1);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        if share != entry.share {
+            let turn = Arc::clone(&entry.turn);
+            self.cache.insert(id, Entry { turn, share });
+        }
     }
 
     /// Evolves the baseline (in place: it is loaded anew should the append fail), appends, and

@@ -115,6 +115,10 @@ impl Aggregate for Counter {
             Event::Closed => self.is_open = false,
         }
     }
+
+    fn weight(&self) -> usize {
+        1024 * self.n as usize
+    }
 }
 
 /// A store that counts loads, lets another process in before an append, and can be held up.
@@ -306,6 +310,43 @@ async fn a_cached_aggregate_is_not_loaded_again() {
 
     assert_eq!(store.loads.load(SeqCst), loads);
     assert_eq!(versions(&store).await, [1, 2, 3]);
+}
+
+/// Opens 300 counters and sets them to `n`, then adds to each of them: how many of them were loaded for
+/// that, with a cache of 400?
+async fn loaded_again(n: u32) -> usize {
+    let store = Observed::default();
+    let options = RepositoryOptions {
+        cached_aggregates: 400,
+    };
+    let upcasters = UpcasterChain::new::<Event>([]).unwrap();
+    let process = Repository::new(store.clone(), Arc::new(upcasters), options);
+    let commands = |id, command| Request {
+        id: Uuid::from_u128(id),
+        is_new: matches!(command, Command::Open),
+        ..ask(command)
+    };
+    for id in 0..300 {
+        execute(&process, commands(id, Command::Open))
+            .await
+            .unwrap();
+        execute(&process, commands(id, Command::Set(n)))
+            .await
+            .unwrap();
+    }
+    for id in 0..300 {
+        execute(&process, commands(id, Command::Add(1)))
+            .await
+            .unwrap();
+    }
+    store.loads.load(SeqCst)
+}
+
+#[tokio::test]
+async fn a_large_aggregate_takes_the_room_of_several() {
+    assert_eq!(loaded_again(1).await, 0);
+    // Four kilobytes each: 200 fit at most.
+    assert!(loaded_again(8).await >= 100);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use super::rows::OrderRow;
 use crate::order::{OrderId, Status};
 
 /// How many rows one generation holds; there are two. A row takes some 400 bytes.
-const GENERATION: usize = 8192;
+const GENERATION: usize = 16_384;
 
 /// What is known of the rows of the read model, as of one revision of it.
 #[derive(Debug, Default)]
