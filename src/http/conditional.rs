@@ -1,6 +1,6 @@
 //! Versions in headers: `ETag`, `If-Match`, `If-None-Match`; and `Idempotency-Key`.
 
-use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use serde_json::Value;
@@ -146,35 +146,52 @@ pub fn fingerprint(method: &str, path: &str, body: &[u8]) -> [u8; 32] {
         }
         // No body and an empty object ask for the same.
         if value.as_object().is_none_or(|object| !object.is_empty()) {
-            digest.update(canonical(&value));
+            let mut text = String::with_capacity(body.len());
+            // Writing to a string cannot fail.
+            let _ = canonical(&value, &mut text);
+            digest.update(text);
         }
     }
     digest.finalize().into()
 }
 
 /// Writes equal values equally: members in order of their names, numbers by their exact value
-/// (`50`, `50.0` and `5e1` are one number).
-fn canonical(value: &Value) -> String {
+/// (`50`, `50.0` and `5e1` are one number). Fingerprints are kept for a day: another form would take
+/// repeated requests for other ones.
+fn canonical(value: &Value, out: &mut String) -> fmt::Result {
     match value {
         Value::Object(members) => {
-            let members: BTreeMap<_, _> = members.iter().collect();
-            let members = members
-                .into_iter()
-                .map(|(name, value)| format!("{name:?}:{}", canonical(value)));
-            format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_unstable_by_key(|(name, _)| *name);
+            out.push('{');
+            for (index, (name, value)) in members.into_iter().enumerate() {
+                let comma = if index > 0 { "," } else { "" };
+                write!(out, "{comma}{name:?}:")?;
+                canonical(value, out)?;
+            }
+            out.push('}');
+            Ok(())
         }
         Value::Array(elements) => {
-            let elements: Vec<_> = elements.iter().map(canonical).collect();
-            format!("[{}]", elements.join(","))
+            out.push('[');
+            for (index, element) in elements.iter().enumerate() {
+                out.push_str(if index > 0 { "," } else { "" });
+                canonical(element, out)?;
+            }
+            out.push(']');
+            Ok(())
         }
         Value::Number(number) => {
             let number = number.to_string();
-            Decimal::parse(&number).map_or(number, |exact| {
-                let sign = if exact.is_negative { "-" } else { "" };
-                format!("{sign}{}e{}", exact.digits, exact.exponent)
-            })
+            match Decimal::parse(&number) {
+                Some(exact) => {
+                    let sign = if exact.is_negative { "-" } else { "" };
+                    write!(out, "{sign}{}e{}", exact.digits, exact.exponent)
+                }
+                None => out.write_str(&number),
+            }
         }
-        Value::Null | Value::Bool(_) | Value::String(_) => value.to_string(),
+        Value::Null | Value::Bool(_) | Value::String(_) => write!(out, "{value}"),
     }
 }
 
@@ -228,5 +245,17 @@ mod tests {
         );
         assert_ne!(of(r#"{"a":1}"#), of(r#"{"a":2}"#));
         assert_eq!(of(""), of("{}"));
+    }
+
+    #[test]
+    fn the_fingerprint_is_that_of_yesterday() {
+        let body = r#"{"b":[1.50,"a\"\n",null],"a":{"d":true,"c":-2},"expectedVersion":1}"#;
+        let canonical = r#"{"a":{"c":-2e0,"d":true},"b":[15e-1,"a\"\n",null]}"#;
+        let digest = Sha256::digest(format!("POST\0/v1/orders\0{canonical}"));
+
+        assert_eq!(
+            fingerprint("POST", "/v1/orders", body.as_bytes())[..],
+            digest[..]
+        );
     }
 }
