@@ -103,6 +103,7 @@ impl App {
         let options = NatsOptions {
             stream: config.nats_stream.clone(),
             subject_prefix: config.nats_prefix.clone(),
+            replicas: config.nats_replicas,
             ..NatsOptions::new(nats_url)
         };
         let client = nats::connect(&options).await?;

@@ -72,8 +72,8 @@ pub struct ServeArgs {
     )]
     pub database_read_url: Option<String>,
 
-    /// NATS (2.9 or newer) with JetStream
-    #[arg(long, env = "NATS_URL", value_name = "URL", hide_env_values = true)]
+    /// NATS (2.9 or newer) with JetStream; several servers of a cluster comma-separated
+    #[arg(long, env = "NATS_URL", value_name = "URLS", hide_env_values = true)]
     pub nats_url: Option<String>,
 
     /// Address to listen on; port 0 picks a free one
@@ -110,6 +110,15 @@ pub struct ServeArgs {
         default_value = "events"
     )]
     pub nats_prefix: String,
+
+    /// Servers of the NATS cluster that keep a copy of the stream: 1, 3 or 5
+    #[arg(
+        long,
+        env = "ORDERS_NATS_REPLICAS",
+        value_name = "SERVERS",
+        default_value = "1"
+    )]
+    pub nats_replicas: String,
 
     /// Seconds that a request may take
     #[arg(

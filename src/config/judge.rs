@@ -112,6 +112,7 @@ impl ServeArgs {
         let cors_origins = self.cors_origins(&mut judge);
         check_name(&mut judge, "ORDERS_NATS_STREAM", &self.nats_stream, false);
         check_name(&mut judge, "ORDERS_NATS_PREFIX", &self.nats_prefix, true);
+        let replicas = judge.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1, 5);
         let timeout = judge.number("ORDERS_REQUEST_TIMEOUT", &self.request_timeout, 1, 600);
         let hours = judge.number("ORDERS_IDEMPOTENCY_HOURS", &self.idempotency_hours, 1, 8760);
         let every = judge.number("ORDERS_SNAPSHOT_EVERY", &self.snapshot_every, 1, 1_000_000);
@@ -142,6 +143,7 @@ impl ServeArgs {
                 },
                 nats_stream: self.nats_stream.clone(),
                 nats_prefix: self.nats_prefix.clone(),
+                nats_replicas: usize::try_from(replicas?).ok()?,
                 default_currency: currency?,
                 writer: WriterOptions {
                     queue: usize::try_from(queue?).ok()?,
@@ -166,8 +168,10 @@ impl ServeArgs {
         if let Some(database_url) = &database_url {
             judge.database("DATABASE_URL", database_url);
         }
-        if let Some(Err(error)) = nats_url.as_ref().map(|url| url.parse::<ServerAddr>()) {
-            judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
+        for url in nats_url.iter().flat_map(|urls| urls.split(',')) {
+            if let Err(error) = url.trim().parse::<ServerAddr>() {
+                judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
+            }
         }
         match (database_url, nats_url) {
             (None, None) => Some(Servers::Embedded(self.store.data_dir.clone())),

@@ -28,7 +28,7 @@ pub enum Servers {
     Given {
         /// URL of PostgreSQL.
         database_url: String,
-        /// URL of NATS.
+        /// URLs of NATS, separated by commas.
         nats_url: String,
     },
 }
@@ -50,6 +50,8 @@ pub struct Config {
     pub nats_stream: String,
     /// What subjects begin with.
     pub nats_prefix: String,
+    /// How many servers of the cluster keep a copy of the stream.
+    pub nats_replicas: usize,
     /// Currency of orders that name none.
     pub default_currency: Currency,
     /// Settings of the writer.

@@ -18,6 +18,7 @@ async fn bad_configuration_ends_with_status_2_and_every_problem() {
         ("ORDERS_CORS_ORIGINS", "shop.example"),
         ("ORDERS_NATS_STREAM", "EVENTS OF ORDERS"),
         ("ORDERS_NATS_PREFIX", "events.>"),
+        ("ORDERS_NATS_REPLICAS", "6"),
         ("ORDERS_REQUEST_TIMEOUT", "0"),
         ("ORDERS_IDEMPOTENCY_HOURS", "a day"),
         ("ORDERS_SNAPSHOT_EVERY", "0"),

@@ -109,6 +109,7 @@ impl TestApp {
             },
             nats_stream: name.clone(),
             nats_prefix: name,
+            nats_replicas: 1,
             default_currency: "EUR".parse().expect("a currency"),
             writer: WriterOptions::default(),
             snapshot_every: 100,

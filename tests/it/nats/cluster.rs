@@ -1,0 +1,88 @@
+//! A NATS cluster of three servers, as real as on three machines but for the network. Also the
+//! benchmark's.
+
+use std::{
+    fs,
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// Three servers that know one another.
+pub struct Cluster {
+    directory: TempDir,
+    ports: [u16; 3],
+    processes: [Child; 3],
+}
+
+impl Cluster {
+    /// Starts the servers with empty stores. They agree on a leader within some seconds.
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        // Held together, so that they differ.
+        let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let ports = free.map(|listener| listener.local_addr().unwrap().port());
+        let (clients, routes) = ([ports[0], ports[1], ports[2]], &ports[3..]);
+        let all = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
+        let all = all.collect::<Vec<_>>().join(", ");
+        for (index, (client, route)) in clients.iter().zip(routes).enumerate() {
+            let store = directory.path().join(format!("store-{index}"));
+            let settings = format!(
+                "server_name: server-{index}\nlisten: 127.0.0.1:{client}\n\
+                 jetstream {{ store_dir: {store:?} }}\n\
+                 cluster {{ name: three, listen: 127.0.0.1:{route}, routes: [{all}] }}\n"
+            );
+            fs::write(conf(directory.path(), index), settings).unwrap();
+        }
+        let processes = [0, 1, 2].map(|index| spawn(directory.path(), index));
+        Self {
+            directory,
+            ports: clients,
+            processes,
+        }
+    }
+
+    /// The addresses of all three, as the service takes them.
+    pub fn url(&self) -> String {
+        self.ports
+            .map(|port| format!("nats://127.0.0.1:{port}"))
+            .join(",")
+    }
+
+    /// As `kill -9` of one server does.
+    pub fn kill(&mut self, index: usize) {
+        self.processes[index].kill().unwrap();
+        self.processes[index].wait().unwrap();
+    }
+
+    /// Starts a killed server again, with what it had stored.
+    pub fn restart(&mut self, index: usize) {
+        self.processes[index] = spawn(self.directory.path(), index);
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for process in &mut self.processes {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+fn conf(directory: &Path, index: usize) -> std::path::PathBuf {
+    directory.join(format!("server-{index}.conf"))
+}
+
+fn spawn(directory: &Path, index: usize) -> Child {
+    let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
+    Command::new(program)
+        .arg("--config")
+        .arg(conf(directory, index))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
