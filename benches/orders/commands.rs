@@ -70,10 +70,17 @@ pub fn names() -> Vec<String> {
 
 /// What commands gave.
 pub struct Measured {
-    run: Run,
+    pub run: Run,
     /// Until the read model showed the last one.
     sustained_seconds: f64,
     details: Details,
+}
+
+impl Measured {
+    /// Commands a second until the read model showed the last one.
+    pub fn sustained(&self) -> f64 {
+        self.run.micros.len() as f64 / self.sustained_seconds
+    }
 }
 
 /// Measures all kinds that are asked for, at all numbers of connections.
@@ -136,8 +143,7 @@ fn rate(value: f64, floor: &Floor) -> Figure {
 fn add(report: &mut Report, name: &str, measured: &Measured, floor: &Floor) {
     let run = &measured.run;
     report.add(name, rate(run.rate(), floor), measured.details);
-    let sustained = run.micros.len() as f64 / measured.sustained_seconds;
-    let sustained = rate(sustained, floor);
+    let sustained = rate(measured.sustained(), floor);
     report.add(&format!("{name} sustained"), sustained, Details::default());
     let latency = match name {
         "add-item@1" => (0, "p50"),
@@ -157,33 +163,33 @@ fn add(report: &mut Report, name: &str, measured: &Measured, floor: &Floor) {
 
 impl Bench {
     async fn send_kind(&mut self, kind: Kind, connections: usize) -> anyhow::Result<Measured> {
-        let duration = Some(self.options.duration);
+        let load = self.load(connections);
         match kind {
             Kind::AddItem | Kind::AddItemKeyed => {
                 let mut script = self.add_item(connections, kind == Kind::AddItemKeyed);
-                let measured = self.send(connections, duration, &mut script).await?;
+                let measured = self.send(&load, &mut script).await?;
                 self.added += measured.run.micros.len();
                 Ok(measured)
             }
             Kind::Create => {
                 let mut script = Create::new(Rc::clone(&self.lines), self.next_order..u64::MAX);
-                let measured = self.send(connections, duration, &mut script).await;
+                let measured = self.send(&load, &mut script).await;
                 self.next_order = script.next;
                 measured
             }
             Kind::Mix => {
                 let lines = Rc::clone(&self.lines);
                 let mut script = Mix::new(lines, self.next_order, connections);
-                let measured = self.send(connections, duration, &mut script).await;
+                let measured = self.send(&load, &mut script).await;
                 self.next_order = script.next;
                 measured
             }
             Kind::HotOrder => {
                 let mut script = HotOrder::new(self.next_order);
                 self.next_order += 1;
-                self.send(1, None, &mut script).await?;
-                self.send(connections, duration, &mut script.created())
-                    .await
+                self.send(&self.load(1).until_the_end(), &mut script)
+                    .await?;
+                self.send(&load, &mut script.created()).await
             }
         }
     }
@@ -195,22 +201,11 @@ impl Bench {
     }
 
     /// Sends commands and waits until the read model shows them.
-    pub async fn send(
-        &self,
-        connections: usize,
-        duration: Option<Duration>,
-        script: &mut dyn Script,
-    ) -> anyhow::Result<Measured> {
+    pub async fn send(&self, load: &Load, script: &mut dyn Script) -> anyhow::Result<Measured> {
         self.caught_up().await?;
         let before = self.usage()?;
-        let load = Load {
-            address: self.service.address,
-            connections,
-            duration,
-            rate: None,
-        };
         let began = Instant::now();
-        let run = load.run(script)?;
+        let run = load.clone().run(script)?;
         self.caught_up().await?;
         let sustained_seconds = began.elapsed().as_secs_f64();
         let used = self.usage()?.since(before);

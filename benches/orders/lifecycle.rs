@@ -36,7 +36,9 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
         report.add_alone("memory at first", memory(bench.service.pid)?, "MB");
         let numbers = bench.next_order..bench.next_order + orders;
         let mut create = Create::new(Rc::clone(&bench.lines), numbers);
-        bench.send(CONNECTIONS, None, &mut create).await?;
+        bench
+            .send(&bench.load(CONNECTIONS).until_the_end(), &mut create)
+            .await?;
         bench.next_order = create.next;
         let name = format!("{CACHED}: {limit}");
         report.add_alone(&name, memory(bench.service.pid)?, "MB");

@@ -54,10 +54,10 @@ impl<'a> Answer<'a> {
 }
 
 /// How much to send.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Load {
-    /// Where to.
-    pub address: SocketAddr,
+    /// Where to, by turns.
+    pub addresses: Vec<SocketAddr>,
     /// Over how many connections.
     pub connections: usize,
     /// How long; until the script has no more where it is `None`.
@@ -108,7 +108,7 @@ struct Generator<'a> {
 
 impl Load {
     /// Until the script has no more.
-    pub fn to_the_end(mut self) -> Self {
+    pub fn until_the_end(mut self) -> Self {
         self.duration = None;
         self
     }
@@ -120,7 +120,7 @@ impl Load {
     pub fn run(self, script: &mut dyn Script) -> anyhow::Result<Run> {
         let mut poll = Poll::new()?;
         let connections = (0..self.connections)
-            .map(|index| connect(&poll, self.address, index))
+            .map(|index| connect(&poll, self.addresses[index % self.addresses.len()], index))
             .collect::<anyhow::Result<Vec<_>>>()?;
         let now = Instant::now();
         let mut generator = Generator {

@@ -19,8 +19,10 @@ mod lifecycle;
 mod load;
 mod options;
 mod reads;
+mod replica;
 mod report;
 mod retail;
+mod scale;
 mod scripts;
 mod servers;
 mod store;
@@ -74,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             visibility::names(),
             store::names(),
             lifecycle::names(),
+            scale::names(),
         ];
         for name in names.concat() {
             println!("{name}");
@@ -89,20 +92,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {
-    let servers = Servers::start().await?;
-    let service = Service::start(&servers, &[]).await?;
-    let lines: Rc<[Line]> = retail::lines()?.into();
-    let mut bench = Bench {
-        floors: Floors::new(&servers)?,
-        options,
-        bodies: lines.iter().map(Line::json).collect(),
-        lines,
-        orders: 0..0,
-        added: 0,
-        next_order: 0,
-        servers,
-        service,
-    };
+    let mut bench = Bench::start(options, retail::lines()?.into()).await?;
     let mut report = Report::default();
     let before = bench.usage()?;
     let measured = measure(&mut bench, &mut report).await;
@@ -111,9 +101,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(JSON);
     fs::create_dir_all(file.parent().context("a folder")?)?;
     fs::write(&file, report.json()).context("the report cannot be written")?;
-    let stopped = bench.service.stop().await;
-    bench.servers.stop().await;
-    measured.and(stopped)
+    measured.and(bench.stop().await)
 }
 
 async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
@@ -125,11 +113,34 @@ async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     report.add_alone("service peak memory", peak, "MB");
     store::measure(bench, report).await?;
     lifecycle::measure(bench, report).await?;
+    scale::measure(bench, report).await?;
     bench.caught_up().await?;
     servers::verify(&bench.servers).await
 }
 
 impl Bench {
+    /// Starts servers and a service on them.
+    async fn start(options: Options, lines: Rc<[Line]>) -> anyhow::Result<Self> {
+        let servers = Servers::start().await?;
+        Ok(Self {
+            service: Service::start(&servers, &[]).await?,
+            floors: Floors::new(&servers)?,
+            options,
+            bodies: lines.iter().map(Line::json).collect(),
+            lines,
+            orders: 0..0,
+            added: 0,
+            next_order: 0,
+            servers,
+        })
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let stopped = self.service.stop().await;
+        self.servers.stop().await;
+        stopped
+    }
+
     /// What was used so far.
     fn usage(&self) -> anyhow::Result<Usage> {
         self.servers.usage(&self.service)
@@ -139,7 +150,8 @@ impl Bench {
     async fn renew_orders(&mut self) -> anyhow::Result<()> {
         let orders = self.next_order..self.next_order + self.options.orders;
         let mut create = Create::new(Rc::clone(&self.lines), orders.clone());
-        self.send(FILLING, None, &mut create).await?;
+        self.send(&self.load(FILLING).until_the_end(), &mut create)
+            .await?;
         self.next_order = orders.end;
         self.orders = orders.clone();
         self.added = 0;

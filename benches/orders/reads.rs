@@ -43,7 +43,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     }
     let hot = bench.orders.start..bench.orders.end.min(bench.orders.start + HOT);
     let mut etags = Etags::new(hot.clone());
-    bench.load(1).to_the_end().run(&mut etags)?;
+    bench.load(1).until_the_end().run(&mut etags)?;
     for _ in 0..bench.options.rounds {
         let live = bench.load(CONNECTIONS).run(&mut Same(LIVE))?.rate();
         for row in &rows {
@@ -67,7 +67,7 @@ impl Bench {
     /// A load without a schedule, for as long as each measurement takes.
     pub fn load(&self, connections: usize) -> Load {
         Load {
-            address: self.service.address,
+            addresses: vec![self.service.address],
             connections,
             duration: Some(self.options.duration),
             rate: None,

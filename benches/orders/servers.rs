@@ -37,7 +37,8 @@ pub struct Servers {
     directory: TempDir,
     /// Connections of the benchmark's own.
     pub pool: PgPool,
-    postgres_pid: u32,
+    /// The process ids of the servers.
+    pub postgres_pid: u32,
     nats_pid: u32,
 }
 

@@ -2,7 +2,7 @@
 //! benchmark's.
 
 use std::{
-    fs,
+    fs, io,
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
@@ -19,29 +19,37 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts the servers with empty stores. They agree on a leader within some seconds.
-    pub fn start() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+    pub fn start() -> io::Result<Self> {
+        let directory = tempfile::tempdir()?;
         // Held together, so that they differ.
-        let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = free.map(|listener| listener.local_addr().unwrap().port());
+        let free: Vec<_> = (0..6)
+            .map(|_| TcpListener::bind("127.0.0.1:0"))
+            .collect::<Result<_, _>>()?;
+        let ports: Vec<_> = free
+            .iter()
+            .map(|listener| Ok(listener.local_addr()?.port()))
+            .collect::<io::Result<_>>()?;
         let (clients, routes) = ([ports[0], ports[1], ports[2]], &ports[3..]);
+        drop(free);
         let all = routes.iter().map(|port| format!("nats://127.0.0.1:{port}"));
         let all = all.collect::<Vec<_>>().join(", ");
         for (index, (client, route)) in clients.iter().zip(routes).enumerate() {
             let store = directory.path().join(format!("store-{index}"));
             let settings = format!(
                 "server_name: server-{index}\nlisten: 127.0.0.1:{client}\n\
-                 jetstream {{ store_dir: {store:?} }}\n\
-                 cluster {{ name: three, listen: 127.0.0.1:{route}, routes: [{all}] }}\n"
+                 jetstream {{ store_dir: \"{}\" }}\n\
+                 cluster {{ name: three, listen: 127.0.0.1:{route}, routes: [{all}] }}\n",
+                store.display()
             );
-            fs::write(conf(directory.path(), index), settings).unwrap();
+            fs::write(conf(directory.path(), index), settings)?;
         }
-        let processes = [0, 1, 2].map(|index| spawn(directory.path(), index));
-        Self {
+        let server = |index| spawn(directory.path(), index);
+        let processes = [server(0)?, server(1)?, server(2)?];
+        Ok(Self {
             directory,
             ports: clients,
             processes,
-        }
+        })
     }
 
     /// The addresses of all three, as the service takes them.
@@ -52,14 +60,15 @@ impl Cluster {
     }
 
     /// As `kill -9` of one server does.
-    pub fn kill(&mut self, index: usize) {
-        self.processes[index].kill().unwrap();
-        self.processes[index].wait().unwrap();
+    pub fn kill(&mut self, index: usize) -> io::Result<()> {
+        self.processes[index].kill()?;
+        self.processes[index].wait().map(drop)
     }
 
     /// Starts a killed server again, with what it had stored.
-    pub fn restart(&mut self, index: usize) {
-        self.processes[index] = spawn(self.directory.path(), index);
+    pub fn restart(&mut self, index: usize) -> io::Result<()> {
+        self.processes[index] = spawn(self.directory.path(), index)?;
+        Ok(())
     }
 }
 
@@ -76,7 +85,7 @@ fn conf(directory: &Path, index: usize) -> std::path::PathBuf {
     directory.join(format!("server-{index}.conf"))
 }
 
-fn spawn(directory: &Path, index: usize) -> Child {
+fn spawn(directory: &Path, index: usize) -> io::Result<Child> {
     let program = std::env::var("NATS_SERVER").unwrap_or_else(|_| "nats-server".to_owned());
     Command::new(program)
         .arg("--config")
@@ -84,5 +93,4 @@ fn spawn(directory: &Path, index: usize) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
 }

@@ -9,7 +9,7 @@ use super::{
 
 #[tokio::test]
 async fn the_leader_may_die_and_come_back_while_events_flow() {
-    let mut cluster = Cluster::start();
+    let mut cluster = Cluster::start().unwrap();
     let options = NatsOptions {
         replicas: 3,
         ..NatsOptions::new(cluster.url())
@@ -28,10 +28,10 @@ async fn the_leader_may_die_and_come_back_while_events_flow() {
     assert_eq!(info.replicas.len(), 2);
 
     let index = leader.rsplit_once('-').unwrap().1.parse().unwrap();
-    cluster.kill(index);
+    cluster.kill(index).unwrap();
     log.append(300, 10);
     ledger.caught_up().await;
-    cluster.restart(index);
+    cluster.restart(index).unwrap();
     log.append(300, 10);
     ledger.caught_up().await;
 
