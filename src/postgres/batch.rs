@@ -46,7 +46,10 @@ struct Columns<'a> {
 impl<'a> Columns<'a> {
     fn of(batch: &[&'a Append]) -> Result<Self, sqlx::Error> {
         let mut columns = Self::default();
-        let has_keys = batch.iter().any(|append| append.key.is_some());
+        // A command without events is judged by the version that it expects, as one with a key is.
+        let has_keys = batch
+            .iter()
+            .any(|append| append.key.is_some() || append.events.is_empty());
         for append in batch {
             columns.command_ids.push(append.command_id);
             columns.aggregate_ids.push(append.stream.aggregate_id);

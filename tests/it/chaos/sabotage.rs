@@ -41,7 +41,11 @@ impl Safeguard {
                     "when coalesce(tail.version, 0) = a.expected then",
                     "when true then",
                 );
-                format!("{refereeless}{blind}")
+                let blind_insert = rewritten(
+                    "is_judged or expected_versions",
+                    "true or expected_versions",
+                );
+                format!("{refereeless}{blind}{blind_insert}")
             }
             Self::ExpectedSequence
             | Self::CheckpointInTheTransaction

@@ -1,8 +1,13 @@
--- Appends with idempotency keys at two thirds of their price. What append_batch (0008) promises, its
--- arguments and its answer stay as they are, so processes of the version before may call it too.
+-- Appends at four fifths of their price, those with idempotency keys at two thirds. What append_batch
+-- (0008) promises, its arguments and its answer stay as they are, so processes of the version before may
+-- call it too.
+--
+-- Without keys and for the first time there is nothing to judge before the insert: it looks at each
+-- stream's last version itself, and who was left out lost a race. (Only commands that may have no
+-- events need to be judged first; they have keys, or a place for one.)
 --
 -- A key's row needs the position of its command's last event: counted off from what was just stored
--- instead of looked up. The insert is a plain one, for the lock is ours: nobody else can have put the
+-- instead of looked up. Its insert is a plain one, for the lock is ours: nobody else can have put the
 -- key there, and a row that has run out is taken away first.
 create or replace function append_batch(
     command_ids       uuid[],
@@ -31,26 +36,34 @@ create or replace function append_batch(
     out stored        bigint[]
 ) language plpgsql as $$
 declare
+    is_judged boolean := cardinality(keys) > 0 or is_resent;
+    commands  integer := cardinality(command_ids);
     hit       record;
+    streams   uuid[];
     led_to    bigint[];
     command   integer;
     next_one  integer := 1;
 begin
     perform pg_advisory_xact_lock(7021839001);
 
-    select array_agg(asked.outcome), array_agg(asked.position)
-    into outcomes, positions
-    from (
-        select case when coalesce(tail.version, 0) = a.expected then 'accepted'
-                    else 'conflict' end as outcome,
-               tail.position
-        from unnest(aggregate_ids, expected_versions) with ordinality as a(id, expected, n)
-        left join lateral (
-            select e.version, e.position from events e
-            where e.aggregate_id = a.id order by e.version desc limit 1
-        ) tail on true
-        order by a.n
-    ) asked;
+    if is_judged then
+        select array_agg(asked.outcome), array_agg(asked.position)
+        into outcomes, positions
+        from (
+            select case when coalesce(tail.version, 0) = a.expected then 'accepted'
+                        else 'conflict' end as outcome,
+                   tail.position
+            from unnest(aggregate_ids, expected_versions) with ordinality as a(id, expected, n)
+            left join lateral (
+                select e.version, e.position from events e
+                where e.aggregate_id = a.id order by e.version desc limit 1
+            ) tail on true
+            order by a.n
+        ) asked;
+    else
+        outcomes := array_fill('accepted'::text, array[commands]);
+        positions := array_fill(null::bigint, array[commands]);
+    end if;
 
     if cardinality(keys) > 0 then
         for hit in
@@ -92,9 +105,20 @@ begin
              as g(command, event_id, aggregate_type, version, type, schema_version, data, metadata,
                   created_at)
         where outcomes[g.command] = 'accepted'
-        returning position
+            and (is_judged or expected_versions[g.command] = coalesce((
+                select e.version from events e where e.aggregate_id = aggregate_ids[g.command]
+                order by e.version desc limit 1), 0))
+        returning position, aggregate_id
     )
-    select array_agg(a.position) into stored from appended a;
+    select array_agg(a.position), array_agg(a.aggregate_id) into stored, streams from appended a;
+
+    if not is_judged and coalesce(cardinality(stored), 0) < cardinality(event_ids) then
+        for command in 1 .. commands loop
+            if aggregate_ids[command] <> all (coalesce(streams, '{}')) then
+                outcomes[command] := 'conflict';
+            end if;
+        end loop;
+    end if;
 
     if cardinality(keys) > 0 then
         led_to := positions;
