@@ -156,8 +156,8 @@ pub struct ServeArgs {
     )]
     pub write_queue: String,
 
-    /// Orders that are kept in memory for the next command; one of more than some 16 lines (2 KiB)
-    /// counts for several
+    /// Orders that are kept in memory for the next command; one with many lines counts for
+    /// several (1 KiB each, some seven lines)
     #[arg(
         long,
         env = "ORDERS_CACHED_ORDERS",

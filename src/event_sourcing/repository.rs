@@ -99,8 +99,9 @@ pub enum ExecuteError<A: Aggregate> {
     Store(#[from] StoreError),
 }
 
-/// How many bytes of state count for one aggregate in the cache: a larger state counts for several.
-const ORDINARY_WEIGHT: usize = 2048;
+/// How many bytes of state count for one aggregate in the cache: a larger state counts for several. The
+/// place in the cache takes half as much again.
+const ORDINARY_WEIGHT: usize = 1024;
 
 /// One turn at an aggregate: holds its cached state, where there is one.
 #[derive(Debug)]
@@ -140,7 +141,7 @@ pub struct Repository<A: Aggregate, S: EventStore> {
 /// Settings of a repository.
 #[derive(Debug, Clone, Copy)]
 pub struct RepositoryOptions {
-    /// How many aggregates of up to 2 KiB the cache holds; a larger one counts for several.
+    /// How many aggregates of up to 1 KiB the cache holds; a larger one counts for several.
     pub cached_aggregates: u64,
 }
 

@@ -117,7 +117,7 @@ impl Aggregate for Counter {
     }
 
     fn weight(&self) -> usize {
-        1024 * self.n as usize
+        512 * self.n as usize
     }
 }
 
@@ -345,8 +345,8 @@ async fn loaded_again(n: u32) -> usize {
 #[tokio::test]
 async fn a_large_aggregate_takes_the_room_of_several() {
     assert_eq!(loaded_again(1).await, 0);
-    // Four kilobytes each: 200 fit at most.
-    assert!(loaded_again(8).await >= 100);
+    // Four kilobytes each: 100 fit.
+    assert!(loaded_again(8).await >= 150);
 }
 
 #[tokio::test]

@@ -133,6 +133,37 @@ pub async fn a_conflict_stores_nothing<S: EventStore>(store: &S) {
     assert_eq!(store.find_receipt(&key).await.unwrap(), None);
 }
 
+/// Of appends that come at once, a conflict fails only its own; the others learn their own positions.
+pub async fn a_conflict_fails_no_neighbour<S: EventStore>(store: &S) {
+    for is_keyed in [false, true] {
+        let streams: Vec<_> = (0..12).map(|_| new_stream()).collect();
+        // Every third is ahead of its stream; the numbers of events differ.
+        let appends = streams.iter().enumerate().map(|(index, stream)| {
+            let expected = if index % 3 == 1 { 5 } else { 0 };
+            let append = append(*stream, expected, index % 4 + 1);
+            if is_keyed && index % 2 == 0 {
+                with_key(append, &format!("k{index}"))
+            } else {
+                append
+            }
+        });
+
+        let outcomes = futures::future::join_all(appends.map(|append| store.append(append))).await;
+
+        for (index, (stream, outcome)) in streams.iter().zip(outcomes).enumerate() {
+            let events = store.load(*stream, Until::Now, None).await.unwrap().events;
+            if index % 3 == 1 {
+                assert!(matches!(outcome, Err(AppendError::VersionConflict)));
+                assert_eq!(events.len(), 0);
+            } else {
+                assert_eq!(events.len(), index % 4 + 1);
+                let last = events.last().unwrap();
+                assert_eq!(outcome.unwrap().position, last.position);
+            }
+        }
+    }
+}
+
 /// Of many appends at one version just one is stored.
 pub async fn of_racing_appends_one_wins<S: EventStore>(store: &S) {
     let stream = new_stream();
@@ -250,6 +281,7 @@ pub async fn every_promise_is_kept<S: EventStore + SnapshotStore>(store: &S) {
     an_append_is_read_back(store).await;
     the_past_is_read_by_version_and_by_instant(store).await;
     a_conflict_stores_nothing(store).await;
+    a_conflict_fails_no_neighbour(store).await;
     of_racing_appends_one_wins(store).await;
     a_key_is_used_once(store).await;
     a_key_without_events_is_kept(store).await;

@@ -252,6 +252,80 @@ async fn a_stale_epoch_writes_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_remembered_of_rows_ends_with_another_writer() {
+    let (world, _) = world_with(15, 20, 400).await;
+    let other = world.on_pool_named("other");
+    let deliveries = world.deliveries().await;
+    world.apply(&deliveries[..100]).await;
+    // Read by the projector with its next chunk, and remembered so.
+    world.run("update order_views set total_minor = 17").await;
+    let stranger = world.on_pool_named("stranger");
+    stranger
+        .apply(deliveries[100..200].to_vec(), EPOCH)
+        .await
+        .unwrap();
+
+    for id in world.folded().await.into_keys() {
+        assert_eq!(other.unpark(id).await.unwrap(), Refolded::Whole);
+    }
+    stranger
+        .apply(deliveries[200..].to_vec(), EPOCH)
+        .await
+        .unwrap();
+
+    world.assert_caught_up().await;
+}
+
+#[tokio::test]
+async fn a_row_that_is_gone_is_folded_anew() {
+    let (world, _) = world_with(16, 20, 400).await;
+    let deliveries = world.deliveries().await;
+    world.apply(&deliveries[..200]).await;
+    let before: Vec<Uuid> = world.shown().await.into_keys().collect();
+
+    world
+        .run("delete from order_views; delete from order_items")
+        .await;
+    world.apply(&deliveries[200..]).await;
+
+    // Those that something happened to since are whole; the others are `verify`'s.
+    let shown = world.shown().await;
+    let folded = world.folded().await;
+    assert!(before.iter().any(|id| shown.contains_key(id)));
+    for (id, view) in shown {
+        assert_eq!(Some(&view), folded.get(&id));
+    }
+}
+
+#[tokio::test]
+async fn projectors_that_write_by_turns_come_to_the_fold() {
+    let (world, _) = world_with(17, 20, 600).await;
+    let other = world.on_pool_named("other");
+    let deliveries = world.deliveries().await;
+
+    for (index, chunk) in deliveries.chunks(15).enumerate() {
+        let projector = if index % 3 == 0 {
+            &other
+        } else {
+            &world.projector
+        };
+        projector.apply(chunk.to_vec(), EPOCH).await.unwrap();
+    }
+    // At once, too: all get there, and nothing is written twice.
+    world
+        .run("update projection_checkpoint set position = 0")
+        .await;
+    for chunk in deliveries.chunks(40) {
+        let both = [&world.projector, &other].map(|each| each.apply(chunk.to_vec(), EPOCH));
+        for applied in futures::future::join_all(both).await {
+            applied.unwrap();
+        }
+    }
+
+    world.assert_caught_up().await;
+}
+
+#[tokio::test]
 async fn rows_and_checkpoint_move_together_or_not_at_all() {
     let (world, _) = world_with(12, 10, 100).await;
     let deliveries = world.deliveries().await;
