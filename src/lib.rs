@@ -33,7 +33,8 @@
 //! - **Appends take turns** behind an advisory lock, and positions are drawn behind it: position
 //!   order is commit order, and "position > cursor" misses nothing. A plpgsql function judges and
 //!   stores a whole batch ([`postgres::batch`]): each of its statements sees what was committed
-//!   before it, so after the lock nothing can change underfoot.
+//!   before it, so after the lock nothing can change underfoot. A batch without keys is judged by
+//!   the insert itself, which takes only what is expected at its stream's last version.
 //! - **Events and idempotency key commit together**, in one statement. A resent batch is recognised
 //!   by the ids of its events and commands.
 //! - **A stale cache never refuses.** Decisions on cached state are checked by the expected
@@ -42,7 +43,10 @@
 //!   message insists on its place, and each carries the position of the event before it: the
 //!   projector sees what was lost and reads it from the store.
 //! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch. It is
-//!   not flushed to disk at once: what a crash takes back is applied again.
+//!   not flushed to disk at once: what a crash takes back is applied again. The projector folds on
+//!   rows that it remembers or has read without a lock; they are written only where position and
+//!   revision of the checkpoint are still those that it knows, and each row is of the version that
+//!   it was folded on.
 //! - **A view in memory is the database's** at the position that is reported with it
 //!   ([`read_model::hot_views`]): only the process that projects keeps any.
 //! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
@@ -53,8 +57,10 @@
 //!
 //! # What the speed rests on
 //! One flush for all commands that wait; no load on the hot path; one plan kept for each statement
-//! that looks up by key; rows updated in place, no indexed column changing with each event; and a
-//! relay that need not read back what this process has just appended ([`event_sourcing::fresh`]).
+//! that looks up by key; rows updated in place, no indexed column changing with each event; one call
+//! a chunk for the projector, on rows that it remembers; a window of messages acknowledged by its
+//! first and last; and a relay that need not read back what this process has just appended
+//! ([`event_sourcing::fresh`]).
 //!
 //! # What happens on `POST /v1/orders`
 //! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and

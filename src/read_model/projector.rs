@@ -104,11 +104,7 @@ impl<S: EventStore> Projector<S> {
                     is_done,
                 });
             };
-            let mut guard = Some(Guard {
-                from,
-                to,
-                epoch: epoch.max(from.epoch),
-            });
+            let mut guard = Some(Guard { from, to, epoch });
             if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
                 let nothing = Changes::default();
                 let early = tables::write(&mut writer.connection, &nothing, guard.take());

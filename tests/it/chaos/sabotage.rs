@@ -30,27 +30,36 @@ impl Safeguard {
                      language plpgsql as $$ begin return null; end $$;";
                 format!(
                     "{lockless}{}",
-                    rewritten("perform pg_advisory_xact_lock", "perform abs")
+                    rewritten(
+                        "append_batch",
+                        "perform pg_advisory_xact_lock",
+                        "perform abs"
+                    )
                 )
             }
-            Self::KeyInTheAppend => rewritten("k.created_at > now() - key_ttl", "false"),
+            Self::KeyInTheAppend => {
+                rewritten("append_batch", "k.created_at > now() - key_ttl", "false")
+            }
             Self::ExpectedVersion => {
                 let refereeless = "alter table events drop constraint events_pkey;
                      create index on events (aggregate_id, version);";
                 let blind = rewritten(
+                    "append_batch",
                     "when coalesce(tail.version, 0) = a.expected then",
                     "when true then",
                 );
                 let blind_insert = rewritten(
+                    "append_batch",
                     "is_judged or expected_versions",
                     "true or expected_versions",
                 );
                 format!("{refereeless}{blind}{blind_insert}")
             }
-            Self::ExpectedSequence
-            | Self::CheckpointInTheTransaction
-            | Self::EpochFence
-            | Self::VersionGuard => String::new(),
+            // The program looks at the epoch too, before it has anything to write.
+            Self::EpochFence => rewritten("write_chunk", "and c.epoch <= to_epoch", ""),
+            Self::ExpectedSequence | Self::CheckpointInTheTransaction | Self::VersionGuard => {
+                String::new()
+            }
         }
     }
 
@@ -66,13 +75,13 @@ impl Safeguard {
     }
 }
 
-/// Makes `append_batch` anew with another text in it, which must be there.
-fn rewritten(old: &str, new: &str) -> String {
+/// Makes a function anew with another text in it, which must be there.
+fn rewritten(function: &str, old: &str, new: &str) -> String {
     format!(
         "do $do$ declare body text;
          begin
              select pg_get_functiondef(oid) into strict body
-             from pg_proc where proname = 'append_batch';
+             from pg_proc where proname = '{function}';
              if position('{old}' in body) = 0 then raise exception 'nothing to take out'; end if;
              execute replace(body, '{old}', '{new}');
          end $do$;"
