@@ -8,7 +8,7 @@ use anyhow::bail;
 const USAGE: &str =
     "usage: cargo bench --bench orders -- [--quick|--smoke] [--only NAME,NAME…] [--list]
 
-  --quick  fewer and shorter repetitions, fewer orders, at most 64 connections
+  --quick  fewer and shorter repetitions, fewer orders, at most 64 connections, no further servers
   --smoke  as little as shows that all rows work
   --only   only rows whose name holds one of these texts
   --list   name the rows and end";
@@ -32,6 +32,8 @@ pub struct Options {
     pub rebuilt_events: u64,
     /// Orders that are held in memory where that is measured.
     pub cached_orders: u64,
+    /// Whether further servers are measured without being asked for.
+    pub has_further_servers: bool,
 }
 
 impl Options {
@@ -46,6 +48,7 @@ impl Options {
             orders: 10_000,
             rebuilt_events: 500_000,
             cached_orders: 100_000,
+            has_further_servers: true,
         };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -57,6 +60,7 @@ impl Options {
                     options.orders = 4_000;
                     options.rebuilt_events = 100_000;
                     options.cached_orders = 10_000;
+                    options.has_further_servers = false;
                 }
                 "--smoke" => {
                     options.rounds = 1;

@@ -33,6 +33,9 @@ pub fn names() -> Vec<String> {
 
 /// Measures those that are asked for.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
+    if bench.options.only.is_empty() && !bench.options.has_further_servers {
+        return Ok(());
+    }
     let is_wanted = |name| bench.options.wants(name);
     let [two, replica, cluster] = [TWO, REPLICA, CLUSTER].map(is_wanted);
     if two {
