@@ -113,6 +113,13 @@ impl ServeArgs {
         check_name(&mut judge, "ORDERS_NATS_STREAM", &self.nats_stream, false);
         check_name(&mut judge, "ORDERS_NATS_PREFIX", &self.nats_prefix, true);
         let replicas = judge.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1, 5);
+        if matches!(servers, Some(Servers::Embedded(_))) && replicas.is_some_and(|count| count > 1)
+        {
+            judge.0.push(format!(
+                "ORDERS_NATS_REPLICAS is {}, but the embedded NATS is one server",
+                self.nats_replicas
+            ));
+        }
         let timeout = judge.number("ORDERS_REQUEST_TIMEOUT", &self.request_timeout, 1, 600);
         let hours = judge.number("ORDERS_IDEMPOTENCY_HOURS", &self.idempotency_hours, 1, 8760);
         let every = judge.number("ORDERS_SNAPSHOT_EVERY", &self.snapshot_every, 1, 1_000_000);
