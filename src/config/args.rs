@@ -111,7 +111,7 @@ pub struct ServeArgs {
     )]
     pub nats_prefix: String,
 
-    /// Servers of the NATS cluster that keep a copy of the stream: 1, 3 or 5
+    /// Servers of the NATS cluster that keep a copy of the stream, 1 to 5; with 3 one may be lost
     #[arg(
         long,
         env = "ORDERS_NATS_REPLICAS",

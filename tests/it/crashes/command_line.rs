@@ -47,6 +47,23 @@ async fn bad_configuration_ends_with_status_2_and_every_problem() {
 }
 
 #[tokio::test]
+async fn a_nats_cluster_is_named_whole() {
+    let cluster = [
+        ("DATABASE_URL", "postgres://localhost/orders"),
+        ("NATS_URL", "nats://one:4222, nats://two:port"),
+    ];
+    let ended = orders(&["serve"], &cluster).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert_eq!(said.matches("NATS_URL is no NATS URL").count(), 1, "{said}");
+
+    let ended = orders(&["serve"], &[("ORDERS_NATS_REPLICAS", "3")]).await;
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{said}");
+    assert!(said.contains("ORDERS_NATS_REPLICAS is 3"), "{said}");
+}
+
+#[tokio::test]
 async fn an_address_that_others_can_reach_needs_a_decision_about_who_may_call() {
     let ended = orders(&["serve", "--listen", "0.0.0.0:0"], &[]).await;
 
