@@ -7,7 +7,7 @@ use std::{
 
 use orders::{
     event_sourcing::{Position, RecordedEvent},
-    nats::{Relay, RelayPorts, message::decode},
+    nats::{Relay, RelayPorts, message::decode, window},
 };
 use uuid::Uuid;
 
@@ -387,4 +387,31 @@ async fn a_relay_that_stops_gives_its_lease_back() {
     running.stop().await;
 
     assert_eq!(lease.0.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_window_whose_middle_is_refused_is_not_taken_for_published() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    log.append(1, 10);
+    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    let handle = stream.context().get_stream("EVENTS").await.unwrap();
+    let mut config = handle.cached_info().config.clone();
+    config.max_message_size = 1500;
+    stream.context().update_stream(config).await.unwrap();
+    let before = log.events()[0].position;
+    log.append(2, 10);
+    log.append(1, 3000);
+    log.append(2, 10);
+
+    let later = log.events().into_iter().skip(1);
+    let window = window::encode("events", before, later).unwrap();
+    let refused = window::publish(&stream, 1, window).await;
+
+    assert!(refused.is_err());
+    // What follows the refused one is refused too; the relay publishes all of it again.
+    assert_eq!(published(&stream).await, log.positions()[..3]);
+    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    assert_eq!(published(&stream).await, log.positions());
 }
