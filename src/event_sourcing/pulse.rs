@@ -70,6 +70,9 @@ impl Pulse {
     /// # Errors
     /// [`StoreError::Unavailable`] where it stays so.
     pub async fn alive(&self) -> Result<(), StoreError> {
+        if self.0.borrow().lives {
+            return Ok(());
+        }
         let mut pulse = self.0.clone();
         let given_up = pulse.borrow().seen + REVIVAL;
         match timeout_at(given_up, pulse.wait_for(|life| life.lives)).await {

@@ -9,6 +9,7 @@
 use std::{sync::Arc, time::Duration};
 
 use moka::{policy::EvictionPolicy, sync::Cache};
+use serde_json::value::to_raw_value;
 use tokio::sync::{Mutex, mpsc};
 use tracing::debug;
 use uuid::Uuid;
@@ -259,11 +260,11 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             let (baseline, is_fresh) = match turn.take() {
                 Some(cached) => (cached, false),
                 None if request.is_new && attempt == 0 => (Loaded::default(), false),
-                None => match self.load(request.id, Until::Now).await {
+                None => match Box::pin(self.load(request.id, Until::Now)).await {
                     Ok(loaded) => (loaded.unwrap_or_default(), true),
                     Err(error) if error.is_transient() => return Err(error.into()),
                     // Unreadable now, but the command may have succeeded when it still was.
-                    Err(error) => return self.replay_or(&request, error.into()).await,
+                    Err(error) => return Box::pin(self.replay_or(&request, error.into())).await,
                 },
             };
             match decide(&request, &baseline) {
@@ -272,7 +273,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                 Err(refusal) => {
                     self.weigh(request.id, &entry, &baseline.state);
                     *turn = Some(baseline);
-                    return self.replay_or(&request, refusal).await;
+                    return Box::pin(self.replay_or(&request, refusal)).await;
                 }
                 Ok(events) if events.is_empty() && request.key.is_none() => {
                     let receipt = receipt(&baseline.state, baseline.version, false);
@@ -338,7 +339,8 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             expected: before,
             events: events.iter().map(new_event).collect::<Result<_, _>>()?,
             occurred_at: after.occurred_at,
-            metadata: Arc::clone(&request.metadata),
+            metadata: to_raw_value(&*request.metadata)
+                .map_err(|error| StoreError::corrupt("metadata", error))?,
             key: request.key.clone().map(|key| (key, receipt.clone())),
         };
         after.position = self.store.append(append).await?.position;

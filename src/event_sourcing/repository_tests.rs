@@ -215,7 +215,7 @@ fn plain_append(stream: StreamId, expected: Version, events: Vec<NewEvent>) -> A
         expected,
         events,
         occurred_at: instant(1),
-        metadata: Arc::default(),
+        metadata: to_raw_value(&Metadata::default()).unwrap(),
         key: None,
     }
 }

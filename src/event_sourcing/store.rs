@@ -2,10 +2,10 @@
 
 use std::{error::Error, future::Future, sync::Arc};
 
-use serde_json::value::to_raw_value;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::event::{Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId, Version};
+use super::event::{Instant, NewEvent, Position, RecordedEvent, StreamId, Version};
 
 type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -109,23 +109,18 @@ pub struct Append {
     pub events: Vec<NewEvent>,
     /// When they happened.
     pub occurred_at: Instant,
-    /// Who asked for them.
-    pub metadata: Arc<Metadata>,
+    /// Who asked for them: [`Metadata`](super::event::Metadata) as JSON.
+    pub metadata: Box<RawValue>,
     /// The key to store with them, and the answer to give when it is used again.
     pub key: Option<(IdempotencyKey, Receipt)>,
 }
 
 impl Append {
-    /// The events as they are once stored in a row, the last of them at this position; none where
-    /// the metadata cannot be written.
-    #[must_use]
-    pub fn recorded(&self, last: Position) -> Vec<RecordedEvent> {
-        let Ok(metadata) = to_raw_value(&*self.metadata) else {
-            return Vec::new();
-        };
+    /// The events as they are once stored in a row, the last of them at this position.
+    pub fn into_recorded(self, last: Position) -> impl Iterator<Item = RecordedEvent> {
         let count = i64::try_from(self.events.len()).unwrap_or(i64::MAX);
-        let events = self.events.iter().enumerate().zip(1 - count..);
-        let recorded = events.map(|((index, event), place)| RecordedEvent {
+        let events = self.events.into_iter().enumerate().zip(1 - count..);
+        events.map(move |((index, event), place)| RecordedEvent {
             position: last.plus(place),
             event_id: event.event_id,
             aggregate_type: self.stream.aggregate_type.to_owned(),
@@ -133,11 +128,10 @@ impl Append {
             version: self.expected.plus(index + 1),
             event_type: event.event_type.to_owned(),
             schema_version: event.schema_version,
-            data: event.data.clone(),
-            metadata: metadata.clone(),
+            data: event.data,
+            metadata: self.metadata.clone(),
             occurred_at: self.occurred_at,
-        });
-        recorded.collect()
+        })
     }
 }
 

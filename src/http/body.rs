@@ -189,7 +189,7 @@ impl<'a> Object<'a> {
         errors: &mut Errors,
     ) -> Option<T> {
         let value = self.require(name, errors)?;
-        read_text(value, self.pointer_to(name), parse, errors)
+        read_text(value, || self.pointer_to(name), parse, errors)
     }
 
     /// Takes an optional text.
@@ -200,7 +200,7 @@ impl<'a> Object<'a> {
         errors: &mut Errors,
     ) -> Option<T> {
         let value = self.take(name)?;
-        read_text(value, self.pointer_to(name), parse, errors)
+        read_text(value, || self.pointer_to(name), parse, errors)
     }
 
     /// Takes an optional member of any type.
@@ -211,12 +211,11 @@ impl<'a> Object<'a> {
     /// Takes an optional UUID.
     pub fn optional_uuid(&mut self, name: &str, errors: &mut Errors) -> Option<Uuid> {
         let value = self.take(name)?;
-        let pointer = self.pointer_to(name);
-        let text = read_string(value, &pointer, errors)?;
+        let text = read_string(value, || self.pointer_to(name), errors)?;
         let id = parse_uuid(&text);
         if id.is_none() {
             errors.push(FieldError::pointer(
-                pointer,
+                self.pointer_to(name),
                 "invalid_uuid",
                 "must be a UUID",
             ));
@@ -232,7 +231,7 @@ impl<'a> Object<'a> {
         errors: &mut Errors,
     ) -> Option<T> {
         let value = self.require(name, errors)?;
-        read_number(value, self.pointer_to(name), parse, errors)
+        read_number(value, || self.pointer_to(name), parse, errors)
     }
 
     /// Takes an optional whole number.
@@ -243,18 +242,21 @@ impl<'a> Object<'a> {
         errors: &mut Errors,
     ) -> Option<T> {
         let value = self.take(name)?;
-        read_number(value, self.pointer_to(name), parse, errors)
+        read_number(value, || self.pointer_to(name), parse, errors)
     }
 
     /// Takes a required price, as it is written.
     pub fn price(&mut self, name: &str, errors: &mut Errors) -> Option<Price> {
         let value = self.require(name, errors)?;
-        let pointer = self.pointer_to(name);
+        let pointer = || self.pointer_to(name);
         match value.get().as_bytes().first() {
-            Some(b'"') => read_string(value, &pointer, errors).map(Price::Text),
+            Some(b'"') => read_string(value, pointer, errors).map(Price::Text),
             Some(b'-' | b'0'..=b'9') => Some(Price::Number(value.get().to_owned())),
             _ => {
-                errors.push(wrong_type(&pointer, "must be a decimal string or a number"));
+                errors.push(wrong_type(
+                    &pointer(),
+                    "must be a decimal string or a number",
+                ));
                 None
             }
         }
@@ -305,22 +307,26 @@ fn invalid_characters(pointer: &str) -> FieldError {
     )
 }
 
-/// Reads a JSON string.
-pub fn read_string(value: &RawValue, pointer: &str, errors: &mut Errors) -> Option<String> {
+/// Reads a JSON string; `pointer` says where it stands, should that be asked.
+pub fn read_string(
+    value: &RawValue,
+    pointer: impl Fn() -> String,
+    errors: &mut Errors,
+) -> Option<String> {
     if !value.get().starts_with('"') {
-        errors.push(wrong_type(pointer, "must be a string"));
+        errors.push(wrong_type(&pointer(), "must be a string"));
         return None;
     }
     let text = serde_json::from_str(value.get());
     if text.is_err() {
-        errors.push(invalid_characters(pointer));
+        errors.push(invalid_characters(&pointer()));
     }
     text.ok()
 }
 
 fn read_text<T>(
     value: &RawValue,
-    pointer: String,
+    pointer: impl Fn() -> String,
     parse: fn(&str) -> Result<T, InvalidText>,
     errors: &mut Errors,
 ) -> Option<T> {
@@ -333,7 +339,7 @@ fn read_text<T>(
                 InvalidText::TooLong { .. } => "too_long",
                 InvalidText::ControlCharacter => "invalid_characters",
             };
-            errors.push(FieldError::pointer(pointer, code, error.to_string()));
+            errors.push(FieldError::pointer(pointer(), code, error.to_string()));
             None
         }
     }
@@ -341,7 +347,7 @@ fn read_text<T>(
 
 fn read_number<T>(
     value: &RawValue,
-    pointer: String,
+    pointer: impl Fn() -> String,
     parse: fn(u32) -> Result<T, OutOfRange>,
     errors: &mut Errors,
 ) -> Option<T> {
@@ -350,7 +356,7 @@ fn read_number<T>(
         _ => None,
     };
     let Some(decimal) = decimal.filter(Decimal::is_whole) else {
-        errors.push(wrong_type(&pointer, "must be a whole number"));
+        errors.push(wrong_type(&pointer(), "must be a whole number"));
         return None;
     };
     let small = decimal
@@ -362,7 +368,7 @@ fn read_number<T>(
         Ok(parsed) => Some(parsed),
         Err(error) => {
             errors.push(FieldError::pointer(
-                pointer,
+                pointer(),
                 "out_of_range",
                 error.to_string(),
             ));

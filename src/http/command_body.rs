@@ -163,17 +163,17 @@ pub fn create_order(
 
 /// The currency that prices are in; `None` where what is there is none.
 fn currency(object: &mut Object<'_>, default: Currency, errors: &mut Errors) -> Option<Currency> {
-    let pointer = object.pointer_to("currency");
     let Some(code) = object.optional_value("currency") else {
         return Some(default);
     };
-    let code = super::body::read_string(code, &pointer, errors)?;
+    let pointer = || object.pointer_to("currency");
+    let code = super::body::read_string(code, pointer, errors)?;
     match code.parse() {
         Ok(currency) => Some(currency),
         Err(error) => {
             let _: crate::order::currency::UnknownCurrency = error;
             let detail = "must be an ISO 4217 code such as EUR";
-            errors.push(FieldError::pointer(pointer, "invalid_currency", detail));
+            errors.push(FieldError::pointer(pointer(), "invalid_currency", detail));
             None
         }
     }

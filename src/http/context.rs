@@ -10,11 +10,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::Utc;
-use metrics::{counter, histogram};
 use tracing::{debug, error, warn};
 use uuid::Uuid;
 
-use super::error::{ApiError, Code};
+use super::{
+    error::{ApiError, Code},
+    request_metrics::RequestMetrics,
+};
 use crate::event_sourcing::{Instant as Now, Metadata};
 
 /// The header that names a request.
@@ -120,43 +122,31 @@ fn is_traceparent(value: &str) -> bool {
 }
 
 /// The outermost layer: names the request, runs it, writes errors as problem documents, logs.
-pub async fn with_context(mut request: Request, next: Next) -> Response {
+pub async fn with_context(
+    metrics: Arc<RequestMetrics>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
-    let path = request.uri().path().to_owned();
+    let uri = request.uri().clone();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(
-        || "unknown".to_owned(),
-        |matched| matched.as_str().to_owned(),
-    );
+    let matched = request.extensions().get::<MatchedPath>().cloned();
 
     let response = next.run(request).await;
 
-    let mut response = write_problem(response, &method, &path, &id);
+    let path = uri.path();
+    let mut response = write_problem(response, &method, path, &id);
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, id);
     }
-    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    let (status, elapsed) = (response.status(), started.elapsed());
     let (elapsed_us, request_id) = (elapsed.as_micros(), id.as_str());
-    debug!(%method, path, request_id, status, elapsed_us, "answered");
-    let labels = [
-        ("method", known_method(&method).to_owned()),
-        ("route", route),
-        ("status", status.to_string()),
-    ];
-    counter!("orders_http_requests_total", &labels).increment(1);
-    histogram!("orders_http_request_seconds", &labels[..2]).record(elapsed.as_secs_f64());
+    debug!(%method, path, request_id, status = status.as_u16(), elapsed_us, "answered");
+    let route = matched.as_ref().map_or("unknown", MatchedPath::as_str);
+    metrics.record(&method, route, status, elapsed);
     response
-}
-
-/// A method as a label: clients may invent methods, and each label value lives as long as the
-/// process.
-fn known_method(method: &Method) -> &str {
-    match method.as_str() {
-        known @ ("GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS") => known,
-        _ => "other",
-    }
 }
 
 /// Writes the body of an error. Answers that are errors without being ours (an unknown route, a

@@ -16,10 +16,12 @@ pub mod extract;
 pub mod health;
 pub mod layers;
 pub mod order_commands;
+pub mod order_json;
 pub mod order_list;
 pub mod order_queries;
 pub mod reads;
 pub mod request_body;
+pub mod request_metrics;
 pub mod rows;
 pub mod view;
 
@@ -36,6 +38,7 @@ use crate::order::{Currency, OrderHistory, Orders};
 use error::{ApiError, Code};
 use health::Health;
 use reads::Reads;
+use request_metrics::RequestMetrics;
 
 /// What the handlers work with.
 pub struct Api {
@@ -94,6 +97,7 @@ pub fn openapi() -> OpenApi {
 pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     let timeout = options.request_timeout;
+    let metrics = Arc::new(RequestMetrics::default());
     router
         .merge(docs::pages(&openapi()))
         .fallback(async || ApiError::new(Code::RouteNotFound, "There is nothing at this path."))
@@ -103,7 +107,9 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
         })
         // All at once: each `layer` of its own costs every request another box around its handler.
         .layer((
-            from_fn(context::with_context),
+            from_fn(move |request, next| {
+                context::with_context(Arc::clone(&metrics), request, next)
+            }),
             option_layer(layers::cors(&options.cors_origins)),
             CatchPanicLayer::custom(context::panicked),
             from_fn(move |request, next| layers::within(timeout, request, next)),

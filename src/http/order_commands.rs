@@ -97,7 +97,7 @@ impl Call {
         })?;
         let price_pointer = ready.price_pointer;
         executed
-            .map(|executed| answer(&executed))
+            .map(answer)
             .map_err(|error| ApiError::executing(error, from_header, price_pointer))
     }
 }
@@ -117,9 +117,22 @@ fn expected_version(
     }
 }
 
-fn answer(executed: &Executed) -> Response {
-    let receipt = &executed.receipt;
-    let mut response = Response::new(Body::from(Bytes::copy_from_slice(receipt.body.as_bytes())));
+/// The text of an answer, as the receipt holds it.
+struct Text(Arc<str>);
+
+impl AsRef<[u8]> for Text {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn answer(executed: Executed) -> Response {
+    let Executed {
+        receipt,
+        position,
+        replayed,
+    } = executed;
+    let mut response = Response::new(Body::from(Bytes::from_owner(Text(receipt.body))));
     *response.status_mut() = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(
@@ -128,13 +141,13 @@ fn answer(executed: &Executed) -> Response {
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::ETAG, etag(receipt.version));
-    headers.insert(CONSISTENCY_TOKEN, token(executed.position));
+    headers.insert(CONSISTENCY_TOKEN, token(position));
     if let Some(location) = &receipt.location
         && let Ok(location) = HeaderValue::try_from(location)
     {
         headers.insert(header::LOCATION, location);
     }
-    if executed.replayed {
+    if replayed {
         headers.insert("idempotent-replayed", HeaderValue::from_static("true"));
     }
     response
@@ -143,8 +156,8 @@ fn answer(executed: &Executed) -> Response {
 fn receipt(order: &Order, version: Version, status: u16, location: Option<String>) -> Receipt {
     let view = order
         .state()
-        .map(|order| OrderView::of_state(order, version));
-    let body = serde_json::to_string(&view).unwrap_or_default().into();
+        .map(|order| OrderView::of_state(order, version).to_json());
+    let body = view.unwrap_or_default().into();
     Receipt {
         status,
         body,

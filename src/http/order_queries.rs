@@ -100,7 +100,7 @@ pub async fn get_order(
             };
             let mut view = view_of_state(&loaded)?;
             view.allowed_actions.clear();
-            Ok(show(&written(&view)?, &seen, &consistency, position))
+            Ok(show(&written(&view), &seen, &consistency, position))
         }
         Wanted::Now { min_version } => show_now(&api, id, min_version, &seen, &consistency).await,
     }
@@ -157,7 +157,7 @@ async fn show_now(
             let Some(order) = &found.order else {
                 return Ok(refuse(not_found(id), consistency, position));
             };
-            let view = written(&view_of(order)?)?;
+            let view = written(&view_of(order)?);
             let shown = show(&view, seen, consistency, position);
             api.reads.hot_views.keep(id, position, view);
             return Ok(shown);
@@ -190,7 +190,7 @@ async fn show_stored(
         );
         return Ok(refuse(no_such_version(&detail), consistency, position));
     }
-    let view = written(&view_of_state(&loaded)?)?;
+    let view = written(&view_of_state(&loaded)?);
     Ok(show(&view, seen, consistency, position))
 }
 
@@ -286,11 +286,11 @@ fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Res
 }
 
 /// A view as it is sent and kept.
-fn written(view: &OrderView<'_>) -> Result<HotView, ApiError> {
-    Ok(HotView {
+fn written(view: &OrderView<'_>) -> HotView {
+    HotView {
         version: view.version,
-        body: write_json(view)?,
-    })
+        body: view.to_json().into(),
+    }
 }
 
 fn write_json(value: &impl Serialize) -> Result<Bytes, ApiError> {

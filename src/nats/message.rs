@@ -1,20 +1,22 @@
 //! An event as a NATS message, and back.
 //!
 //! Subject `<prefix>.<AggregateType>.<EventType>` (no ids: filters over many subjects are slow).
-//! The body is a history entry with the aggregate's id and type; `data` passes through as the text
-//! that it is. The headers repeat what a consumer needs without reading the body, and add
+//! The body is a history entry with the aggregate's id and type; `data` and what is in `metadata`
+//! pass through as the text that they are. The headers repeat what a consumer needs without reading the body, and add
 //! `Event-Previous-Position`: the position of the event before this one in the store.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use chrono::SecondsFormat;
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeMap};
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::event_sourcing::{Instant, Position, RecordedEvent, Version, projection::Delivery};
+use crate::{
+    event_sourcing::{Instant, Position, RecordedEvent, Version, projection::Delivery},
+    json::JsonText,
+};
 
 /// Header: the event's own id.
 pub const EVENT_ID: &str = "Event-Id";
@@ -63,42 +65,81 @@ pub enum ForeignMessage {
 ///
 /// Whatever the event holds becomes a message, for one that does not would stop all after it:
 /// metadata that is no JSON object is left out, and what cannot stand in a subject becomes `_`.
-///
-/// # Errors
-/// Where the JSON cannot be written.
-pub fn encode(
-    prefix: &str,
-    previous: Position,
-    event: &RecordedEvent,
-) -> Result<Outgoing, serde_json::Error> {
-    let metadata: BTreeMap<String, &RawValue> =
-        serde_json::from_str(event.metadata.get()).unwrap_or_default();
+#[must_use]
+pub fn encode(prefix: &str, previous: Position, event: &RecordedEvent) -> Outgoing {
     let mut headers = HeaderMap::new();
-    headers.insert(EVENT_ID, event.event_id.to_string());
-    headers.insert(EVENT_POSITION, event.position.to_string());
-    headers.insert(EVENT_PREVIOUS_POSITION, previous.to_string());
-    if let Some(traceparent) = metadata
-        .get(TRACEPARENT)
-        .and_then(|value| serde_json::from_str::<Option<String>>(value.get()).ok())
-        .flatten()
-        // A client chose this text; one that is no header value is left out.
-        .and_then(|value| value.parse::<HeaderValue>().ok())
-    {
+    let mut insert = |name, value: String| headers.insert(HeaderName::from_static(name), value);
+    insert(EVENT_ID, event.event_id.to_string());
+    insert(EVENT_POSITION, event.position.to_string());
+    insert(EVENT_PREVIOUS_POSITION, previous.to_string());
+    if let Some(traceparent) = traceparent(event.metadata.get()) {
         headers.insert(TRACEPARENT, traceparent);
     }
-    let body = Body {
-        event,
-        metadata: &metadata,
-    };
-    Ok(Outgoing {
+    Outgoing {
         subject: format!(
             "{prefix}.{}.{}",
             token(&event.aggregate_type),
             token(&event.event_type)
         ),
         headers,
-        payload: serde_json::to_vec(&body)?.into(),
-    })
+        payload: body(event).into(),
+    }
+}
+
+/// The trace context of an event, where it is there and fit for a header: a client chose this text.
+fn traceparent(metadata: &str) -> Option<HeaderValue> {
+    #[derive(Deserialize)]
+    struct Traced {
+        traceparent: Option<String>,
+    }
+
+    let traced: Traced = serde_json::from_str(metadata).ok()?;
+    traced.traceparent?.parse().ok()
+}
+
+fn body(event: &RecordedEvent) -> String {
+    let (data, metadata) = (event.data.get(), event.metadata.get());
+    let length = data.len().saturating_add(metadata.len());
+    let mut json = JsonText::with_capacity(length.saturating_add(512));
+    json.raw(r#"{"eventId":"#).uuid(event.event_id);
+    json.raw(r#","aggregateId":"#).uuid(event.aggregate_id);
+    json.raw(r#","aggregateType":"#)
+        .string(&event.aggregate_type);
+    json.raw(",").string(&id_member(&event.aggregate_type));
+    json.raw(":").uuid(event.aggregate_id);
+    json.raw(r#","type":"#).string(&event.event_type);
+    json.raw(r#","version":"#).number(event.version.get());
+    json.raw(r#","position":"#).number(event.position.get());
+    json.raw(r#","schemaVersion":"#)
+        .number(event.schema_version);
+    json.raw(r#","occurredAt":"#).instant(event.occurred_at);
+    json.raw(r#","data":"#).raw(data);
+    json.raw(r#","metadata":{"timestamp":"#)
+        .instant(event.occurred_at);
+    append_members(&mut json, metadata);
+    json.raw("}}");
+    json.finish()
+}
+
+/// Appends the members of an object, but for a `timestamp`: ours stands before them.
+fn append_members(json: &mut JsonText, object: &str) {
+    let has_timestamp = object.contains(TIMESTAMP) || object.contains('\\');
+    let members = object
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    match members.map(str::trim) {
+        Some("") | None => {}
+        Some(members) if !has_timestamp => {
+            json.raw(",").raw(members);
+        }
+        Some(_) => {
+            let members: BTreeMap<String, &RawValue> =
+                serde_json::from_str(object).unwrap_or_default();
+            for (name, value) in members.iter().filter(|(name, _)| *name != TIMESTAMP) {
+                json.raw(",").string(name).raw(":").raw(value.get());
+            }
+        }
+    }
 }
 
 /// Reads a message as the event that it carries.
@@ -165,62 +206,12 @@ fn id_member(aggregate_type: &str) -> String {
         .collect()
 }
 
-fn instant(at: Instant) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Micros, true)
-}
-
-struct Body<'a> {
-    event: &'a RecordedEvent,
-    metadata: &'a BTreeMap<String, &'a RawValue>,
-}
-
-impl Serialize for Body<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let event = self.event;
-        let occurred_at = instant(event.occurred_at);
-        let id_member = id_member(&event.aggregate_type);
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("eventId", &event.event_id)?;
-        map.serialize_entry("aggregateId", &event.aggregate_id)?;
-        map.serialize_entry("aggregateType", &event.aggregate_type)?;
-        map.serialize_entry(&id_member, &event.aggregate_id)?;
-        map.serialize_entry("type", &event.event_type)?;
-        map.serialize_entry("version", &event.version)?;
-        map.serialize_entry("position", &event.position)?;
-        map.serialize_entry("schemaVersion", &event.schema_version)?;
-        map.serialize_entry("occurredAt", &occurred_at)?;
-        map.serialize_entry("data", &event.data)?;
-        let metadata = MetadataMembers {
-            timestamp: &occurred_at,
-            members: self.metadata,
-        };
-        map.serialize_entry("metadata", &metadata)?;
-        map.end()
-    }
-}
-
-struct MetadataMembers<'a> {
-    timestamp: &'a str,
-    members: &'a BTreeMap<String, &'a RawValue>,
-}
-
-impl Serialize for MetadataMembers<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry(TIMESTAMP, self.timestamp)?;
-        for (name, value) in self.members.iter().filter(|(name, _)| *name != TIMESTAMP) {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
-}
-
 /// The member of `metadata` that repeats `occurredAt`.
 const TIMESTAMP: &str = "timestamp";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Received {
+struct Received<'a> {
     event_id: Uuid,
     aggregate_id: Uuid,
     aggregate_type: String,
@@ -231,12 +222,12 @@ struct Received {
     schema_version: i16,
     occurred_at: Instant,
     data: Box<RawValue>,
-    metadata: BTreeMap<String, Box<RawValue>>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
 }
 
-impl Received {
-    fn recorded(mut self) -> Result<RecordedEvent, serde_json::Error> {
-        self.metadata.remove(TIMESTAMP);
+impl Received<'_> {
+    fn recorded(self) -> Result<RecordedEvent, serde_json::Error> {
         Ok(RecordedEvent {
             position: self.position,
             event_id: self.event_id,
@@ -246,10 +237,26 @@ impl Received {
             event_type: self.event_type,
             schema_version: self.schema_version,
             data: self.data,
-            metadata: to_raw_value(&self.metadata)?,
+            metadata: without_timestamp(self.metadata)?,
             occurred_at: self.occurred_at,
         })
     }
+}
+
+/// The metadata as the event has it. In our own messages the timestamp stands first, and is cut off.
+fn without_timestamp(metadata: &RawValue) -> Result<Box<RawValue>, serde_json::Error> {
+    let members = metadata
+        .get()
+        .strip_prefix(r#"{"timestamp":""#)
+        .and_then(|rest| rest.split_once('"'))
+        .filter(|(instant, rest)| !instant.contains('\\') && !rest.contains(TIMESTAMP));
+    if let Some((_, members)) = members {
+        let members = members.strip_prefix(',').unwrap_or(members);
+        return RawValue::from_string(format!("{{{members}"));
+    }
+    let mut members: BTreeMap<String, &RawValue> = serde_json::from_str(metadata.get())?;
+    members.remove(TIMESTAMP);
+    to_raw_value(&members)
 }
 
 #[cfg(test)]
@@ -282,10 +289,10 @@ mod tests {
 
     #[test]
     fn a_message_is_the_history_entry_with_its_aggregate() {
-        let message = encode("events", Position::new(18340), &event()).unwrap();
+        let message = encode("events", Position::new(18340), &event());
 
         assert_eq!(message.subject, "events.Order.OrderItemQuantityChanged");
-        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor":null,"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
+        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor": null, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
         let header = |name| message.headers.get(name).map(ToString::to_string);
         assert_eq!(
             header(EVENT_ID).as_deref(),
@@ -299,7 +306,7 @@ mod tests {
     #[test]
     fn a_message_reads_back_as_what_was_written() {
         let event = event();
-        let message = encode("events", Position::new(18340), &event).unwrap();
+        let message = encode("events", Position::new(18340), &event);
 
         let delivery = decode(Some(&message.headers), &message.payload).unwrap();
 
@@ -321,12 +328,41 @@ mod tests {
     }
 
     #[test]
+    fn metadata_of_any_kind_reads_back() {
+        for metadata in [
+            "{}",
+            r#"{"actor":"a","timestamp":"x","z":{"timestamp":1}}"#,
+            r#"{ "actor" : "{\"timestamp\"}" }"#,
+            r#"{"time\u0073tamp":1}"#,
+            r#"{"a":[{}, "}"]}"#,
+        ] {
+            let mut event = event();
+            event.metadata = RawValue::from_string(metadata.to_owned()).unwrap();
+            let mut expected: serde_json::Value = serde_json::from_str(metadata).unwrap();
+            expected.as_object_mut().unwrap().remove(TIMESTAMP);
+
+            let message = encode("events", Position::ZERO, &event);
+
+            let read = decode(Some(&message.headers), &message.payload)
+                .unwrap()
+                .event;
+            let read: serde_json::Value = serde_json::from_str(read.metadata.get()).unwrap();
+            assert_eq!(read, expected, "{metadata}");
+            let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+            assert_eq!(
+                body["metadata"][TIMESTAMP], body["occurredAt"],
+                "{metadata}"
+            );
+        }
+    }
+
+    #[test]
     fn a_message_without_trace_context_has_no_such_header() {
         for metadata in ["{}", r#"{"traceparent":null}"#, r#"{"traceparent":"a\nb"}"#] {
             let mut event = event();
             event.metadata = RawValue::from_string(metadata.to_owned()).unwrap();
 
-            let message = encode("events", Position::ZERO, &event).unwrap();
+            let message = encode("events", Position::ZERO, &event);
 
             assert!(message.headers.get(TRACEPARENT).is_none(), "{metadata}");
         }
@@ -334,7 +370,7 @@ mod tests {
 
     #[test]
     fn foreign_messages_are_told_from_events() {
-        let message = encode("events", Position::new(18340), &event()).unwrap();
+        let message = encode("events", Position::new(18340), &event());
         let with = |name: &str, value: &str| {
             let mut headers = message.headers.clone();
             headers.insert(name, value);
@@ -363,7 +399,7 @@ mod tests {
         event.aggregate_type = String::new();
         event.metadata = RawValue::from_string("[1]".to_owned()).unwrap();
 
-        let message = encode("events", Position::new(18340), &event).unwrap();
+        let message = encode("events", Position::new(18340), &event);
 
         assert_eq!(message.subject, "events._.Order_shipped_v2");
         let delivery = decode(Some(&message.headers), &message.payload).unwrap();

@@ -17,15 +17,6 @@ pub enum RelayError {
     /// The lease passed on before a new stream was begun.
     #[error("the lease passed on before a new stream was begun")]
     Superseded,
-    /// An event cannot be written as a message.
-    #[error("the event at position {position} cannot be written as a message")]
-    Encode {
-        /// The event's position.
-        position: Position,
-        /// Why not.
-        #[source]
-        source: serde_json::Error,
-    },
     /// A message could not be sent or was refused.
     #[error("the event at position {position} was not published")]
     Publish {
@@ -63,8 +54,7 @@ impl RelayError {
     #[must_use]
     pub fn loudness(&self) -> Loudness {
         match self {
-            Self::Encode { .. }
-            | Self::Stream(
+            Self::Stream(
                 StreamError::Refused { .. }
                 | StreamError::Unchangeable { .. }
                 | StreamError::Foreign { .. }

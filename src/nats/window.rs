@@ -64,20 +64,17 @@ fn one_by_one(stream: &EventStream) -> bool {
 }
 
 /// Writes the events after `previous` as messages, as many as fit.
-///
-/// # Errors
-/// Where an event cannot be written.
+#[must_use]
 pub fn encode(
     prefix: &str,
     mut previous: Position,
     events: impl Iterator<Item = RecordedEvent>,
-) -> Result<Window, RelayError> {
+) -> Window {
     let mut bytes = 0_usize;
     let mut window = Window::new();
     for event in events {
         let position = event.position;
-        let message = message::encode(prefix, previous, &event)
-            .map_err(|source| RelayError::Encode { position, source })?;
+        let message = message::encode(prefix, previous, &event);
         bytes = bytes.saturating_add(message.size());
         if bytes > BYTES && !window.is_empty() {
             break;
@@ -85,7 +82,7 @@ pub fn encode(
         window.push((position, message));
         previous = position;
     }
-    Ok(window)
+    window
 }
 
 /// Publishes a window behind the sequence `last` and waits until it is acknowledged as what it should
@@ -104,20 +101,24 @@ async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), Rel
     let client = stream.context().client();
     let is_fenced = !sabotage::is_out(Safeguard::ExpectedSequence);
     // Never used twice, so that NATS takes nothing that is published again for a duplicate.
-    let window_id: u128 = rand::random();
-    let message_id = |sequence| format!("{window_id:032x}-{sequence}");
+    let window_id: u64 = rand::random();
+    let message_id = |sequence| format!("{window_id:016x}-{sequence}");
     let end = last.saturating_add(window.len() as u64);
     let mut acks = Vec::new();
     for ((position, message), before) in window.into_iter().zip(last..) {
         let sequence = before.saturating_add(1);
         let mut headers = message.headers;
-        headers.insert(NATS_EXPECTED_STREAM, stream.options().stream.as_str());
         headers.insert(NATS_MESSAGE_ID, message_id(sequence));
+        let is_chained = before > last && !one_by_one(stream);
         if is_fenced {
             headers.insert(NATS_EXPECTED_LAST_SEQUENCE, before.to_string());
         }
-        if is_fenced && before > last && !one_by_one(stream) {
+        if is_fenced && is_chained {
             headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, message_id(before));
+        }
+        // No other stream has the message that the others are chained to.
+        if !is_chained {
+            headers.insert(NATS_EXPECTED_STREAM, stream.options().stream.as_str());
         }
         let is_asked = before == last || sequence == end || !is_fenced || one_by_one(stream);
         if !is_asked {

@@ -243,12 +243,9 @@ pub struct DisplayMoney {
     digits: u32,
 }
 
-/// Room for the digits of an `i64`, a sign, a point, and zeros before a fraction.
-type Text = [u8; 32];
-
 impl DisplayMoney {
     /// Writes the text digit by digit, from its end: an order has many amounts.
-    fn write(self, text: &mut Text) -> &str {
+    pub fn write(self, text: &mut [u8; 32]) -> &str {
         let mut place = text.len();
         let mut put = |byte| {
             place = place.saturating_sub(1);

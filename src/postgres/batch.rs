@@ -39,12 +39,12 @@ struct Columns<'a> {
     event_types: Vec<&'a str>,
     event_schemas: Vec<i16>,
     event_data: Vec<&'a str>,
-    event_metadata: Vec<String>,
+    event_metadata: Vec<&'a str>,
     event_times: Vec<Instant>,
 }
 
 impl<'a> Columns<'a> {
-    fn of(batch: &[&'a Append]) -> Result<Self, sqlx::Error> {
+    fn of(batch: &[&'a Append]) -> Self {
         let mut columns = Self::default();
         // A command without events is judged by the version that it expects, as one with a key is.
         let has_keys = batch
@@ -57,9 +57,9 @@ impl<'a> Columns<'a> {
             if has_keys {
                 columns.push_key(append);
             }
-            columns.push_events(append)?;
+            columns.push_events(append);
         }
-        Ok(columns)
+        columns
     }
 
     fn push_key(&mut self, append: &'a Append) {
@@ -77,13 +77,8 @@ impl<'a> Columns<'a> {
             .push(key.and_then(|(_, receipt)| receipt.location.as_deref()));
     }
 
-    fn push_events(&mut self, append: &'a Append) -> Result<(), sqlx::Error> {
-        if append.events.is_empty() {
-            return Ok(());
-        }
+    fn push_events(&mut self, append: &'a Append) {
         let command = i32::try_from(self.command_ids.len()).unwrap_or(i32::MAX);
-        let metadata = serde_json::to_string(&*append.metadata)
-            .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
         for (index, event) in append.events.iter().enumerate() {
             self.event_command.push(command);
             self.event_ids.push(event.event_id);
@@ -94,10 +89,9 @@ impl<'a> Columns<'a> {
             self.event_types.push(event.event_type);
             self.event_schemas.push(event.schema_version);
             self.event_data.push(event.data.get());
-            self.event_metadata.push(metadata.clone());
+            self.event_metadata.push(append.metadata.get());
             self.event_times.push(append.occurred_at);
         }
-        Ok(())
     }
 }
 
@@ -114,7 +108,7 @@ pub async fn append_batch(
     key_ttl: Duration,
     is_resent: bool,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
-    let columns = Columns::of(batch)?;
+    let columns = Columns::of(batch);
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
     let answer = sqlx::query!(
         r#"select outcomes as "outcomes!: Vec<String>",
@@ -139,7 +133,7 @@ pub async fn append_batch(
         &columns.event_types as &[&str],
         &columns.event_schemas,
         &columns.event_data as &[&str],
-        &columns.event_metadata,
+        &columns.event_metadata as &[&str],
         &columns.event_times,
         is_resent,
     )

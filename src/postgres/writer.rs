@@ -271,26 +271,23 @@ impl Writer {
         }
     }
 
+    /// Answers each command, then hands what was stored to whoever follows the store.
     async fn answer(&mut self, batch: Vec<Pending>, outcomes: Vec<Outcome>) {
-        let stored = batch
-            .iter()
-            .zip(&outcomes)
-            .filter_map(|(pending, outcome)| {
-                let Outcome::Appended(last) = outcome else {
-                    return None;
-                };
-                Some((&pending.append, *last))
-            });
-        self.fresh
-            .push(stored.flat_map(|(append, last)| append.recorded(last)));
+        let mut stored = Vec::with_capacity(batch.len());
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
-            let reply = match outcome {
-                Outcome::Appended(position) => Ok(Appended { position }),
+            let Pending { append, reply, .. } = pending;
+            let outcome = match outcome {
+                Outcome::Appended(position) => {
+                    stored.extend(append.into_recorded(position));
+                    Ok(Appended { position })
+                }
                 Outcome::Conflict => Err(AppendError::VersionConflict),
-                Outcome::Duplicate => self.duplicate(&pending.append).await,
+                Outcome::Duplicate => self.duplicate(&append).await,
             };
-            pending.answer(reply);
+            // The caller may have gone away; what happened to the command stays true.
+            drop(reply.send(outcome));
         }
+        self.fresh.push(stored);
     }
 
     /// Fetches what the key led to. Where that fails, the command was not applied: the client asks

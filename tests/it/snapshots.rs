@@ -18,6 +18,7 @@ use orders::{
     },
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
 };
+use serde_json::value::to_raw_value;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -200,7 +201,7 @@ async fn plant(store: &PgEventStore, stream: StreamId, count: u32) {
             expected,
             events: events.to_vec(),
             occurred_at: instant(1),
-            metadata: Arc::new(Metadata::default()),
+            metadata: to_raw_value(&Metadata::default()).unwrap(),
             key: None,
         };
         store.append(append).await.unwrap();

@@ -97,7 +97,7 @@ async fn place(store: &Store, id: Uuid, events: i32) -> anyhow::Result<()> {
                 data,
             }],
             occurred_at: DateTime::UNIX_EPOCH + TimeDelta::milliseconds(version.into()),
-            metadata: Arc::new(Metadata::default()),
+            metadata: to_raw_value(&Metadata::default())?,
             key: None,
         };
         store.events.append(append).await?;

@@ -1,7 +1,5 @@
 //! What every event store must do, as tests that a store's own tests call.
 
-use std::sync::Arc;
-
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
@@ -42,10 +40,11 @@ fn append(stream: StreamId, expected: i32, count: usize) -> Append {
         expected: Version::new(expected),
         events: (0..count).map(event).collect(),
         occurred_at: instant(usize::try_from(expected).unwrap()),
-        metadata: Arc::new(Metadata {
+        metadata: to_raw_value(&Metadata {
             request_id: Some("r-1".to_owned()),
             ..Metadata::default()
-        }),
+        })
+        .unwrap(),
         key: None,
     }
 }
@@ -87,7 +86,7 @@ pub async fn an_append_is_read_back<S: EventStore>(store: &S) {
     let data: serde_json::Value = serde_json::from_str(events[1].data.get()).unwrap();
     assert_eq!(data, serde_json::json!({"n": 1}));
     let metadata: Metadata = serde_json::from_str(events[0].metadata.get()).unwrap();
-    assert_eq!(metadata, *first.metadata);
+    assert_eq!(metadata.request_id.as_deref(), Some("r-1"));
     let page = store.read_stream(stream, Version::new(2), 2).await.unwrap();
     assert_eq!(versions(&page), [2, 3]);
 }

@@ -103,7 +103,7 @@ impl EventStore for InMemoryEventStore {
         Ok(events.take(limit as usize).cloned().collect())
     }
 
-    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+    async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         let mut tables = self.tables();
         if let Some((key, _)) = &append.key
             && let Some((command, stored)) = tables.keys.get(&(key.scope.clone(), key.key.clone()))
@@ -124,12 +124,13 @@ impl EventStore for InMemoryEventStore {
         if version != append.expected {
             return Err(AppendError::VersionConflict);
         }
+        let (key, command_id) = (append.key.take(), append.command_id);
         if !append.events.is_empty() {
             let count = tables.events.len() + append.events.len();
             position = Position::new(i64::try_from(count).unwrap());
-            tables.events.extend(append.recorded(position));
+            tables.events.extend(append.into_recorded(position));
         }
-        if let Some((key, receipt)) = append.key {
+        if let Some((key, receipt)) = key {
             let stored = StoredReceipt {
                 fingerprint: key.fingerprint,
                 receipt,
@@ -137,7 +138,7 @@ impl EventStore for InMemoryEventStore {
             };
             tables
                 .keys
-                .insert((key.scope, key.key), (append.command_id, stored));
+                .insert((key.scope, key.key), (command_id, stored));
         }
         Ok(Appended { position })
     }

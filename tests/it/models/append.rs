@@ -20,7 +20,7 @@ use proptest::{
     prelude::*,
     test_runner::{Config, TestRunner},
 };
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::support::servers::fresh_database;
@@ -132,7 +132,7 @@ impl World {
             expected,
             events: (0..ask.events).map(event).collect(),
             occurred_at: chrono::DateTime::UNIX_EPOCH,
-            metadata: Arc::new(Metadata::default()),
+            metadata: to_raw_value(&Metadata::default()).unwrap(),
             key,
         }
     }

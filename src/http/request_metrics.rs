@@ -1,0 +1,78 @@
+//! Counts and times requests by method, route and status.
+//!
+//! To look an instrument up by its labels takes longer than to answer from memory, and there are few
+//! of them: each is looked up once.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+    time::Duration,
+};
+
+use axum::http::{Method, StatusCode};
+use metrics::{Counter, Histogram, counter, histogram};
+
+/// The instruments that were needed so far, by route.
+#[derive(Default)]
+pub struct RequestMetrics(RwLock<HashMap<String, Vec<Instruments>>>);
+
+/// What answers of one kind are counted by.
+struct Instruments {
+    method: &'static str,
+    status: StatusCode,
+    answered: Counter,
+    seconds: Histogram,
+}
+
+impl RequestMetrics {
+    /// Notes an answer of `route`, as the router knows it.
+    pub fn record(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
+        let method = known_method(method);
+        let note = |instruments: &Instruments| {
+            instruments.answered.increment(1);
+            instruments.seconds.record(elapsed.as_secs_f64());
+        };
+        let is_it = |known: &&Instruments| known.method == method && known.status == status;
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let of_route = known.get(route);
+        if let Some(instruments) = of_route.and_then(|known| known.iter().find(is_it)) {
+            return note(instruments);
+        }
+        drop(known);
+        let instruments = Instruments::new(method, route, status);
+        note(&instruments);
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.entry(route.to_owned()).or_default().push(instruments);
+    }
+}
+
+impl Instruments {
+    fn new(method: &'static str, route: &str, status: StatusCode) -> Self {
+        let labels = [
+            ("method", method.to_owned()),
+            ("route", route.to_owned()),
+            ("status", status.as_str().to_owned()),
+        ];
+        Self {
+            method,
+            status,
+            answered: counter!("orders_http_requests_total", &labels),
+            seconds: histogram!("orders_http_request_seconds", &labels[..2]),
+        }
+    }
+}
+
+/// A method as a label: clients may invent methods, and each label value lives as long as the
+/// process.
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
