@@ -142,6 +142,7 @@ impl App {
                 views,
                 hot_views: parts.hot_views.clone(),
                 projected: Arc::clone(&parts.projected),
+                awaited: Arc::clone(&parts.awaited),
             },
             health: Arc::new(readiness),
             tasks: commands.clone(),

@@ -34,6 +34,8 @@ pub(super) struct Parts {
     pub(super) upcasters: Arc<UpcasterChain>,
     pub(super) fresh: FreshEvents,
     pub(super) projected: Arc<Notify>,
+    /// Notified whenever a read waits for the read model.
+    pub(super) awaited: Arc<Notify>,
     pub(super) hot_views: HotViews,
 }
 
@@ -68,6 +70,7 @@ impl Parts {
             upcasters: Arc::new(upcasters(config.default_currency)?),
             fresh,
             projected: Arc::default(),
+            awaited: Arc::default(),
             hot_views: HotViews::default(),
         })
     }

@@ -65,10 +65,10 @@ pub(super) fn spawn_relay_and_projector(
         // What cannot be lifted goes out as it is stored: others may know it. Another aggregate's
         // event is not ours to lift, whatever it is called.
         lift: Arc::new(move |event| {
-            if event.aggregate_type == Order::TYPE {
-                upcasters.lift(event.clone()).unwrap_or(event)
-            } else {
+            if event.aggregate_type != Order::TYPE || upcasters.is_current(&event) {
                 event
+            } else {
+                upcasters.lift(event.clone()).unwrap_or(event)
             }
         }),
         checkpoint: Arc::new(move || {
@@ -78,6 +78,7 @@ pub(super) fn spawn_relay_and_projector(
         identity,
         alarm,
         fresh: parts.fresh.clone(),
+        awaited: Arc::clone(&parts.awaited),
         lease_ttl: LEASE_TTL,
     };
     let relay = Relay::new(

@@ -132,6 +132,12 @@ impl UpcasterChain {
         Ok(Self { newest, steps })
     }
 
+    /// Whether an event has today's schema version.
+    #[must_use]
+    pub fn is_current(&self, event: &RecordedEvent) -> bool {
+        self.newest.get(event.event_type.as_str()) == Some(&event.schema_version)
+    }
+
     /// Lifts an event to today's schema version; one that has it already passes untouched.
     ///
     /// # Errors

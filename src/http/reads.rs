@@ -29,6 +29,8 @@ pub struct Reads {
     pub hot_views: HotViews,
     /// Notified whenever this process has moved the read model on.
     pub projected: Arc<Notify>,
+    /// To be notified whenever a read waits for that.
+    pub awaited: Arc<Notify>,
 }
 
 /// Something that was read together with the position that it is of.
@@ -81,6 +83,7 @@ impl Reads {
                     "The read model does not hold the write of this Consistency-Token yet.",
                 ));
             }
+            self.awaited.notify_one();
             let woken = async {
                 tokio::select! {
                     () = projected => {}

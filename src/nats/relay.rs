@@ -20,6 +20,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use tokio::{
     select,
+    sync::Notify,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -43,10 +44,10 @@ use crate::event_sourcing::{
 /// another process wake nobody here.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long the relay rests after a window that held all there was. A window costs NATS, the projector
-/// and its database about as much as ten events in it, so under a steady load of single commands this
-/// gives them most of their time back (`make bench`: add-item@1). An event after a pause is published at
-/// once.
+/// How long the relay rests after a window that held all there was, unless somebody waits for more. A
+/// window costs NATS, the projector and its database about as much as ten events in it, so under a
+/// steady load of single commands this leaves the processors to these (`make bench`: add-item@1). An
+/// event after a pause is published at once.
 const REST: Duration = Duration::from_millis(3);
 
 /// How often an idle relay looks at the stream's end.
@@ -72,6 +73,8 @@ pub struct RelayPorts {
     pub alarm: Alarm,
     /// What this process appends: it is published without being read back, and wakes the relay.
     pub fresh: FreshEvents,
+    /// Notified whenever somebody waits for what is to be published.
+    pub awaited: Arc<Notify>,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }
@@ -96,6 +99,7 @@ pub struct Relay<S, L> {
     lineage: Lineage<S>,
     ports: RelayPorts,
     poll: Duration,
+    rest: Duration,
     cursor: Option<Cursor>,
     /// How many events are read at once: fewer while they are large.
     batch: u32,
@@ -122,6 +126,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             lineage: Lineage::new(provenance, ports.lease_ttl.saturating_mul(2)),
             ports,
             poll: POLL,
+            rest: REST,
             cursor: None,
             asked: None,
         }
@@ -134,11 +139,19 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         self
     }
 
+    /// Rests for `rest` instead of the usual 3 ms after a window.
+    #[must_use]
+    pub fn resting_for(mut self, rest: Duration) -> Self {
+        self.rest = rest;
+        self
+    }
+
     /// Publishes until `cancel`; then gives the lease back.
     ///
     /// A step may be dropped halfway: what it published is found at the stream's end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let fresh = self.ports.fresh.clone();
+        let awaited = Arc::clone(&self.ports.awaited);
         let mut trouble = Trouble::new("relay").raising(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let woken = fresh.appended();
@@ -163,7 +176,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                     trouble.over();
                     if published < batch {
                         select! {
-                            () = sleep(REST) => {}
+                            () = sleep(self.rest) => {}
+                            () = awaited.notified() => {}
                             () = cancel.cancelled() => {}
                         }
                     }

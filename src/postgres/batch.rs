@@ -1,4 +1,4 @@
-//! One statement for many commands: the columns of `append_batch`.
+//! One statement for many commands: the columns of `append_commands`.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub enum Outcome {
     Duplicate,
 }
 
-/// The arguments of `append_batch`: one element a command in the first group (from the scopes on
+/// The arguments of `append_commands`: one element a command in the first group (from the scopes on
 /// none at all where no command has a key), one element an event in the second.
 #[derive(Debug, Default)]
 struct Columns<'a> {
@@ -102,7 +102,7 @@ impl<'a> Columns<'a> {
 ///
 /// # Errors
 /// The statement's. Nothing of the batch is stored then, unless the connection was lost.
-pub async fn append_batch(
+pub async fn append_commands(
     connection: &mut PgConnection,
     batch: &[&Append],
     key_ttl: Duration,
@@ -110,11 +110,9 @@ pub async fn append_batch(
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let columns = Columns::of(batch);
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
-    let answer = sqlx::query!(
-        r#"select outcomes as "outcomes!: Vec<String>",
-                  positions as "positions!: Vec<Option<i64>>", stored
-           from append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                             $16, $17, $18, $19, $20, $21)"#,
+    let positions = sqlx::query_scalar!(
+        r#"select append_commands($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                                  $16, $17, $18, $19, $20, $21) as "positions!""#,
         &columns.command_ids,
         &columns.aggregate_ids,
         &columns.expected_versions,
@@ -139,30 +137,18 @@ pub async fn append_batch(
     )
     .fetch_one(connection)
     .await?;
-    let mut stored = answer.stored.unwrap_or_default().into_iter();
-    let judged = answer.outcomes.into_iter().zip(answer.positions);
-    let outcomes = batch.iter().zip(judged).map(|(append, (outcome, known))| {
-        let position = match outcome.as_str() {
-            "accepted" if append.events.is_empty() => known.unwrap_or(0),
-            "accepted" => {
-                let last = stored.nth(append.events.len() - 1);
-                last.ok_or_else(|| unreadable("an event without a position"))?
-            }
-            "found" => known.ok_or_else(|| unreadable("a command found nowhere"))?,
-            "conflict" => return Ok(Outcome::Conflict),
-            "duplicate" => return Ok(Outcome::Duplicate),
-            other => return Err(unreadable(other)),
-        };
-        Ok(Outcome::Appended(Position::new(position)))
-    });
-    let outcomes: Vec<Outcome> = outcomes.collect::<Result<_, _>>()?;
-    if outcomes.len() == batch.len() {
-        Ok(outcomes)
-    } else {
-        Err(unreadable("another number of commands"))
+    if positions.len() != batch.len() {
+        return Err(unreadable(&positions));
     }
+    let outcomes = positions.iter().map(|position| match position {
+        0.. => Ok(Outcome::Appended(Position::new(*position))),
+        -1 => Ok(Outcome::Conflict),
+        -2 => Ok(Outcome::Duplicate),
+        _ => Err(unreadable(&positions)),
+    });
+    outcomes.collect()
 }
 
-fn unreadable(what: &str) -> sqlx::Error {
-    sqlx::Error::Protocol(format!("append_batch answered {what:?}"))
+fn unreadable(positions: &[i64]) -> sqlx::Error {
+    sqlx::Error::Protocol(format!("append_commands answered {positions:?}"))
 }

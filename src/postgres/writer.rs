@@ -26,7 +26,7 @@ use tokio::{
 use tracing::{error, warn};
 
 use super::{
-    batch::{Outcome, append_batch},
+    batch::{Outcome, append_commands},
     error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
@@ -356,7 +356,7 @@ impl Writer {
     ) -> Result<Vec<Outcome>, Attempt> {
         let key_ttl = self.options.key_ttl;
         let connection = self.connected().await.map_err(Attempt::Connect)?;
-        let sent = append_batch(connection, batch, key_ttl, is_resent);
+        let sent = append_commands(connection, batch, key_ttl, is_resent);
         match timeout(STATEMENT_DEADLINE, sent).await {
             Ok(answer) => answer.map_err(Attempt::Statement),
             Err(_) => Err(Attempt::Statement(timed_out())),

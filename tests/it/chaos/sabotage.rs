@@ -30,26 +30,22 @@ impl Safeguard {
                      language plpgsql as $$ begin return null; end $$;";
                 format!(
                     "{lockless}{}",
-                    rewritten(
-                        "append_batch",
-                        "perform pg_advisory_xact_lock",
-                        "perform abs"
-                    )
+                    rewritten("append_commands", "if pg_advisory_xact_lock", "if abs")
                 )
             }
             Self::KeyInTheAppend => {
-                rewritten("append_batch", "k.created_at > now() - key_ttl", "false")
+                rewritten("append_commands", "k.created_at > now() - key_ttl", "false")
             }
             Self::ExpectedVersion => {
                 let refereeless = "alter table events drop constraint events_pkey;
                      create index on events (aggregate_id, version);";
                 let blind = rewritten(
-                    "append_batch",
+                    "append_commands",
                     "when coalesce(tail.version, 0) = a.expected then",
                     "when true then",
                 );
                 let blind_insert = rewritten(
-                    "append_batch",
+                    "append_commands",
                     "is_judged or expected_versions",
                     "true or expected_versions",
                 );

@@ -415,3 +415,25 @@ async fn a_window_whose_middle_is_refused_is_not_taken_for_published() {
     drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
     assert_eq!(published(&stream).await, log.positions());
 }
+
+#[tokio::test]
+async fn whoever_waits_ends_the_rest_between_windows() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let log = Log::default();
+    let ports = ports(Position::ZERO);
+    let awaited = Arc::clone(&ports.awaited);
+    let relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
+    let relay = relay.polling_every(Duration::from_hours(1));
+    let running = run(relay.resting_for(Duration::from_hours(1)));
+
+    log.append(1, 10);
+    filled(&stream, &log).await;
+    for _ in 0..20 {
+        log.append(1, 10);
+        awaited.notify_one();
+        filled(&stream, &log).await;
+    }
+
+    running.stop().await;
+}

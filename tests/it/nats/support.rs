@@ -346,6 +346,7 @@ pub fn ports(checkpoint: Position) -> RelayPorts {
         identity: Arc::new(Name::usual()),
         alarm: Alarm::default(),
         fresh: FreshEvents::default(),
+        awaited: Arc::default(),
         lease_ttl: TTL,
     }
 }
