@@ -173,6 +173,8 @@ pub struct Writer {
     connection: Option<PgConnection>,
     queue: mpsc::Receiver<Pending>,
     waiting: VecDeque<Pending>,
+    /// Whether the last batch was a single command.
+    was_alone: bool,
     fresh: FreshEvents,
 }
 
@@ -195,6 +197,7 @@ impl Writer {
             connection,
             queue,
             waiting,
+            was_alone: true,
             fresh,
         };
         (writer, handle)
@@ -210,6 +213,7 @@ impl Writer {
                 }
             }
             self.gather().await;
+            self.was_alone = self.waiting.len() == 1;
             let batch = take_batch(&mut self.waiting);
             if !batch.is_empty() {
                 self.write(batch).await;
@@ -221,8 +225,8 @@ impl Writer {
     }
 
     /// Takes all that is queued. Whoever was answered by the last batch asks again within a moment,
-    /// so what is ready to run runs first, for as long as more comes of it: without a timer, a lone
-    /// command waits for nobody.
+    /// so what is ready to run runs first, for as long as more comes of it. There is no timer, and a
+    /// lone command after a lone command waits for nobody.
     async fn gather(&mut self) {
         let mut before = None;
         loop {
@@ -233,7 +237,8 @@ impl Writer {
                 }
             }
             let waiting = self.waiting.len();
-            if waiting >= MAX_COMMANDS || before == Some(waiting) {
+            let is_alone = waiting == 1 && self.was_alone;
+            if waiting >= MAX_COMMANDS || before == Some(waiting) || is_alone {
                 return;
             }
             before = Some(waiting);
