@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_serde_writes_them() {
-        let id = Uuid::from_u128(0xABCDEF);
+        let id = Uuid::from_u128(0x00AB_CDEF);
         let json = written(|json| {
             json.raw("[").uuid(id).raw(",").number(-5).raw(",");
             json.optional(None, JsonText::uuid).raw(",[");
