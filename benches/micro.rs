@@ -107,6 +107,9 @@ fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
     let state: &OrderState = scene.order.state().context("no order")?;
     let version = Version::new(LINES + 1);
     criterion.bench_function("json: write a view of five lines", |bencher| {
+        bencher.iter(|| OrderView::of_state(black_box(state), version).to_json());
+    });
+    criterion.bench_function("json: the same by serde_json", |bencher| {
         bencher.iter(|| serde_json::to_vec(&OrderView::of_state(black_box(state), version)));
     });
     Ok(())

@@ -60,8 +60,9 @@
 //! One flush for all commands that wait; no load on the hot path; one plan kept for each statement
 //! that looks up by key; rows updated in place, no indexed column changing with each event; one call
 //! a chunk for the projector, on rows that it remembers; a window of messages acknowledged by its
-//! first and last; and a relay that need not read back what this process has just appended
-//! ([`event_sourcing::fresh`]).
+//! first and last; a relay that need not read back what this process has just appended
+//! ([`event_sourcing::fresh`]) and rests between windows while no read waits for it; and answers and
+//! messages written at a stroke ([`json`]).
 //!
 //! # What happens on `POST /v1/orders`
 //! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and

@@ -158,7 +158,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             tokio::pin!(woken);
             // Armed before we look, so that an append in between is not missed.
             woken.as_mut().enable();
-            let batch = self.batch as usize;
+            let batch = self.batch;
             let step = select! {
                 step = self.run_once() => step,
                 () = cancel.cancelled() => break,
@@ -174,7 +174,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                 }
                 Ok(published) => {
                     trouble.over();
-                    if published < batch {
+                    // Of large events it holds fewer, and the next batch is as small.
+                    if published < batch.min(self.batch) as usize {
                         select! {
                             () = sleep(self.rest) => {}
                             () = awaited.notified() => {}
