@@ -44,11 +44,14 @@ use crate::event_sourcing::{
 /// another process wake nobody here.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long the relay rests after a window that held all there was, unless somebody waits for more. A
+/// How long the relay rests after a window that held all there was, unless reads wait for more. A
 /// window costs NATS, the projector and its database about as much as ten events in it, so under a
 /// steady load of single commands this leaves the processors to these (`make bench`: add-item@1). An
 /// event after a pause is published at once.
 const REST: Duration = Duration::from_millis(3);
+
+/// For how long the relay does not rest once a read has waited: there will be others.
+const ATTENTION: Duration = Duration::from_secs(1);
 
 /// How often an idle relay looks at the stream's end.
 const LOOK: Duration = Duration::from_secs(1);
@@ -152,6 +155,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     pub async fn run(mut self, cancel: CancellationToken) {
         let fresh = self.ports.fresh.clone();
         let awaited = Arc::clone(&self.ports.awaited);
+        let mut attentive_until = Instant::now();
         let mut trouble = Trouble::new("relay").raising(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let woken = fresh.appended();
@@ -175,10 +179,11 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                 Ok(published) => {
                     trouble.over();
                     // Of large events it holds fewer, and the next batch is as small.
-                    if published < batch.min(self.batch) as usize {
+                    let is_all = published < batch.min(self.batch) as usize;
+                    if is_all && Instant::now() >= attentive_until {
                         select! {
                             () = sleep(self.rest) => {}
-                            () = awaited.notified() => {}
+                            () = awaited.notified() => attentive_until = Instant::now() + ATTENTION,
                             () = cancel.cancelled() => {}
                         }
                     }

@@ -422,7 +422,7 @@ async fn whoever_waits_ends_the_rest_between_windows() {
     let stream = server.stream().await;
     let log = Log::default();
     let ports = ports(Position::ZERO);
-    let awaited = Arc::clone(&ports.awaited);
+    let (fresh, awaited) = (ports.fresh.clone(), Arc::clone(&ports.awaited));
     let relay = Relay::new(stream.clone(), log.clone(), Gift::held(), ports);
     let relay = relay.polling_every(Duration::from_hours(1));
     let running = run(relay.resting_for(Duration::from_hours(1)));
@@ -431,6 +431,7 @@ async fn whoever_waits_ends_the_rest_between_windows() {
     filled(&stream, &log).await;
     for _ in 0..20 {
         log.append(1, 10);
+        fresh.push([]);
         awaited.notify_one();
         filled(&stream, &log).await;
     }
