@@ -76,3 +76,41 @@ fn known_method(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_by_method_route_and_status() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let strange = Method::from_bytes(b"STRANGE").unwrap();
+
+        metrics::with_local_recorder(&recorder, || {
+            let metrics = RequestMetrics::default();
+            for (method, route, status) in [
+                (&Method::GET, "/a", StatusCode::OK),
+                (&Method::GET, "/a", StatusCode::OK),
+                (&Method::GET, "/a", StatusCode::NOT_FOUND),
+                (&Method::POST, "/a", StatusCode::OK),
+                (&strange, "/b", StatusCode::OK),
+                (&strange, "/b", StatusCode::OK),
+            ] {
+                metrics.record(method, route, status, Duration::from_millis(1));
+            }
+        });
+
+        let text = recorder.handle().render();
+        for counted in [
+            r#"requests_total{method="GET",route="/a",status="200"} 2"#,
+            r#"requests_total{method="GET",route="/a",status="404"} 1"#,
+            r#"requests_total{method="POST",route="/a",status="200"} 1"#,
+            r#"requests_total{method="other",route="/b",status="200"} 2"#,
+            r#"request_seconds_count{method="GET",route="/a"} 3"#,
+        ] {
+            assert!(text.contains(counted), "{counted} is not in {text}");
+        }
+    }
+}

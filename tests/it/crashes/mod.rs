@@ -24,7 +24,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// Everything that must hold once a load is through on an embedded service.
 async fn assert_all_is_well(shop: &Shop, data: &DataDir, url: &str) {
     let database = data.database();
-    assert_orders_are_well(shop, &database, &data.nats_url(), "EVENTS", url).await;
+    let nats_url = data.nats_url().expect("NATS runs");
+    assert_orders_are_well(shop, &database, &nats_url, "EVENTS", url).await;
     data.assert_verifies().await;
 }
 

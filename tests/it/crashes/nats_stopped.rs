@@ -61,7 +61,7 @@ async fn a_killed_nats_only_delays_the_read_side() {
         let killed = eventually("NATS runs", async || data.nats_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
         eventually("another NATS runs", || async {
-            let is_ready = async_nats::connect(data.nats_url()).await.is_ok();
+            let is_ready = async_nats::connect(data.nats_url()?).await.is_ok();
             data.nats_pid().filter(|pid| is_ready && *pid != killed)
         })
         .await;

@@ -69,14 +69,14 @@ impl DataDir {
         self.pid("postgres/data/postmaster.pid")
     }
 
-    /// Where the running nats-server is.
-    pub fn nats_url(&self) -> String {
-        let conf = fs::read_to_string(self.0.join("nats/nats-server.conf")).expect("a file");
+    /// Where the running nats-server is; none while one is being replaced.
+    pub fn nats_url(&self) -> Option<String> {
+        let conf = fs::read_to_string(self.0.join("nats/nats-server.conf")).ok()?;
         let address = conf
             .lines()
             .find_map(|line| line.strip_prefix("listen: \""))
-            .and_then(|rest| rest.strip_suffix('"'));
-        format!("nats://{}", address.expect("an address"))
+            .and_then(|rest| rest.strip_suffix('"'))?;
+        Some(format!("nats://{address}"))
     }
 
     /// The running PostgreSQL's database.
