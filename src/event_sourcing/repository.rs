@@ -254,6 +254,8 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             Some(key) => Some(self.keys.claim(key).ok_or(ExecuteError::KeyInProgress)?),
             None => None,
         };
+        // What is seldom awaited below stands in boxes: it would treble the size of this future, which
+        // every command moves.
         let entry = self.cache.get_with(request.id, Entry::default);
         let mut turn = entry.turn.lock().await;
         for attempt in 0..MAX_ATTEMPTS {

@@ -45,7 +45,7 @@ use crate::event_sourcing::{
 const POLL: Duration = Duration::from_millis(50);
 
 /// How long the relay rests after a window that held all there was, unless reads wait for more. A
-/// window costs NATS, the projector and its database about as much as ten events in it, so under a
+/// window costs NATS, the projector and its database about as much as four events in it, so under a
 /// steady load of single commands this leaves the processors to these (`make bench`: add-item@1). An
 /// event after a pause is published at once.
 const REST: Duration = Duration::from_millis(3);

@@ -87,6 +87,8 @@ pub async fn an_append_is_read_back<S: EventStore>(store: &S) {
     assert_eq!(data, serde_json::json!({"n": 1}));
     let metadata: Metadata = serde_json::from_str(events[0].metadata.get()).unwrap();
     assert_eq!(metadata.request_id.as_deref(), Some("r-1"));
+    let written: Metadata = serde_json::from_str(first.metadata.get()).unwrap();
+    assert_eq!(metadata, written);
     let page = store.read_stream(stream, Version::new(2), 2).await.unwrap();
     assert_eq!(versions(&page), [2, 3]);
 }
