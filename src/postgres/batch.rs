@@ -1,11 +1,13 @@
-//! One statement for many commands: the columns of `append_commands`.
+//! One statement for many commands: the columns of `append_commands`; and a lighter one for a command
+//! that is alone.
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, postgres::types::PgInterval};
+use serde_json::value::RawValue;
+use sqlx::{PgConnection, postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
-use crate::event_sourcing::{Append, Instant, Position};
+use crate::event_sourcing::{Append, Instant, NewEvent, Position};
 
 /// What became of one command of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,18 @@ impl<'a> Columns<'a> {
     }
 }
 
+impl Outcome {
+    /// Reads what the functions say: a position, -1 or -2.
+    fn of(answer: i64) -> Result<Self, sqlx::Error> {
+        match answer {
+            0.. => Ok(Self::Appended(Position::new(answer))),
+            -1 => Ok(Self::Conflict),
+            -2 => Ok(Self::Duplicate),
+            _ => Err(unreadable(&[answer])),
+        }
+    }
+}
+
 /// Appends a batch in one autocommit statement and returns an outcome for each command, in the
 /// batch's order. At most one command an aggregate and one a key may stand in a batch.
 ///
@@ -108,6 +122,12 @@ pub async fn append_commands(
     key_ttl: Duration,
     is_resent: bool,
 ) -> Result<Vec<Outcome>, sqlx::Error> {
+    if let ([append], false) = (batch, is_resent)
+        && let ([event], None) = (append.events.as_slice(), &append.key)
+    {
+        let outcome = append_event(connection, append, event).await?;
+        return Ok(vec![outcome]);
+    }
     let columns = Columns::of(batch);
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
     let positions = sqlx::query_scalar!(
@@ -140,15 +160,33 @@ pub async fn append_commands(
     if positions.len() != batch.len() {
         return Err(unreadable(&positions));
     }
-    let outcomes = positions.iter().map(|position| match position {
-        0.. => Ok(Outcome::Appended(Position::new(*position))),
-        -1 => Ok(Outcome::Conflict),
-        -2 => Ok(Outcome::Duplicate),
-        _ => Err(unreadable(&positions)),
-    });
-    outcomes.collect()
+    positions.into_iter().map(Outcome::of).collect()
 }
 
-fn unreadable(positions: &[i64]) -> sqlx::Error {
-    sqlx::Error::Protocol(format!("append_commands answered {positions:?}"))
+/// The same for a command alone that has one event and no key, and was not sent before: there is
+/// nothing but the expected version to judge.
+async fn append_event(
+    connection: &mut PgConnection,
+    append: &Append,
+    event: &NewEvent,
+) -> Result<Outcome, sqlx::Error> {
+    let position = sqlx::query_scalar!(
+        r#"select append_event($1, $2, $3, $4, $5, $6, $7, $8, $9) as "position!""#,
+        append.stream.aggregate_id,
+        append.expected.get(),
+        event.event_id,
+        append.stream.aggregate_type,
+        event.event_type,
+        event.schema_version,
+        Json(&*event.data) as Json<&RawValue>,
+        Json(&*append.metadata) as Json<&RawValue>,
+        append.occurred_at,
+    )
+    .fetch_one(connection)
+    .await?;
+    Outcome::of(position)
+}
+
+fn unreadable(answers: &[i64]) -> sqlx::Error {
+    sqlx::Error::Protocol(format!("the append function answered {answers:?}"))
 }

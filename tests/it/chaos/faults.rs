@@ -149,7 +149,7 @@ impl Fleet<'_> {
     async fn signal_backend(&self, signal: Signal) -> Option<Pid> {
         let pid = "select pid from pg_stat_activity
                    where backend_type = 'client backend' and pid <> pg_backend_pid()
-                   order by state = 'active' desc, query like '%append_commands%' desc limit 1";
+                   order by state = 'active' desc, query like '%select append!_%' escape '!' desc limit 1";
         let pid = sqlx::query_scalar::<_, i32>(pid).fetch_optional(&self.database);
         let pid = Pid::from_raw(pid.await.ok()??);
         // It may have ended by itself just now.

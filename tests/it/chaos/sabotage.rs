@@ -28,10 +28,9 @@ impl Safeguard {
                 let lockless =
                     "create or replace function events_serialise_appends() returns trigger
                      language plpgsql as $$ begin return null; end $$;";
-                format!(
-                    "{lockless}{}",
-                    rewritten("append_commands", "if pg_advisory_xact_lock", "if abs")
-                )
+                let [many, one] = ["append_commands", "append_event"]
+                    .map(|function| rewritten(function, "if pg_advisory_xact_lock", "if abs"));
+                format!("{lockless}{many}{one}")
             }
             Self::KeyInTheAppend => {
                 rewritten("append_commands", "k.created_at > now() - key_ttl", "false")
@@ -49,7 +48,12 @@ impl Safeguard {
                     "is_judged or expected_versions",
                     "true or expected_versions",
                 );
-                format!("{refereeless}{blind}{blind_insert}")
+                let blind_event = rewritten(
+                    "append_event",
+                    "where expected_version =",
+                    "where true or expected_version =",
+                );
+                format!("{refereeless}{blind}{blind_insert}{blind_event}")
             }
             // The program looks at the epoch too, before it has anything to write.
             Self::EpochFence => rewritten("write_chunk", "and c.epoch <= to_epoch", ""),
