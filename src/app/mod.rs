@@ -53,6 +53,7 @@ pub struct App {
     commands: TaskTracker,
     cancel: CancellationToken,
     leases: Vec<PgLease>,
+    nats: async_nats::Client,
     embedded: Option<Embedded>,
 }
 
@@ -134,7 +135,13 @@ impl App {
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
         let views = parts.views.clone();
-        let readiness = Readiness::new(parts.pool.clone(), views.clone(), client, alarm, metrics);
+        let readiness = Readiness::new(
+            parts.pool.clone(),
+            views.clone(),
+            client.clone(),
+            alarm,
+            metrics,
+        );
         let api = Api {
             orders: repository.clone(),
             history: repository,
@@ -161,6 +168,7 @@ impl App {
             commands,
             cancel,
             leases,
+            nats: client,
             embedded: None,
         })
     }
@@ -184,6 +192,7 @@ impl App {
             commands,
             cancel,
             leases,
+            nats,
             embedded,
             ..
         } = self;
@@ -221,6 +230,7 @@ impl App {
         if released.await.is_err() {
             warn!("background tasks did not end within {TASKS_DEADLINE:?}");
         }
+        nats::close(&nats).await;
         if let Some(embedded) = embedded
             && timeout(SERVERS_DEADLINE, embedded.stop()).await.is_err()
         {

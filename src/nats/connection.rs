@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::NatsOptions;
@@ -23,6 +24,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long closing the connection may take: there may be none.
+const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Why there will never be a connection.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,18 @@ pub fn is_connected(client: &Client) -> bool {
     }
 }
 
+/// Closes the connection for good and waits until it is, so that a server that stops next is not
+/// taken for lost.
+pub async fn close(client: &Client) {
+    let closed = async {
+        if client.drain().await.is_ok() {
+            // Once the connection is closed, nothing can be flushed any more.
+            while client.flush().await.is_ok() {}
+        }
+    };
+    let _ = timeout(CLOSE_DEADLINE, closed).await;
+}
+
 /// Passwords are part of addresses, so an address that cannot be read is shown without them.
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     url.split(',')
@@ -105,7 +121,12 @@ fn report(event: &Event, connected: &AtomicBool) {
                 info!("connected to NATS");
             }
         }
-        Event::Disconnected | Event::Closed => {
+        Event::Closed => {
+            metrics::gauge!("orders_nats_connected").set(0.0);
+            connected.store(false, Ordering::Relaxed);
+            debug!("the connection to NATS is closed");
+        }
+        Event::Disconnected => {
             metrics::gauge!("orders_nats_connected").set(0.0);
             if connected.swap(false, Ordering::Relaxed) {
                 warn!("the connection to NATS is lost, trying to get it back");

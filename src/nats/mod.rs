@@ -33,7 +33,7 @@ pub mod tenure;
 pub mod trouble;
 pub mod window;
 
-pub use connection::{ConnectError, connect, is_connected};
+pub use connection::{ConnectError, close, connect, is_connected};
 pub use relay::{Relay, RelayError, RelayPorts};
 pub use stream::{EventStream, StreamError};
 pub use subscriber::{Subscriber, SubscriberError};

@@ -48,6 +48,8 @@ async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
     let status = service.ended(STOP_LIMIT).await;
 
     assert_eq!(status.code(), Some(0), "{status}");
+    let log = service.log();
+    assert!(log.contains("stopped") && !log.contains("lost"), "{log}");
     assert!(!load.is_finished());
     load.abort();
     assert!(load.await.is_err());

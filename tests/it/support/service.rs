@@ -141,6 +141,7 @@ pub struct Service {
     /// Where it listens.
     pub url: String,
     child: Child,
+    log: PathBuf,
     output: Lines<BufReader<ChildStdout>>,
 }
 
@@ -172,10 +173,11 @@ impl Service {
     /// Starts it with these settings.
     async fn start(variables: &[(&str, &str)]) -> Self {
         let mut command = program(&["serve", "--listen", "127.0.0.1:0"], variables);
+        let log = log_file();
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(log_file())
+            .stderr(File::create(&log).expect("a file"))
             .spawn()
             .expect("the program runs");
         let mut output = BufReader::new(child.stdout.take().expect("a pipe")).lines();
@@ -192,6 +194,7 @@ impl Service {
         Self {
             url: url.to_owned(),
             child,
+            log,
             output,
         }
     }
@@ -207,6 +210,11 @@ impl Service {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let size = line.expect("a size").trim().trim_end_matches(" kB");
         size.parse().expect("a number")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("a log")
     }
 
     /// Sends it a signal.
@@ -249,12 +257,12 @@ impl Service {
 }
 
 /// Where a service logs, out of the way of the test runner's own output.
-fn log_file() -> File {
+fn log_file() -> PathBuf {
     static SERVICES: AtomicUsize = AtomicUsize::new(0);
     let number = SERVICES.fetch_add(1, Ordering::Relaxed);
     let directory = process_directory().join("services");
     fs::create_dir_all(&directory).expect("a directory");
-    File::create(directory.join(format!("{number}.log"))).expect("a file")
+    directory.join(format!("{number}.log"))
 }
 
 /// A process as `ps` shows it.
