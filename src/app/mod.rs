@@ -7,7 +7,6 @@ mod tasks;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use axum::serve::ListenerExt;
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     net::TcpListener,
@@ -197,28 +196,20 @@ impl App {
             ..
         } = self;
         let stopping = CancellationToken::new();
-        let listener = listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                warn!(%error, "TCP_NODELAY not set");
-            }
-        });
-        let server = axum::serve(listener, router)
-            .with_graceful_shutdown(stopping.clone().cancelled_owned());
-        let server = server.into_future();
+        let server = http::serve(listener, router, stopping.clone());
         tokio::pin!(server);
 
         let ended = tokio::select! {
             () = stop => Ok(()),
             error = first_death(&mut tasks) => Err(error),
-            ended = &mut server => Err(anyhow!("the HTTP server ended: {ended:?}")),
+            () = &mut server => Err(anyhow!("the HTTP server ended by itself")),
         };
         stopping.cancel();
         let drained = timeout(DRAIN_DEADLINE, async {
             // The server drops the router when it is done, and with it its way to the writer.
-            let result = server.await;
+            server.await;
             commands.close();
             commands.wait().await;
-            result
         });
         if drained.await.is_err() {
             warn!("requests did not end within {DRAIN_DEADLINE:?}, their connections are cut");

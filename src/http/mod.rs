@@ -4,6 +4,7 @@
 //! A request passes [`context`] (id, log, problem documents) → CORS → panics → [`layers`] (timeout,
 //! accepted types) → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
 
+pub mod at_once;
 pub mod body;
 pub mod command_body;
 pub mod conditional;
@@ -23,6 +24,7 @@ pub mod reads;
 pub mod request_body;
 pub mod request_metrics;
 pub mod rows;
+pub mod serve;
 pub mod view;
 
 use std::{sync::Arc, time::Duration};
@@ -39,6 +41,7 @@ use error::{ApiError, Code};
 use health::Health;
 use reads::Reads;
 use request_metrics::RequestMetrics;
+pub use serve::serve;
 
 /// What the handlers work with.
 pub struct Api {
