@@ -95,7 +95,12 @@ impl Wake for Bell {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, sync::atomic::AtomicUsize, thread};
+    use std::{
+        future::poll_fn,
+        hint,
+        sync::atomic::{AtomicBool, AtomicUsize},
+        thread,
+    };
 
     use super::*;
 
@@ -166,19 +171,29 @@ mod tests {
         assert!(poll(&mut future, &count).is_ready());
     }
 
-    /// Whether it is noted for the next turn or wakes the task: one of the two happens.
+    /// While it is polled or after: either it is noted for the next turn, or it wakes the task.
     #[test]
     fn a_wake_from_another_thread_is_never_lost() {
-        for _ in 0..2000 {
+        for pause in 0..2000 {
             let count = Arc::default();
-            let (start, started) = std::sync::mpsc::channel();
+            let (hand_over, handed_over) = std::sync::mpsc::channel::<Waker>();
+            let is_due = Arc::new(AtomicBool::new(false));
+            let due = Arc::clone(&is_due);
+            let other = thread::spawn(move || {
+                let waker = handed_over.recv().unwrap();
+                while !due.load(Ordering::Acquire) {
+                    hint::spin_loop();
+                }
+                waker.wake();
+            });
             let mut future = ready_after(2, move |waker| {
-                let waker = waker.clone();
-                start.send(thread::spawn(move || waker.wake())).unwrap();
+                hand_over.send(waker.clone()).unwrap();
+                is_due.store(true, Ordering::Release);
+                (0..pause).for_each(|_| hint::spin_loop());
             });
 
             let first = poll(&mut future, &count);
-            started.recv().unwrap().join().unwrap();
+            other.join().unwrap();
 
             assert!(first.is_ready() || woken(&count) == 1);
         }

@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
-//! [`router`] reads as a table of contents; [`error`] is the only place that knows statuses.
+//! [`router`] reads as a table of contents; [`error`] is the only place that knows statuses; [`serve()`]
+//! takes the connections.
 //! A request passes [`context`] (id, log, problem documents) → CORS → panics → [`layers`] (timeout,
 //! accepted types) → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
 
