@@ -16,7 +16,8 @@ use std::{
 
 use futures::task::AtomicWaker;
 
-/// How often in a row a future may go on at once before others have their turn.
+/// How often in a row a future may be polled before others have their turn. A request with a body takes
+/// two (it wakes its connection once), so there is room for another that follows directly.
 const MOST_TURNS: usize = 4;
 
 const RESTING: u8 = 0;

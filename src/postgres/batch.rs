@@ -20,6 +20,18 @@ pub enum Outcome {
     Duplicate,
 }
 
+impl Outcome {
+    /// Reads what the functions say: a position, -1 or -2.
+    fn of(answer: i64) -> Result<Self, sqlx::Error> {
+        match answer {
+            0.. => Ok(Self::Appended(Position::new(answer))),
+            -1 => Ok(Self::Conflict),
+            -2 => Ok(Self::Duplicate),
+            _ => Err(unreadable(&[answer])),
+        }
+    }
+}
+
 /// The arguments of `append_commands`: one element a command in the first group (from the scopes on
 /// none at all where no command has a key), one element an event in the second.
 #[derive(Debug, Default)]
@@ -93,18 +105,6 @@ impl<'a> Columns<'a> {
             self.event_data.push(event.data.get());
             self.event_metadata.push(append.metadata.get());
             self.event_times.push(append.occurred_at);
-        }
-    }
-}
-
-impl Outcome {
-    /// Reads what the functions say: a position, -1 or -2.
-    fn of(answer: i64) -> Result<Self, sqlx::Error> {
-        match answer {
-            0.. => Ok(Self::Appended(Position::new(answer))),
-            -1 => Ok(Self::Conflict),
-            -2 => Ok(Self::Duplicate),
-            _ => Err(unreadable(&[answer])),
         }
     }
 }
