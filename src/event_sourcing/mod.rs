@@ -35,7 +35,7 @@ pub use pulse::Pulse;
 pub use repository::{ExecuteError, Executed, Repository, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{
-    Append, AppendError, Appended, EventStore, IdempotencyKey, Receipt, StoreError, StoredReceipt,
-    StoredSnapshot, StoredStream,
+    Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Receipt, StoreError,
+    StoredReceipt, StoredSnapshot, StoredStream,
 };
 pub use upcast::{UpcastError, UpcasterChain};

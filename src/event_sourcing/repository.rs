@@ -19,7 +19,7 @@ use super::{
     event::{DomainEvent, Instant, Metadata, NewEvent, Position, StreamId, Version, to_micros},
     snapshot::{NewSnapshot, crosses},
     store::{
-        Append, AppendError, EventStore, IdempotencyKey, Receipt, StoreError, StoredReceipt,
+        Answer, Append, AppendError, EventStore, IdempotencyKey, StoreError, StoredReceipt,
         StoredStream, Until,
     },
     turn::KeysInFlight,
@@ -64,11 +64,11 @@ pub struct Loaded<A> {
 /// A successful command.
 #[derive(Debug, Clone)]
 pub struct Executed {
-    /// The answer: made now, or stored when the key was used first.
-    pub receipt: Receipt,
+    /// The answer: the same again where the key was used before.
+    pub answer: Answer,
     /// The position of the command's last event.
     pub position: Position,
-    /// Whether the answer is a stored one.
+    /// Whether the key was used before.
     pub replayed: bool,
 }
 
@@ -237,18 +237,19 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         Ok(to)
     }
 
-    /// Executes a command. `receipt` writes the answer from the state that the command leads to,
-    /// that state's version, and whether anything changed.
+    /// Executes a command. `answer` writes the answer from the state that the command leads to,
+    /// that state's version, and whether anything changed. Its text must follow from state and version
+    /// alone: where the key was used before, it is written again from the state of then.
     ///
     /// # Errors
     /// See [`ExecuteError`]; after any but [`StoreError::Unknown`] nothing has changed.
     pub async fn execute<F>(
         &self,
         request: Request<A::Command>,
-        receipt: F,
+        answer: F,
     ) -> Result<Executed, ExecuteError<A>>
     where
-        F: Fn(&A, Version, bool) -> Receipt + Send + Sync,
+        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
     {
         let _claimed = match &request.key {
             Some(key) => Some(self.keys.claim(key).ok_or(ExecuteError::KeyInProgress)?),
@@ -266,7 +267,9 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                     Ok(loaded) => (loaded.unwrap_or_default(), true),
                     Err(error) if error.is_transient() => return Err(error.into()),
                     // Unreadable now, but the command may have succeeded when it still was.
-                    Err(error) => return Box::pin(self.replay_or(&request, error.into())).await,
+                    Err(error) => {
+                        return Box::pin(self.replay_or(&request, error.into(), &answer)).await;
+                    }
                 },
             };
             match decide(&request, &baseline) {
@@ -275,27 +278,29 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                 Err(refusal) => {
                     self.weigh(request.id, &entry, &baseline.state);
                     *turn = Some(baseline);
-                    return Box::pin(self.replay_or(&request, refusal)).await;
+                    return Box::pin(self.replay_or(&request, refusal, &answer)).await;
                 }
                 Ok(events) if events.is_empty() && request.key.is_none() => {
-                    let receipt = receipt(&baseline.state, baseline.version, false);
+                    let answer = answer(&baseline.state, baseline.version, false);
                     let position = baseline.position;
                     self.weigh(request.id, &entry, &baseline.state);
                     *turn = Some(baseline);
                     return Ok(Executed {
-                        receipt,
+                        answer,
                         position,
                         replayed: false,
                     });
                 }
-                Ok(events) => match self.append(&request, baseline, &events, &receipt).await {
+                Ok(events) => match self.append(&request, baseline, &events, &answer).await {
                     Ok((loaded, executed)) => {
                         self.weigh(request.id, &entry, &loaded.state);
                         *turn = Some(loaded);
                         return Ok(executed);
                     }
                     Err(AppendError::VersionConflict) => {}
-                    Err(AppendError::DuplicateCommand(stored)) => return replay(&request, *stored),
+                    Err(AppendError::DuplicateCommand(stored)) => {
+                        return Box::pin(self.replay(&request, *stored, &answer)).await;
+                    }
                     Err(AppendError::Store(error)) => return Err(error.into()),
                 },
             }
@@ -320,10 +325,10 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         request: &Request<A::Command>,
         baseline: Loaded<A>,
         events: &[A::Event],
-        receipt: &F,
+        answer: &F,
     ) -> Result<(Loaded<A>, Executed), AppendError>
     where
-        F: Fn(&A, Version, bool) -> Receipt + Send + Sync,
+        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
     {
         let stream = stream_of::<A>(request.id);
         let before = baseline.version;
@@ -334,7 +339,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             after.state.evolve(event, after.occurred_at);
         }
         after.version = before.plus(events.len());
-        let receipt = receipt(&after.state, after.version, !events.is_empty());
+        let answer = answer(&after.state, after.version, !events.is_empty());
         let append = Append {
             command_id: new_id(),
             stream,
@@ -343,7 +348,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             occurred_at: after.occurred_at,
             metadata: to_raw_value(&*request.metadata)
                 .map_err(|error| StoreError::corrupt("metadata", error))?,
-            key: request.key.clone().map(|key| (key, receipt.clone())),
+            key: request.key.clone().map(|key| (key, answer.receipt.clone())),
         };
         after.position = self.store.append(append).await?.position;
         if let Some((every, queue)) = &self.snapshots
@@ -365,26 +370,78 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         Ok((
             after,
             Executed {
-                receipt,
+                answer,
                 position,
                 replayed: false,
             },
         ))
     }
 
-    /// Before a refusal counts: was the key used already? Then the stored answer does.
-    async fn replay_or(
+    /// Before a refusal counts: was the key used already? Then the answer of then does.
+    async fn replay_or<F>(
         &self,
         request: &Request<A::Command>,
         refusal: ExecuteError<A>,
-    ) -> Result<Executed, ExecuteError<A>> {
+        answer: &F,
+    ) -> Result<Executed, ExecuteError<A>>
+    where
+        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
+    {
         let Some(key) = &request.key else {
             return Err(refusal);
         };
         match self.store.find_receipt(key).await? {
-            Some(stored) => replay(request, stored),
+            Some(stored) => self.replay(request, stored, answer).await,
             None => Err(refusal),
         }
+    }
+
+    /// The answer that was given when the key was used first, written again from the state of then.
+    async fn replay<F>(
+        &self,
+        request: &Request<A::Command>,
+        stored: StoredReceipt,
+        answer: &F,
+    ) -> Result<Executed, ExecuteError<A>>
+    where
+        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
+    {
+        let is_same = request
+            .key
+            .as_ref()
+            .is_some_and(|key| key.fingerprint == stored.fingerprint);
+        if !is_same {
+            return Err(ExecuteError::KeyReused);
+        }
+        let then = self.state_behind(&stored).await?;
+        Ok(Executed {
+            answer: Answer {
+                body: answer(&then.state, then.version, true).body,
+                receipt: stored.receipt,
+            },
+            position: stored.position,
+            replayed: true,
+        })
+    }
+
+    /// The aggregate as it was when a key was used first. Its id is not the request's: where the
+    /// service chose it, the repeated request has another.
+    async fn state_behind(&self, stored: &StoredReceipt) -> Result<Loaded<A>, StoreError> {
+        let expected = stored.receipt.version;
+        let then = match stored.aggregate_id {
+            Some(id) => self.load(id, Until::Version(expected)).await?,
+            None => None,
+        };
+        let then = then.unwrap_or_default();
+        if then.version == expected {
+            return Ok(then);
+        }
+        let what = match stored.aggregate_id {
+            Some(id) => stream_name::<A>(id),
+            None => format!("the event at position {}", stored.position.get()),
+        };
+        let found = then.version;
+        Err(StoreError::corrupt(what, StreamGap { expected, found }))
     }
 }
 
@@ -404,24 +461,6 @@ fn decide<A: Aggregate>(
             .decide(&request.command)
             .map_err(ExecuteError::Refused),
     }
-}
-
-fn replay<A: Aggregate>(
-    request: &Request<A::Command>,
-    stored: StoredReceipt,
-) -> Result<Executed, ExecuteError<A>> {
-    let is_same = request
-        .key
-        .as_ref()
-        .is_some_and(|key| key.fingerprint == stored.fingerprint);
-    if !is_same {
-        return Err(ExecuteError::KeyReused);
-    }
-    Ok(Executed {
-        receipt: stored.receipt,
-        position: stored.position,
-        replayed: true,
-    })
 }
 
 /// The snapshot's state, where it decodes.

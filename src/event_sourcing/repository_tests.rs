@@ -12,9 +12,10 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use super::{
-    Aggregate, Append, AppendError, Appended, DecodeError, DomainEvent, EventStore, ExecuteError,
-    Executed, IdempotencyKey, Instant, Metadata, NewEvent, Position, Receipt, RecordedEvent,
-    Repository, Request, StoreError, StoredReceipt, StoredStream, StreamId, UpcasterChain, Version,
+    Aggregate, Answer, Append, AppendError, Appended, DecodeError, DomainEvent, EventStore,
+    ExecuteError, Executed, IdempotencyKey, Instant, Metadata, NewEvent, Position, Receipt,
+    RecordedEvent, Repository, Request, StoreError, StoredReceipt, StoredStream, StreamId,
+    UpcasterChain, Version,
     repository::{RepositoryOptions, stream_of},
     store::Until,
     testing::{InMemoryEventStore, instant},
@@ -249,30 +250,28 @@ fn key(name: &str, fingerprint: u8) -> IdempotencyKey {
     }
 }
 
-/// A receipt that tells the state it was written from.
-fn receipt(state: &Counter, version: Version, has_changed: bool) -> Receipt {
-    Receipt {
-        status: if has_changed { 201 } else { 200 },
+/// An answer that tells the state it was written from.
+fn answer(state: &Counter, version: Version, has_changed: bool) -> Answer {
+    Answer {
+        receipt: Receipt {
+            status: if has_changed { 201 } else { 200 },
+            version,
+            location: None,
+        },
         body: state.n.to_string().into(),
-        version,
-        location: None,
     }
 }
 
 type Outcome = Result<Executed, ExecuteError<Counter>>;
 
 async fn execute(process: &Repository<Counter, Observed>, request: Request<Command>) -> Outcome {
-    process.execute(request, receipt).await
+    process.execute(request, answer).await
 }
 
 /// What happened, in short: status, version and the counter's number.
 fn told(outcome: Outcome) -> (u16, i32, String) {
-    let receipt = outcome.unwrap().receipt;
-    (
-        receipt.status,
-        receipt.version.get(),
-        receipt.body.to_string(),
-    )
+    let Answer { receipt, body } = outcome.unwrap().answer;
+    (receipt.status, receipt.version.get(), body.to_string())
 }
 
 async fn versions(store: &Observed) -> Vec<i32> {
@@ -506,8 +505,8 @@ async fn a_used_key_is_answered_before_the_command_is_refused() {
 
     assert!(again.replayed && !first.replayed);
     assert_eq!(
-        (again.receipt, again.position),
-        (first.receipt, first.position)
+        (again.answer, again.position),
+        (first.answer, first.position)
     );
     assert_eq!(versions(&store).await, [1, 2]);
 }
@@ -546,6 +545,24 @@ async fn a_used_key_is_answered_though_the_command_would_succeed_again() {
 
     assert_eq!(told(again), (201, 2, "1".to_owned()), "as it was then");
     assert_eq!(versions(&store).await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_used_key_is_answered_from_the_aggregate_that_it_was_used_on() {
+    let store = Observed::default();
+    let process = process(&store);
+    execute(&process, ask(Command::Open)).await.unwrap();
+    let add = |id| Request {
+        id,
+        key: Some(key("k", 1)),
+        ..ask(Command::Add(1))
+    };
+    let first = execute(&process, add(ID)).await.unwrap();
+
+    let elsewhere = execute(&process, add(Uuid::max())).await.unwrap();
+
+    assert!(elsewhere.replayed);
+    assert_eq!(elsewhere.answer, first.answer);
 }
 
 #[tokio::test]

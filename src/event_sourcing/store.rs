@@ -72,17 +72,25 @@ pub struct IdempotencyKey {
     pub fingerprint: [u8; 32],
 }
 
-/// The answer to a command, as it is stored under its idempotency key.
+/// What is stored of an answer under its idempotency key. Its text is not: events never change, so it
+/// can be written again from the state at `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// A status in the terms of the outer protocol.
     pub status: u16,
-    /// The answer's text.
-    pub body: Arc<str>,
     /// The version that the command led to.
     pub version: Version,
     /// Where the thing made stands, where something was made.
     pub location: Option<String>,
+}
+
+/// The answer to a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What is stored of it.
+    pub receipt: Receipt,
+    /// Its text.
+    pub body: Arc<str>,
 }
 
 /// A receipt found under its key.
@@ -90,8 +98,10 @@ pub struct Receipt {
 pub struct StoredReceipt {
     /// SHA-256 of the request that the key stands for.
     pub fingerprint: [u8; 32],
-    /// The answer that was given.
+    /// What is stored of the answer that was given.
     pub receipt: Receipt,
+    /// The aggregate that the command was about; `None` where it had no events, and made none.
+    pub aggregate_id: Option<Uuid>,
     /// The position of the command's last event (of the order's last event, where it made none).
     pub position: Position,
 }
@@ -111,7 +121,7 @@ pub struct Append {
     pub occurred_at: Instant,
     /// Who asked for them: [`Metadata`](super::event::Metadata) as JSON.
     pub metadata: Box<RawValue>,
-    /// The key to store with them, and the answer to give when it is used again.
+    /// The key to store with them, and what to tell when it is used again.
     pub key: Option<(IdempotencyKey, Receipt)>,
 }
 

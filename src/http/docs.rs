@@ -96,7 +96,7 @@ fn complete_command(operation: &mut Operation) {
         ("Location", "Where the new order is."),
         (
             "Idempotent-Replayed",
-            "`true` where this is the stored answer to an earlier request.",
+            "`true` where this is the answer to an earlier request, once more.",
         ),
         ("X-Request-Id", "The request's id."),
     ];

@@ -27,8 +27,8 @@ use super::{
     view::OrderView,
 };
 use crate::{
-    event_sourcing::{Executed, Receipt, Request, Version},
-    order::{Order, OrderCommand, ports::WriteReceipt},
+    event_sourcing::{Answer, Executed, Receipt, Request, Version},
+    order::{Order, OrderCommand, ports::WriteAnswer},
 };
 
 /// The headers that a command heeds.
@@ -69,7 +69,7 @@ struct Ready {
     is_new: bool,
     command: OrderCommand,
     expected_in_body: Option<Version>,
-    receipt: WriteReceipt,
+    answer: WriteAnswer,
     price_pointer: fn(usize) -> String,
 }
 
@@ -91,13 +91,13 @@ impl Call {
         };
         // In a task of its own: a client that hangs up does not stop a command half way.
         let orders = api.orders.clone();
-        let execution = async move { orders.execute(request, ready.receipt).await };
+        let execution = async move { orders.execute(request, ready.answer).await };
         let executed = api.tasks.spawn(execution).await.map_err(|panic| {
             ApiError::new(Code::InternalError, "The error was logged.").because(panic)
         })?;
         let price_pointer = ready.price_pointer;
         executed
-            .map(answer)
+            .map(respond)
             .map_err(|error| ApiError::executing(error, from_header, price_pointer))
     }
 }
@@ -117,7 +117,7 @@ fn expected_version(
     }
 }
 
-/// The text of an answer, as the receipt holds it.
+/// The text of an answer.
 struct Text(Arc<str>);
 
 impl AsRef<[u8]> for Text {
@@ -126,13 +126,13 @@ impl AsRef<[u8]> for Text {
     }
 }
 
-fn answer(executed: Executed) -> Response {
+fn respond(executed: Executed) -> Response {
     let Executed {
-        receipt,
+        answer: Answer { receipt, body },
         position,
         replayed,
     } = executed;
-    let mut response = Response::new(Body::from(Bytes::from_owner(Text(receipt.body))));
+    let mut response = Response::new(Body::from(Bytes::from_owner(Text(body))));
     *response.status_mut() = StatusCode::from_u16(receipt.status).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
     headers.insert(
@@ -153,35 +153,35 @@ fn answer(executed: Executed) -> Response {
     response
 }
 
-fn receipt(order: &Order, version: Version, status: u16, location: Option<String>) -> Receipt {
+fn answer(order: &Order, version: Version, status: u16, location: Option<String>) -> Answer {
     let view = order
         .state()
         .map(|order| OrderView::of_state(order, version).to_json());
     let body = view.unwrap_or_default().into();
-    Receipt {
+    let receipt = Receipt {
         status,
-        body,
         version,
         location,
-    }
+    };
+    Answer { receipt, body }
 }
 
-fn created(order: &Order, version: Version, has_changed: bool) -> Receipt {
+fn created(order: &Order, version: Version, has_changed: bool) -> Answer {
     if !has_changed {
-        return receipt(order, version, 200, None);
+        return answer(order, version, 200, None);
     }
     let location = order
         .state()
         .map(|order| format!("/v1/orders/{}", order.id));
-    receipt(order, version, 201, location)
+    answer(order, version, 201, location)
 }
 
-fn item_added(order: &Order, version: Version, _has_changed: bool) -> Receipt {
-    receipt(order, version, 201, None)
+fn item_added(order: &Order, version: Version, _has_changed: bool) -> Answer {
+    answer(order, version, 201, None)
 }
 
-fn changed(order: &Order, version: Version, _has_changed: bool) -> Receipt {
-    receipt(order, version, 200, None)
+fn changed(order: &Order, version: Version, _has_changed: bool) -> Answer {
+    answer(order, version, 200, None)
 }
 
 fn item_price(index: usize) -> String {
@@ -223,7 +223,7 @@ pub async fn create_order(
         is_new: id.is_none(),
         command: command(order_id),
         expected_in_body: None,
-        receipt: created,
+        answer: created,
         price_pointer: item_price,
     };
     call.execute(&api, &body, ready).await
@@ -250,13 +250,13 @@ pub async fn add_item(
 ) -> Result<Response, ApiError> {
     let (item, expected_in_body) = command_body::add_item(&body)?;
     let command = OrderCommand::AddItem(item);
-    let (is_new, receipt, price_pointer) = (false, item_added as WriteReceipt, price as _);
+    let (is_new, answer, price_pointer) = (false, item_added as WriteAnswer, price as _);
     let ready = Ready {
         id,
         is_new,
         command,
         expected_in_body,
-        receipt,
+        answer,
         price_pointer,
     };
     call.execute(&api, &body, ready).await
@@ -365,13 +365,13 @@ pub async fn cancel_order(
 impl Ready {
     /// A command that changes an order and answers 200.
     fn change(id: Uuid, command: OrderCommand, expected_in_body: Option<Version>) -> Self {
-        let (is_new, receipt, price_pointer) = (false, changed as WriteReceipt, price as _);
+        let (is_new, answer, price_pointer) = (false, changed as WriteAnswer, price as _);
         Self {
             id,
             is_new,
             command,
             expected_in_body,
-            receipt,
+            answer,
             price_pointer,
         }
     }

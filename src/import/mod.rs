@@ -14,7 +14,9 @@ use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::warn;
 
 use crate::{
-    event_sourcing::{ExecuteError, Executed, Instant, Metadata, Receipt, Request, Version},
+    event_sourcing::{
+        Answer, ExecuteError, Executed, Instant, Metadata, Receipt, Request, Version,
+    },
     order::{Order, OrderCommand, OrderError, OrderId, Orders, Status},
     progress::Progress,
 };
@@ -162,7 +164,7 @@ async fn send_order(
     let metadata = Arc::new(metadata);
     let created = execute(orders, draft.id, draft.command, &metadata, clock).await?;
     let is_new = match created {
-        Ok(executed) => executed.receipt.status == CREATED,
+        Ok(executed) => executed.answer.receipt.status == CREATED,
         Err(refusal) => return Ok(refused(&refusal)),
     };
     if is_completed {
@@ -188,13 +190,15 @@ fn refused(refusal: &OrderError) -> Fate {
 const CREATED: u16 = 201;
 
 /// Nobody reads an import's answers: only whether something changed counts.
-fn receipt(_order: &Order, version: Version, has_changed: bool) -> Receipt {
+fn answer(_order: &Order, version: Version, has_changed: bool) -> Answer {
     let status = if has_changed { CREATED } else { 200 };
-    Receipt {
-        status,
+    Answer {
+        receipt: Receipt {
+            status,
+            version,
+            location: None,
+        },
         body: "".into(),
-        version,
-        location: None,
     }
 }
 
@@ -217,7 +221,7 @@ async fn execute(
             metadata: Arc::clone(metadata),
             now: clock(),
         };
-        match orders.execute(request, receipt).await {
+        match orders.execute(request, answer).await {
             Ok(executed) => return Ok(Ok(executed)),
             Err(ExecuteError::Refused(refusal)) => return Ok(Err(refusal)),
             Err(ExecuteError::Store(error)) if error.is_transient() && attempt < TRIES => {

@@ -4,15 +4,15 @@ use futures::future::BoxFuture;
 
 use super::{Order, OrderCommand, OrderId};
 use crate::event_sourcing::{
-    EventStore, ExecuteError, Executed, Receipt, RecordedEvent, Repository, Request, StoreError,
+    Answer, EventStore, ExecuteError, Executed, RecordedEvent, Repository, Request, StoreError,
     Version,
     repository::{Loaded, stream_of},
     store::Until,
 };
 
 /// Writes the answer to a command: from the state it led to, that state's version, and whether
-/// anything changed.
-pub type WriteReceipt = fn(&Order, Version, bool) -> Receipt;
+/// anything changed. See [`Repository::execute`].
+pub type WriteAnswer = fn(&Order, Version, bool) -> Answer;
 
 /// Commands on orders.
 pub trait Orders: Send + Sync + 'static {
@@ -20,7 +20,7 @@ pub trait Orders: Send + Sync + 'static {
     fn execute(
         &self,
         request: Request<OrderCommand>,
-        receipt: WriteReceipt,
+        answer: WriteAnswer,
     ) -> BoxFuture<'_, Result<Executed, ExecuteError<Order>>>;
 }
 
@@ -46,9 +46,9 @@ impl<S: EventStore> Orders for Repository<Order, S> {
     fn execute(
         &self,
         request: Request<OrderCommand>,
-        receipt: WriteReceipt,
+        answer: WriteAnswer,
     ) -> BoxFuture<'_, Result<Executed, ExecuteError<Order>>> {
-        Box::pin(Repository::execute(self, request, receipt))
+        Box::pin(Repository::execute(self, request, answer))
     }
 }
 

@@ -16,8 +16,8 @@ use super::{
     upcasters::upcasters,
 };
 use crate::event_sourcing::{
-    Aggregate, Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Metadata,
-    Position, Receipt, RecordedEvent, Repository, Request, SnapshotStore, StoreError,
+    Aggregate, Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Instant,
+    Metadata, Position, Receipt, RecordedEvent, Repository, Request, SnapshotStore, StoreError,
     StoredReceipt, StoredStream, StreamId, Version,
     repository::{Loaded, RepositoryOptions, stream_of},
     snapshot::{crosses, keep_snapshots},
@@ -109,12 +109,14 @@ fn whole(loaded: Loaded<Order>) -> Whole {
     )
 }
 
-fn receipt(_: &Order, version: Version, has_changed: bool) -> Receipt {
-    Receipt {
-        status: if has_changed { 201 } else { 200 },
+fn answer(_: &Order, version: Version, has_changed: bool) -> Answer {
+    Answer {
+        receipt: Receipt {
+            status: if has_changed { 201 } else { 200 },
+            version,
+            location: None,
+        },
         body: "".into(),
-        version,
-        location: None,
     }
 }
 
@@ -195,10 +197,10 @@ async fn live(history: &[OrderCommand], every: u32) {
                 // Some events share an instant.
                 now: instant(second / 2),
             };
-            let Ok(executed) = orders.execute(request, receipt).await else {
+            let Ok(executed) = orders.execute(request, answer).await else {
                 continue;
             };
-            let after = executed.receipt.version;
+            let after = executed.answer.receipt.version;
             if crosses(version, after, every) {
                 newest = Some(after);
             }
@@ -288,7 +290,7 @@ async fn an_order_with(events: i32) -> InMemoryEventStore {
             metadata: Arc::new(Metadata::default()),
             now: instant(usize::try_from(n).unwrap()),
         };
-        orders.execute(request, receipt).await.unwrap();
+        orders.execute(request, answer).await.unwrap();
     }
     store
 }

@@ -43,7 +43,6 @@ struct Columns<'a> {
     keys: Vec<Option<&'a str>>,
     fingerprints: Vec<Option<&'a [u8]>>,
     statuses: Vec<Option<i16>>,
-    bodies: Vec<Option<&'a str>>,
     versions: Vec<Option<i32>>,
     locations: Vec<Option<&'a str>>,
     event_command: Vec<i32>,
@@ -84,7 +83,6 @@ impl<'a> Columns<'a> {
             .push(key.map(|(key, _)| key.fingerprint.as_slice()));
         self.statuses
             .push(key.map(|(_, receipt)| receipt.status.cast_signed()));
-        self.bodies.push(key.map(|(_, receipt)| &*receipt.body));
         self.versions
             .push(key.map(|(_, receipt)| receipt.version.get()));
         self.locations
@@ -140,7 +138,8 @@ pub async fn append_commands(
         &columns.keys as &[Option<&str>],
         &columns.fingerprints as &[Option<&[u8]>],
         &columns.statuses as &[Option<i16>],
-        &columns.bodies as &[Option<&str>],
+        // The texts of answers, which are not stored any more.
+        &[] as &[&str],
         &columns.versions as &[Option<i32>],
         &columns.locations as &[Option<&str>],
         key_ttl,

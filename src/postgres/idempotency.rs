@@ -1,7 +1,7 @@
 //! Idempotency keys: written by the append's own statement, read here, and cleared when they run
 //! out.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
 
@@ -21,9 +21,11 @@ pub async fn find(
 ) -> Result<Option<StoredReceipt>, sqlx::Error> {
     let ttl = PgInterval::try_from(ttl).map_err(sqlx::Error::Encode)?;
     let row = sqlx::query!(
-        r#"select fingerprint, status, body, version, location, position
-           from idempotency_keys
-           where scope = $1 and key = $2 and created_at > now() - $3::interval"#,
+        r#"select k.fingerprint, k.status, k.version, k.location, k.position,
+                  e.aggregate_id as "aggregate_id?"
+           from idempotency_keys k
+           left join events e on e.position = k.position
+           where k.scope = $1 and k.key = $2 and k.created_at > now() - $3::interval"#,
         key.scope,
         key.key,
         ttl,
@@ -35,13 +37,13 @@ pub async fn find(
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
         let receipt = Receipt {
             status: row.status.cast_unsigned(),
-            body: Arc::from(row.body),
             version: Version::new(row.version),
             location: row.location,
         };
         Ok(StoredReceipt {
             fingerprint,
             receipt,
+            aggregate_id: row.aggregate_id,
             position: Position::new(row.position),
         })
     })

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Aggregate, Append, DomainEvent, EventStore, FreshEvents, Metadata, NewEvent, Position,
-        Receipt, Repository, Request, SnapshotStore, StreamId, Version,
+        Aggregate, Answer, Append, DomainEvent, EventStore, FreshEvents, Metadata, NewEvent,
+        Position, Receipt, Repository, Request, SnapshotStore, StreamId, Version,
         repository::{RepositoryOptions, stream_of},
         snapshot::keep_snapshots,
         store::Until,
@@ -44,12 +44,14 @@ fn repository(store: &PgEventStore) -> Repository<Order, PgEventStore> {
     Repository::new(store.clone(), chain, RepositoryOptions::default())
 }
 
-fn receipt(_: &Order, version: Version, _: bool) -> Receipt {
-    Receipt {
-        status: 200,
+fn answer(_: &Order, version: Version, _: bool) -> Answer {
+    Answer {
+        receipt: Receipt {
+            status: 200,
+            version,
+            location: None,
+        },
         body: "".into(),
-        version,
-        location: None,
     }
 }
 
@@ -112,10 +114,10 @@ async fn live(pool: PgPool, store: PgEventStore, every: u32) {
             metadata: Arc::new(Metadata::default()),
             now: instant(n as usize),
         };
-        let Ok(executed) = orders.execute(request, receipt).await else {
+        let Ok(executed) = orders.execute(request, answer).await else {
             continue;
         };
-        last = executed.receipt.version;
+        last = executed.answer.receipt.version;
         let loaded = repository(&store).load(id, Until::Now).await;
         let loaded = loaded.unwrap().unwrap();
         assert_eq!(loaded.state, fold(&store, id, last).await);

@@ -58,7 +58,6 @@ fn with_key(mut append: Append, key: &str) -> Append {
     };
     let receipt = Receipt {
         status: 201,
-        body: "{\"done\": true}".into(),
         version: append.expected.plus(append.events.len()),
         location: Some("/here".to_owned()),
     };
@@ -191,6 +190,7 @@ pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
     let (key, receipt) = first.key.unwrap();
     assert_eq!(stored.receipt, receipt);
     assert_eq!(stored.fingerprint, key.fingerprint);
+    assert_eq!(stored.aggregate_id, Some(stream.aggregate_id));
     assert_eq!(stored.position, appended.position);
     assert_eq!(store.find_receipt(&key).await.unwrap(), Some(*stored));
     let events = store.load(stream, Until::Now, None).await.unwrap().events;

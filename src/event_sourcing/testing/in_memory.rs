@@ -125,6 +125,7 @@ impl EventStore for InMemoryEventStore {
             return Err(AppendError::VersionConflict);
         }
         let (key, command_id) = (append.key.take(), append.command_id);
+        let aggregate_id = append.stream.aggregate_id;
         if !append.events.is_empty() {
             let count = tables.events.len() + append.events.len();
             position = Position::new(i64::try_from(count).unwrap());
@@ -134,6 +135,7 @@ impl EventStore for InMemoryEventStore {
             let stored = StoredReceipt {
                 fingerprint: key.fingerprint,
                 receipt,
+                aggregate_id: (position > Position::ZERO).then_some(aggregate_id),
                 position,
             };
             tables

@@ -9,8 +9,8 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        EventStore, ExecuteError, Executed, FreshEvents, Metadata, Position, Receipt, Repository,
-        Request, Version,
+        Answer, EventStore, ExecuteError, Executed, FreshEvents, Metadata, Position, Receipt,
+        Repository, Request, Version,
         projection::Delivery,
         projection::Projection,
         repository::{RepositoryOptions, stream_of},
@@ -86,7 +86,7 @@ impl Bank {
             metadata: Arc::new(Metadata::default()),
             now: instant(9),
         };
-        match self.accounts.execute(request, receipt).await {
+        match self.accounts.execute(request, answer).await {
             Ok(executed) => Ok(executed),
             Err(ExecuteError::Refused(refusal)) => Err(refusal),
             Err(error) => panic!("{error}"),
@@ -101,12 +101,14 @@ impl Bank {
     }
 }
 
-fn receipt(account: &BankAccount, version: Version, has_changed: bool) -> Receipt {
-    Receipt {
-        status: if has_changed { 201 } else { 200 },
+fn answer(account: &BankAccount, version: Version, has_changed: bool) -> Answer {
+    Answer {
+        receipt: Receipt {
+            status: if has_changed { 201 } else { 200 },
+            version,
+            location: None,
+        },
         body: serde_json::to_string(account).expect("JSON").into(),
-        version,
-        location: None,
     }
 }
 
@@ -156,7 +158,7 @@ async fn an_account_lives_on_the_same_store_as_orders() {
         refused.unwrap_err(),
         AccountRefusal::InsufficientFunds { balance, asked }
     );
-    assert_eq!(withdrawn.receipt.version, Version::new(3));
+    assert_eq!(withdrawn.answer.receipt.version, Version::new(3));
     assert_eq!(
         bank.load(id).await,
         (account("Ada", "CHF", 0), Version::new(3))

@@ -293,3 +293,29 @@ async fn one_pair_of_quotes_around_a_key_does_not_count() {
     assert_eq!(problem["errors"][0]["header"], "Idempotency-Key");
     app.stop().await;
 }
+
+#[tokio::test]
+async fn a_key_whose_events_were_erased_binds_nothing_new() {
+    let app = TestApp::start().await;
+    let body = json!({"customerId": "c", "items": [line("p", 1, "1")]});
+    let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+    app.wait_until_projected(first.id(), 1).await;
+    let mut connection = app.database.acquire().await.expect("a connection");
+    let erase = "set orders.allow_event_maintenance = on; delete from events;
+                 delete from order_items; delete from order_views";
+    sqlx::raw_sql(erase)
+        .execute(&mut *connection)
+        .await
+        .expect("nothing is left");
+    drop(connection);
+
+    let again = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
+
+    assert_problem(&again, 500, "internal_error");
+    let events: i64 = sqlx::query_scalar("select count(*) from events")
+        .fetch_one(&app.database)
+        .await
+        .expect("a count");
+    assert_eq!(events, 0, "nothing was created anew");
+    app.stop().await;
+}

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -53,7 +52,7 @@ fn asks() -> impl Strategy<Value = Vec<Vec<Ask>>> {
 #[derive(Default)]
 struct Model {
     streams: HashMap<u8, Vec<Uuid>>,
-    keys: HashMap<u8, Arc<str>>,
+    keys: HashMap<u8, Option<String>>,
     /// In which round each event was stored.
     rounds: HashMap<Uuid, usize>,
 }
@@ -63,7 +62,8 @@ struct Model {
 enum Outcome {
     Appended,
     Conflict,
-    Duplicate(Arc<str>),
+    /// With what the first command under the key left as its location: its own id.
+    Duplicate(Option<String>),
 }
 
 impl Model {
@@ -73,8 +73,8 @@ impl Model {
     }
 
     fn append(&mut self, round: usize, ask: &Ask, append: &Append) -> Outcome {
-        if let Some(body) = ask.key.and_then(|key| self.keys.get(&key)) {
-            return Outcome::Duplicate(Arc::clone(body));
+        if let Some(location) = ask.key.and_then(|key| self.keys.get(&key)) {
+            return Outcome::Duplicate(location.clone());
         }
         if append.expected.get() != self.version(ask.stream) {
             return Outcome::Conflict;
@@ -83,7 +83,7 @@ impl Model {
         self.rounds.extend(ids.clone().map(|id| (id, round)));
         self.streams.entry(ask.stream).or_default().extend(ids);
         if let (Some(key), Some((_, receipt))) = (ask.key, &append.key) {
-            self.keys.insert(key, Arc::clone(&receipt.body));
+            self.keys.insert(key, receipt.location.clone());
         }
         Outcome::Appended
     }
@@ -120,9 +120,8 @@ impl World {
             };
             let receipt = Receipt {
                 status: 201,
-                body: command_id.to_string().into(),
                 version: expected.plus(ask.events),
-                location: None,
+                location: Some(command_id.to_string()),
             };
             (key, receipt)
         });
@@ -141,7 +140,9 @@ impl World {
         match self.store.append(append).await {
             Ok(_) => Outcome::Appended,
             Err(AppendError::VersionConflict) => Outcome::Conflict,
-            Err(AppendError::DuplicateCommand(stored)) => Outcome::Duplicate(stored.receipt.body),
+            Err(AppendError::DuplicateCommand(stored)) => {
+                Outcome::Duplicate(stored.receipt.location)
+            }
             Err(AppendError::Store(error)) => panic!("{error:?}"),
         }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orders::{
     event_sourcing::{
-        ExecuteError, IdempotencyKey, Metadata, Receipt, Repository, Request, Version,
+        Answer, ExecuteError, IdempotencyKey, Metadata, Receipt, Repository, Request, Version,
         repository::RepositoryOptions, store::Until, testing::InMemoryEventStore,
     },
     order::{
@@ -192,15 +192,17 @@ async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Out
         metadata: Arc::new(Metadata::default()),
         now: chrono::DateTime::UNIX_EPOCH,
     };
-    let receipt = |_: &Order, version: Version, _: bool| Receipt {
-        status: 200,
+    let answer = |_: &Order, version: Version, _: bool| Answer {
+        receipt: Receipt {
+            status: 200,
+            version,
+            location: None,
+        },
         body: "".into(),
-        version,
-        location: None,
     };
-    match orders.execute(request, receipt).await {
-        Ok(done) if done.replayed => Outcome::Replayed(done.receipt.version.get()),
-        Ok(done) => Outcome::Version(done.receipt.version.get()),
+    match orders.execute(request, answer).await {
+        Ok(done) if done.replayed => Outcome::Replayed(done.answer.receipt.version.get()),
+        Ok(done) => Outcome::Version(done.answer.receipt.version.get()),
         Err(ExecuteError::KeyReused) => Outcome::KeyReused,
         Err(ExecuteError::VersionConflict { .. }) => Outcome::Stale,
         Err(ExecuteError::Refused(refusal)) => Outcome::Refused(match refusal {
