@@ -25,10 +25,10 @@
 //! # Who may import whom
 //! `event_sourcing` imports nothing of ours; `order` only `event_sourcing`; `postgres` and `nats`
 //! only `event_sourcing`; `read_model` these and `order`; `http` what is above it, but neither
-//! `postgres` nor `nats`; `embedded` and [`json`] (a tool of `http` and `nats`) nothing. Only
-//! [`app`] and [`maintenance`] see all. (`nats` and `read_model` also ask [`sabotage`], which
-//! answers in tests only.) The test `tests/it/architecture.rs` reads the sources and fails on
-//! another edge.
+//! `postgres` nor `nats`; `embedded` and [`json`] (a tool of `http` and `nats`) nothing. [`sql`] is a
+//! tool of `postgres` and `read_model`. Only [`app`] and [`maintenance`] see all. (`nats` and
+//! `read_model` also ask [`sabotage`], which answers in tests only.) The test
+//! `tests/it/architecture.rs` reads the sources and fails on another edge.
 //!
 //! # What the guarantees rest on
 //! - **Appends take turns** behind an advisory lock, and positions are drawn behind it: position
@@ -120,4 +120,5 @@ pub mod readiness;
 pub mod sabotage;
 pub mod self_check;
 pub mod shutdown;
+pub mod sql;
 pub mod telemetry;

@@ -7,11 +7,14 @@ use sqlx::{PgPool, types::Json};
 use tokio::select;
 use uuid::Uuid;
 
-use super::{idempotency, while_alive, writer::WriterHandle};
-use crate::event_sourcing::{
-    Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,
-    RecordedEvent, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
-    pulse::Silent, store::Until,
+use super::{idempotency, writer::WriterHandle};
+use crate::{
+    event_sourcing::{
+        Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,
+        RecordedEvent, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
+        pulse::Silent, store::Until,
+    },
+    sql::while_alive,
 };
 
 /// The event store in PostgreSQL.

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
 
-use super::{error::classify, within};
-use crate::event_sourcing::{
-    IdempotencyKey, Position, Receipt, StoreError, StoredReceipt, Version,
+use super::within;
+use crate::{
+    event_sourcing::{IdempotencyKey, Position, Receipt, StoreError, StoredReceipt, Version},
+    sql::error::store_error,
 };
 
 /// Finds what a key led to, unless it has run out.
@@ -60,7 +61,7 @@ const CLEAR_BATCH: i64 = 500;
 pub async fn clear_expired(pool: &PgPool, ttl: Duration) -> Result<u64, StoreError> {
     let ttl = PgInterval::try_from(ttl)
         .map_err(sqlx::Error::Encode)
-        .map_err(classify)?;
+        .map_err(store_error)?;
     within(pool, async |connection| {
         let cleared = sqlx::query!(
             r#"delete from idempotency_keys k

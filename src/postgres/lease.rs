@@ -5,8 +5,11 @@ use std::time::Duration;
 use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
-use super::{error::classify, within};
-use crate::event_sourcing::{Epoch, Lease, StoreError};
+use super::within;
+use crate::{
+    event_sourcing::{Epoch, Lease, StoreError},
+    sql::error::store_error,
+};
 
 /// A lease in the table `leases`.
 #[derive(Debug, Clone)]
@@ -34,7 +37,7 @@ impl Lease for PgLease {
     async fn hold(&self) -> Result<Option<Epoch>, StoreError> {
         let ttl = PgInterval::try_from(self.ttl)
             .map_err(sqlx::Error::Encode)
-            .map_err(classify)?;
+            .map_err(store_error)?;
         within(&self.pool, async |connection| {
             let epoch = sqlx::query_scalar!(
                 r#"insert into leases (name, holder, until, epoch)

@@ -2,7 +2,6 @@
 //! leases; generic over aggregates.
 
 pub mod batch;
-pub mod error;
 pub mod event_store;
 pub mod heartbeat;
 pub mod idempotency;
@@ -14,12 +13,11 @@ pub mod writer;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    Connection, PgConnection, PgPool, Postgres,
+    Connection, PgConnection, PgPool,
     migrate::Migrator,
-    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
-use tokio::{select, time::timeout};
+use tokio::time::timeout;
 
 pub use event_store::PgEventStore;
 pub use identity::PgStoreIdentity;
@@ -27,8 +25,10 @@ pub use lease::PgLease;
 pub use snapshot_store::PgSnapshotStore;
 pub use writer::{Writer, WriterHandle};
 
-use crate::event_sourcing::{Position, Pulse, StoreError, pulse::Silent};
-use error::classify;
+use crate::{
+    event_sourcing::{Position, Pulse, StoreError},
+    sql::{QUERY_DEADLINE, while_alive},
+};
 
 /// The migrations, embedded in the binary.
 pub static MIGRATOR: Migrator = sqlx::migrate!();
@@ -38,9 +38,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a query waits for a connection before the client is told to come back.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(1500);
-
-/// How long a reading query may take before its connection is given up.
-const QUERY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Reads a PostgreSQL URL into connect options with the settings that the guarantees rest on.
 ///
@@ -135,53 +132,12 @@ pub async fn prepare(options: &PgConnectOptions, allow_unsafe: bool) -> Result<(
     Ok(())
 }
 
-/// Runs a reading query within a deadline. A connection whose query did not end in time is closed,
-/// never reused: the answer to the old query could be taken for that of a new one.
+/// Runs a query within a deadline, whatever is known of the server.
 async fn within<T>(
     pool: &PgPool,
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
     while_alive(pool, &Pulse::unwatched(), query).await
-}
-
-/// A connection that is closed unless its query came to an end: on its way back to the pool sqlx asks
-/// it for a sign of life without a deadline, and one that is cut would keep its place for ever.
-struct Lent {
-    connection: PoolConnection<Postgres>,
-    is_done: bool,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.is_done {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-/// [`within`], given up as soon as the server is known to be dead.
-async fn while_alive<T>(
-    pool: &PgPool,
-    pulse: &Pulse,
-    query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
-) -> Result<T, StoreError> {
-    pulse.alive().await?;
-    let connection = select! {
-        connection = pool.acquire() => connection.map_err(classify)?,
-        () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
-    };
-    let mut lent = Lent {
-        connection,
-        is_done: false,
-    };
-    let answer = select! {
-        answer = timeout(QUERY_DEADLINE, query(&mut lent.connection)) => {
-            answer.map_err(StoreError::unavailable)
-        }
-        () = pulse.dead() => Err(StoreError::unavailable(Silent)),
-    };
-    lent.is_done = answer.is_ok();
-    answer?.map_err(classify)
 }
 
 /// The position of the last event; zero where there is none.

@@ -27,10 +27,12 @@ use tracing::{error, warn};
 
 use super::{
     batch::{Outcome, append_commands},
-    error::{broken_constraint, has_stored_nothing, is_about_data},
     idempotency,
 };
-use crate::event_sourcing::{Append, AppendError, Appended, FreshEvents, StoreError, StreamId};
+use crate::{
+    event_sourcing::{Append, AppendError, Appended, FreshEvents, StoreError, StreamId},
+    sql::error::{broken_constraint, has_stored_nothing, is_about_data},
+};
 
 /// The most commands in one statement.
 const MAX_COMMANDS: usize = 256;

@@ -11,8 +11,11 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgConnectOptions};
 use tokio::time::timeout;
 
-use super::{error::store_error, known::KnownRows};
-use crate::event_sourcing::{Epoch, Position, StoreError};
+use super::known::KnownRows;
+use crate::{
+    event_sourcing::{Epoch, Position, StoreError},
+    sql::error::store_error,
+};
 
 /// The name of the checkpoint of this read model.
 pub(super) const CHECKPOINT: &str = "orders";

@@ -12,7 +12,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
-    error::{WriteError, chain, store_error},
+    error::{WriteError, chain},
     fold::{OrderFold, added_item, needed_item},
     known::KnownRows,
     rows::ParkedOrder,
@@ -25,6 +25,7 @@ use crate::{
     },
     order::{Order, OrderEvent},
     sabotage::{self, Safeguard},
+    sql::error::store_error,
 };
 
 /// How many events are read from a stream at a time.

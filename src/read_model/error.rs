@@ -1,8 +1,11 @@
-//! What a failed query means: the one place that knows SQLSTATEs.
+//! Why rows could not be written.
 
-use sqlx::{Error, error::DatabaseError};
+use sqlx::Error;
 
-use crate::event_sourcing::StoreError;
+use crate::{
+    event_sourcing::StoreError,
+    sql::error::{is_about_data, store_error},
+};
 
 /// Why a chunk of events could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,55 +36,6 @@ impl From<WriteError> for StoreError {
             WriteError::Store(error) => error,
         }
     }
-}
-
-/// Tells a database that does not answer, or cannot just now ([`StoreError::Unavailable`]), from
-/// answers that should not be ([`StoreError::Corrupt`]).
-pub(super) fn store_error(error: Error) -> StoreError {
-    let is_unavailable = match &error {
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::PoolClosed
-        | Error::WorkerCrashed => true,
-        Error::Database(database) => is_passing(database.as_ref()),
-        _ => false,
-    };
-    if is_unavailable {
-        StoreError::unavailable(error)
-    } else {
-        StoreError::corrupt("the read model", error)
-    }
-}
-
-/// Whether the database was asked for something it can do at another time: connection failures
-/// (08), read-only transactions after a failover (25006), aborted sessions (25P03), nobody let in
-/// (28, 3D, 55000), lost races (40), no resources (53), locks not had in time (55P03), shutdowns and
-/// timeouts (57), disks (58).
-fn is_passing(error: &dyn DatabaseError) -> bool {
-    error.code().is_some_and(|code| {
-        [
-            "08", "25006", "25P03", "28", "3D", "40", "53", "55000", "55P03", "57", "58",
-        ]
-        .iter()
-        .any(|prefix| code.starts_with(prefix))
-    })
-}
-
-/// Whether somebody else was faster: nothing is wrong with the values or the database.
-pub(super) fn is_lost_race(error: &Error) -> bool {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| code.starts_with("40"))
-}
-
-/// Whether the values are at fault: data exceptions (22), integrity (23), limits (54), features (0A).
-fn is_about_data(error: &Error) -> bool {
-    if let Error::Encode(_) = error {
-        return true;
-    }
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A")))
 }
 
 /// An error with all its causes in one line, for a parked order's reason.

@@ -11,13 +11,13 @@ use sqlx::{Error, PgConnection};
 
 use super::{
     checkpoint::CHECKPOINT,
-    error::store_error,
     queries::{OrderView, OrderViews, ViewColumns},
     rows::OrderRow,
 };
 use crate::{
     event_sourcing::{Instant, Position, StoreError},
     order::{OrderId, Status},
+    sql::error::store_error,
 };
 
 /// Up to where a list counts its orders.

@@ -15,7 +15,6 @@ pub mod refold;
 pub mod rows;
 pub mod verify;
 
-mod answer;
 mod audit;
 mod checkpoint;
 mod chunk;

@@ -15,7 +15,7 @@ use tracing::warn;
 use super::{
     checkpoint::{CHECKPOINT, Checkpoint, RowWriter, Standing, WriterConnection},
     chunk::{self, Care},
-    error::{WriteError, store_error},
+    error::WriteError,
     known::KnownRows,
     tables::{self, Changes, Guard},
 };
@@ -25,6 +25,7 @@ use crate::{
         projection::{Delivery, Projection},
     },
     sabotage::{self, Safeguard},
+    sql::error::store_error,
 };
 
 /// How long a chunk may take, the server not answering at all included.

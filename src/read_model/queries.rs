@@ -2,19 +2,19 @@
 //!
 //! Each answer comes from one statement, so from one snapshot: rows, lines, the projection's
 //! position and whether the order is parked belong together. A statement that is
-//! dropped midway (a client that hangs up) closes its connection (see `answer.rs`).
+//! dropped midway (a client that hangs up) closes its connection (see [`crate::sql`]).
 
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
 use super::{
-    answer::within,
     checkpoint::CHECKPOINT,
     rows::{ItemRow, OrderRow},
 };
 use crate::{
     event_sourcing::{Instant, Position, Pulse, StoreError, Version},
     order::OrderId,
+    sql::while_alive,
 };
 
 /// An order with its lines.
@@ -93,7 +93,7 @@ impl OrderViews {
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
     ) -> Result<T, StoreError> {
-        within(&self.pool, &self.pulse, query).await
+        while_alive(&self.pool, &self.pulse, query).await
     }
 
     /// Runs a query on those orders that fit within a deadline.
@@ -101,7 +101,7 @@ impl OrderViews {
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
     ) -> Result<T, StoreError> {
-        within(&self.lists, &self.pulse, query).await
+        while_alive(&self.lists, &self.pulse, query).await
     }
 
     /// Finds an order, in one round trip.

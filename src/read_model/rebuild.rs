@@ -15,12 +15,15 @@ use uuid::Uuid;
 use super::{
     checkpoint::lock_checkpoint,
     chunk::{self, Care},
-    error::{WriteError, store_error},
+    error::WriteError,
     known::KnownRows,
     projector::Projector,
     session::Session,
 };
-use crate::event_sourcing::{EventStore, Position, RecordedEvent, StoreError};
+use crate::{
+    event_sourcing::{EventStore, Position, RecordedEvent, StoreError},
+    sql::error::store_error,
+};
 
 /// How many events are folded and written at a time.
 const CHUNK: u32 = 10_000;

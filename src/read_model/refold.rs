@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::{
     chunk::Decoded,
-    error::{WriteError, store_error},
+    error::WriteError,
     fold::OrderFold,
     projector::{DEADLINE, Projector},
     rows::ParkedOrder,
@@ -17,6 +17,7 @@ use crate::{
         Aggregate, EventStore, Position, StoreError, StreamId, UpcasterChain, Version,
     },
     order::{Order, OrderId},
+    sql::error::store_error,
 };
 
 /// How many events are read from a stream at a time.

@@ -7,8 +7,7 @@
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 
-use super::error::store_error;
-use crate::event_sourcing::StoreError;
+use crate::{event_sourcing::StoreError, sql::error::store_error};
 
 /// An open transaction on a connection of its own.
 #[derive(Debug)]

@@ -6,10 +6,12 @@ use uuid::Uuid;
 
 use super::{
     checkpoint::Checkpoint,
-    error::is_lost_race,
     rows::{ItemRow, OrderRow, ParkedOrder},
 };
-use crate::event_sourcing::{Epoch, Instant, Position, Version};
+use crate::{
+    event_sourcing::{Epoch, Instant, Position, Version},
+    sql::error::is_lost_race,
+};
 
 /// What changes in the rows.
 #[derive(Debug, Default)]

@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::{
     audit::{Audit, Finding},
     checkpoint::CHECKPOINT,
-    error::store_error,
     projector::Projector,
     rows::{ItemRow, ParkedOrder},
     session::Session,
@@ -24,6 +23,7 @@ use super::{
 use crate::{
     event_sourcing::{Aggregate, EventStore, Position, RecordedEvent, StoreError, Version},
     order::Order,
+    sql::error::store_error,
 };
 
 /// How many orders are compared in one transaction.

@@ -10,9 +10,13 @@ use std::{
 const RULES: &[(&str, &[&str])] = &[
     ("event_sourcing", &[]),
     ("order", &["event_sourcing"]),
-    ("postgres", &["event_sourcing"]),
+    ("sql", &["event_sourcing"]),
+    ("postgres", &["event_sourcing", "sql"]),
     ("nats", &["event_sourcing", "json", "sabotage"]),
-    ("read_model", &["event_sourcing", "order", "sabotage"]),
+    (
+        "read_model",
+        &["event_sourcing", "order", "sabotage", "sql"],
+    ),
     ("http", &["event_sourcing", "json", "order", "read_model"]),
     ("embedded", &[]),
     ("json", &[]),

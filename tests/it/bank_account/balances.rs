@@ -7,7 +7,8 @@ use orders::{
         Aggregate, Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
         projection::{Delivery, Projection},
     },
-    postgres::{PgEventStore, error::classify},
+    postgres::PgEventStore,
+    sql::error::store_error,
 };
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -99,7 +100,7 @@ impl Balances {
             }
             AccountEvent::Closed {} => change(id, version).bind(0_i64).bind(false),
         };
-        query.execute(connection).await.map_err(classify)?;
+        query.execute(connection).await.map_err(store_error)?;
         Ok(())
     }
 
@@ -145,7 +146,7 @@ impl Projection for Balances {
         )
         .fetch_one(&self.pool)
         .await
-        .map_err(classify)?;
+        .map_err(store_error)?;
         Ok(Position::new(position))
     }
 
@@ -155,14 +156,14 @@ impl Projection for Balances {
         epoch: Epoch,
     ) -> Result<Position, StoreError> {
         deliveries.sort_by_key(|delivery| delivery.event.position);
-        let mut transaction = self.pool.begin().await.map_err(classify)?;
+        let mut transaction = self.pool.begin().await.map_err(store_error)?;
         let (position, newest): (i64, i64) = sqlx::query_as(
             "select position, epoch from projection_checkpoint
              where name = 'account_balances' for update",
         )
         .fetch_one(&mut *transaction)
         .await
-        .map_err(classify)?;
+        .map_err(store_error)?;
         if epoch.0 < newest {
             return Err(StoreError::unavailable(Stale));
         }
@@ -184,8 +185,8 @@ impl Projection for Balances {
         .bind(epoch.0)
         .execute(&mut *transaction)
         .await
-        .map_err(classify)?;
-        transaction.commit().await.map_err(classify)?;
+        .map_err(store_error)?;
+        transaction.commit().await.map_err(store_error)?;
         Ok(cursor)
     }
 }

@@ -1,15 +1,17 @@
-//! Answers of the database, or the certainty that there will be none.
+//! Asking PostgreSQL: an answer, or the certainty that there will be none. For the adapters that do.
+
+pub mod error;
 
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
 use tokio::{select, time::timeout};
 
-use super::error::store_error;
 use crate::event_sourcing::{Pulse, StoreError, pulse::Silent};
+use error::store_error;
 
 /// How long a query may take before its connection is given up.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub const QUERY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A connection that is closed unless its query came to an end: on its way back to the pool sqlx asks
 /// it for a sign of life without a deadline, and one that is cut would keep its place for ever.
@@ -26,9 +28,13 @@ impl Drop for Lent {
     }
 }
 
-/// Runs a query while the database lives. A connection whose query did not end is closed, never
-/// reused: it may be cut, and everybody who gets it would wait in turn.
-pub(super) async fn within<T>(
+/// Runs a query within a deadline, given up as soon as the database is known to be dead. A connection
+/// whose query did not end is closed, never reused: it may be cut, and everybody who gets it would wait
+/// in turn.
+///
+/// # Errors
+/// Where the database does not answer, or with what the query's error means.
+pub async fn while_alive<T>(
     pool: &PgPool,
     pulse: &Pulse,
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
@@ -43,7 +49,7 @@ pub(super) async fn within<T>(
         is_done: false,
     };
     let answer = select! {
-        answer = timeout(DEADLINE, query(&mut lent.connection)) => {
+        answer = timeout(QUERY_DEADLINE, query(&mut lent.connection)) => {
             answer.map_err(StoreError::unavailable)
         }
         () = pulse.dead() => Err(StoreError::unavailable(Silent)),

@@ -1,12 +1,14 @@
-//! What a failure of PostgreSQL means to the layers above.
+//! What a failed query means: the one place that knows SQLSTATEs.
 
-use sqlx::Error;
+use std::borrow::Cow;
+
+use sqlx::{Error, error::DatabaseError};
 
 use crate::event_sourcing::StoreError;
 
 /// Tells a store that does not answer (ask again) from an answer that is wrong (do not).
 #[must_use]
-pub fn classify(error: Error) -> StoreError {
+pub fn store_error(error: Error) -> StoreError {
     if is_unavailable(&error) {
         StoreError::unavailable(error)
     } else {
@@ -15,10 +17,9 @@ pub fn classify(error: Error) -> StoreError {
 }
 
 /// Whether the connection or the server failed, and not the statement.
-#[must_use]
-pub fn is_unavailable(error: &Error) -> bool {
+fn is_unavailable(error: &Error) -> bool {
     match error {
-        Error::Database(database) => database.code().is_some_and(|code| is_transient(&code)),
+        Error::Database(_) => code(error).is_some_and(|code| is_transient(&code)),
         Error::Io(_)
         | Error::Tls(_)
         | Error::Protocol(_)
@@ -45,23 +46,25 @@ fn is_transient(code: &str) -> bool {
 /// its commit.
 #[must_use]
 pub fn has_stored_nothing(error: &Error) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.is_some_and(|code| code != "57P01" && code != "57P02")
+    code(error).is_some_and(|code| code != "57P01" && code != "57P02")
 }
 
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and
 /// features (0A) such as text with NUL.
 #[must_use]
 pub fn is_about_data(error: &Error) -> bool {
-    match error {
-        Error::Database(database) => database
-            .code()
-            .is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A"))),
-        Error::Encode(_) => true,
-        _ => false,
-    }
+    matches!(error, Error::Encode(_))
+        || code(error).is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A")))
+}
+
+/// Whether somebody else was faster (40): nothing is wrong with the values or the database.
+#[must_use]
+pub fn is_lost_race(error: &Error) -> bool {
+    code(error).is_some_and(|code| code.starts_with("40"))
+}
+
+fn code(error: &Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
 
 /// The name of the constraint that a statement broke, if it broke one.
@@ -69,5 +72,5 @@ pub fn is_about_data(error: &Error) -> bool {
 pub fn broken_constraint(error: &Error) -> Option<&str> {
     error
         .as_database_error()
-        .and_then(|database| database.constraint())
+        .and_then(DatabaseError::constraint)
 }
