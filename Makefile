@@ -82,7 +82,7 @@ SECONDS_OF_OVERLOAD ?= 600
 .PHONY: overload
 overload: servers ## Send more than the service can take for ten minutes; its memory must stay flat
 	SECONDS_OF_OVERLOAD=$(SECONDS_OF_OVERLOAD) cargo test --locked --profile $(PROFILE) --test it \
-		memory_stays_flat -- --ignored --nocapture
+		overload:: -- --nocapture
 
 SECONDS_OF_FUZZING ?= 60
 

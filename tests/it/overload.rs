@@ -1,5 +1,5 @@
-//! More than the service can take, for minutes: it refuses what it cannot take, and its memory does
-//! not grow. `make overload`
+//! More than the service can take: it refuses what it cannot take, and answers the rest. For ten minutes
+//! (`make overload`) its memory does not grow either.
 
 use std::{
     env,
@@ -21,10 +21,15 @@ use crate::support::service::{DataDir, Service};
 
 /// How many clients send at once, each its next request as soon as the last one is answered.
 const CLIENTS: u64 = 600;
+/// How much is answered, and how much refused, however long it takes.
+const ANSWERED: u64 = 3000;
+const REFUSED: u64 = 300;
 /// How many commands may wait: fewer than there are clients.
 const QUEUE: &str = "128";
 /// How many orders are kept in memory: the cache is to be full long before the end.
 const CACHED: &str = "2000";
+/// How much longer that may take than was asked for.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often the memory is looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How many looks are a line.
@@ -64,6 +69,11 @@ impl Count {
             .fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    fn is_enough(&self) -> bool {
+        self.done.load(Ordering::Relaxed) >= ANSWERED
+            && self.refused.load(Ordering::Relaxed) >= REFUSED
+    }
 }
 
 fn mean(sizes: &[u64]) -> u64 {
@@ -71,9 +81,8 @@ fn mean(sizes: &[u64]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes ten minutes: make overload"]
-async fn memory_stays_flat_under_overload() {
-    let seconds = env::var("SECONDS_OF_OVERLOAD").map_or(600, |text| text.parse().unwrap());
+async fn what_is_too_much_is_refused_and_memory_stays_flat() {
+    let seconds = env::var("SECONDS_OF_OVERLOAD").map_or(0, |text| text.parse().unwrap());
     let data = DataDir::new("overload");
     let settings = [
         ("ORDERS_WRITE_QUEUE", QUEUE),
@@ -90,7 +99,8 @@ async fn memory_stays_flat_under_overload() {
 
     let began = Instant::now();
     let mut sizes = vec![];
-    while began.elapsed() < Duration::from_secs(seconds) {
+    while began.elapsed() < Duration::from_secs(seconds) || !count.is_enough() {
+        assert!(began.elapsed() < Duration::from_secs(seconds) + PATIENCE);
         sleep(LOOK).await;
         sizes.push(service.resident_kib());
         if sizes.len() % LINE == 0 {
@@ -109,13 +119,12 @@ async fn memory_stays_flat_under_overload() {
         client.expect("every answer is one that a client can take");
     }
 
-    let third = sizes.len() / 3;
-    let (second, last) = (mean(&sizes[third..2 * third]), mean(&sizes[2 * third..]));
-    eprintln!("{second} KiB in the second third, {last} KiB in the last");
-    assert!(
-        count.refused.load(Ordering::Relaxed) > 0,
-        "it was not overloaded"
-    );
-    assert!(last * 5 <= second * 6, "memory grows by more than a fifth");
     assert!(service.is_running());
+    let third = sizes.len() / 3;
+    // Until the cache is full, memory has reason to grow.
+    if third >= LINE {
+        let (second, last) = (mean(&sizes[third..2 * third]), mean(&sizes[2 * third..]));
+        eprintln!("{second} KiB in the second third, {last} KiB in the last");
+        assert!(last * 5 <= second * 6, "memory grows by more than a fifth");
+    }
 }
