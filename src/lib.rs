@@ -10,7 +10,7 @@
 //!
 //! # Reading order
 //! [`order`] (the domain, pure) → [`event_sourcing`] (the generic core) →
-//! [`event_sourcing::repository`] (load, decide, append) → [`postgres::writer`] (group commit) →
+//! [`event_sourcing::execute`] (load, decide, append) → [`postgres::writer`] (group commit) →
 //! [`nats::relay`] → [`nats::subscriber`] → [`read_model`] (projector, queries, rebuild, verify) →
 //! [`http`] → [`app`] (puts it together).
 //!

@@ -1,13 +1,14 @@
 //! The generic core of event sourcing: it knows no order, no SQL, no NATS and no HTTP.
 //!
 //! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
-//! [`store`] (what a store promises) → [`repository`] (load → decide → append) → [`snapshot`] and
-//! [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
+//! [`store`] (what a store promises) → [`repository`] (load) → [`execute`] (decide → append, in
+//! [`turn`]s) → [`snapshot`] and [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
 //! model promises) → [`fresh`] (what is followed without being read back) → [`testing`]
 //! (given/when/then and the contract every store passes).
 
 pub mod aggregate;
 pub mod event;
+pub mod execute;
 pub mod fresh;
 pub mod identity;
 pub mod lease;
@@ -28,11 +29,12 @@ pub use event::{
     DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
     Version,
 };
+pub use execute::{ExecuteError, Executed, Request};
 pub use fresh::FreshEvents;
 pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
 pub use pulse::Pulse;
-pub use repository::{ExecuteError, Executed, Repository, Request};
+pub use repository::Repository;
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{
     Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Receipt, StoreError,
