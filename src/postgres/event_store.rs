@@ -7,7 +7,7 @@ use sqlx::{PgPool, types::Json};
 use tokio::select;
 use uuid::Uuid;
 
-use super::{idempotency, writer::WriterHandle};
+use super::{idempotency, queue::WriterHandle};
 use crate::{
     event_sourcing::{
         Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,

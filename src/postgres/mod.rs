@@ -7,6 +7,7 @@ pub mod heartbeat;
 pub mod idempotency;
 pub mod identity;
 pub mod lease;
+pub mod queue;
 pub mod snapshot_store;
 pub mod writer;
 
@@ -22,8 +23,9 @@ use tokio::time::timeout;
 pub use event_store::PgEventStore;
 pub use identity::PgStoreIdentity;
 pub use lease::PgLease;
+pub use queue::WriterHandle;
 pub use snapshot_store::PgSnapshotStore;
-pub use writer::{Writer, WriterHandle};
+pub use writer::Writer;
 
 use crate::{
     event_sourcing::{Position, Pulse, StoreError},

@@ -6,20 +6,12 @@
 //! alone. After a lost connection the outcome is unknown: the batch is sent again, and what was
 //! stored is recognised by its ids. A caller that goes away cancels nothing.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    error::Error,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::VecDeque, error::Error, sync::Arc, time::Duration};
 
-use metrics::{counter, histogram};
+use metrics::histogram;
 use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     task::yield_now,
     time::{Instant, sleep, timeout},
 };
@@ -28,22 +20,15 @@ use tracing::{error, warn};
 use super::{
     batch::{Outcome, append_commands},
     idempotency,
+    queue::{MAX_COMMANDS, Pending, Reply, Stopped, WriterHandle, queue, take_batch},
 };
 use crate::{
     event_sourcing::{Append, AppendError, Appended, FreshEvents, StoreError, StreamId},
     sql::error::{broken_constraint, has_stored_nothing, is_about_data},
 };
 
-/// The most commands in one statement.
-const MAX_COMMANDS: usize = 256;
-/// The most events in one statement.
-const MAX_EVENTS: usize = 1000;
-/// The most bytes of event data in one statement; a larger command goes alone.
-const MAX_BYTES: usize = 1 << 20;
 /// How long a command may wait for a server that does not answer before it is given up unsent.
 const UNSENT_DEADLINE: Duration = Duration::from_millis(1800);
-/// How long a caller waits for a command that was sent.
-const SENT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a statement may take before its connection is given up.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
 /// How long connecting may take.
@@ -73,100 +58,6 @@ impl Default for WriterOptions {
     }
 }
 
-/// A command's way through the writer: it is either given up by its caller or taken for sending,
-/// never both, so that "certainly not applied" is certain.
-#[derive(Debug, Clone, Default)]
-struct Ticket(Arc<AtomicU8>);
-
-const WAITING: u8 = 0;
-const TAKEN: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
-impl Ticket {
-    fn take(&self) -> bool {
-        self.0
-            .compare_exchange(WAITING, TAKEN, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-
-    fn give_up(&self) -> bool {
-        self.0
-            .compare_exchange(WAITING, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-}
-
-type Reply = Result<Appended, AppendError>;
-
-/// A command that waits.
-#[derive(Debug)]
-struct Pending {
-    append: Append,
-    ticket: Ticket,
-    since: Instant,
-    reply: oneshot::Sender<Reply>,
-}
-
-impl Pending {
-    fn answer(self, reply: Reply) {
-        // The caller may have gone away; what happened to the command stays true.
-        drop(self.reply.send(reply));
-    }
-}
-
-/// A caller waited longer than it may.
-#[derive(Debug, thiserror::Error)]
-#[error("no answer within {0:?}")]
-struct TooSlow(Duration);
-
-/// The writer does not run any more.
-#[derive(Debug, thiserror::Error)]
-#[error("the writer has stopped")]
-struct Stopped;
-
-/// The way to the writer.
-#[derive(Debug, Clone)]
-pub struct WriterHandle {
-    queue: mpsc::Sender<Pending>,
-}
-
-impl WriterHandle {
-    /// Queues a command and waits for its outcome.
-    ///
-    /// # Errors
-    /// [`StoreError::Overloaded`] at once where the queue is full; [`StoreError::Unavailable`]
-    /// where the command was not sent in time; [`StoreError::Unknown`] where it was sent, but no
-    /// answer came in time.
-    pub async fn append(&self, append: Append) -> Reply {
-        let (reply, answer) = oneshot::channel();
-        let ticket = Ticket::default();
-        let pending = Pending {
-            append,
-            ticket: ticket.clone(),
-            since: Instant::now(),
-            reply,
-        };
-        self.queue
-            .try_send(pending)
-            .map_err(|refused| match refused {
-                mpsc::error::TrySendError::Full(_) => {
-                    counter!("orders_writer_overloaded_total").increment(1);
-                    StoreError::Overloaded
-                }
-                mpsc::error::TrySendError::Closed(_) => StoreError::unavailable(Stopped),
-            })?;
-        match timeout(SENT_DEADLINE, answer).await {
-            Ok(Ok(reply)) => reply,
-            Ok(Err(_)) if ticket.give_up() => Err(StoreError::unavailable(Stopped).into()),
-            Ok(Err(_)) => Err(StoreError::unknown(Stopped).into()),
-            Err(_) if ticket.give_up() => {
-                Err(StoreError::unavailable(TooSlow(SENT_DEADLINE)).into())
-            }
-            Err(_) => Err(StoreError::unknown(TooSlow(SENT_DEADLINE)).into()),
-        }
-    }
-}
-
 /// The writer task.
 #[derive(Debug)]
 pub struct Writer {
@@ -188,11 +79,10 @@ impl Writer {
         options: WriterOptions,
         fresh: FreshEvents,
     ) -> (Self, WriterHandle) {
-        let (sender, queue) = mpsc::channel(options.queue);
+        let (handle, queue) = queue(options.queue);
         let connect = connect.options([ONE_PLAN]);
         let connection = None;
         let waiting = VecDeque::new();
-        let handle = WriterHandle { queue: sender };
         let writer = Self {
             options,
             connect,
@@ -412,48 +302,4 @@ fn rejected(error: &sqlx::Error, stream: StreamId) -> AppendError {
     }
     let cause = std::io::Error::other(error.to_string());
     StoreError::corrupt(format!("an append to {stream}"), cause).into()
-}
-
-/// Takes the commands of the next statement: in order, one an aggregate and one a key, within the
-/// limits. What does not fit keeps waiting; what its caller gave up is dropped.
-fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
-    let (mut batch, mut later) = (Vec::new(), VecDeque::new());
-    let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
-    let (mut events, mut bytes) = (0, 0);
-    while let Some(pending) = waiting.pop_front() {
-        let append = &pending.append;
-        let size: usize = append
-            .events
-            .iter()
-            .map(|event| event.data.get().len())
-            .sum();
-        let fits = batch.is_empty()
-            || (events + append.events.len() <= MAX_EVENTS && bytes + size <= MAX_BYTES);
-        let aggregate = append.stream.aggregate_id;
-        let key = append
-            .key
-            .as_ref()
-            .map(|(key, _)| (key.scope.clone(), key.key.clone()));
-        let is_taken =
-            aggregates.contains(&aggregate) || key.as_ref().is_some_and(|key| keys.contains(key));
-        // Also marks what was passed over, so that a later command on it does not overtake.
-        aggregates.insert(aggregate);
-        keys.extend(key);
-        if is_taken || !fits {
-            later.push_back(pending);
-            if !fits {
-                break;
-            }
-        } else if pending.ticket.take() {
-            events += append.events.len();
-            bytes += size;
-            batch.push(pending);
-            if batch.len() == MAX_COMMANDS {
-                break;
-            }
-        }
-    }
-    later.append(waiting);
-    *waiting = later;
-    batch
 }
