@@ -12,8 +12,7 @@ use crate::{
     event_sourcing::{Instant, Metadata, RecordedEvent, Version},
     json::rfc3339,
     order::{
-        Currency, Money, OrderState, Reason, Status, aggregate::allowed_actions,
-        money::DisplayMoney,
+        Currency, Money, OrderState, Reason, Status, money::DisplayMoney, state::allowed_actions,
     },
 };
 

@@ -1,8 +1,8 @@
 //! Why an order refuses a command.
 
 use super::{
-    aggregate::Status,
     money::{InvalidMoney, MAX_TOTAL},
+    state::Status,
     value::ItemId,
 };
 

@@ -14,6 +14,7 @@ pub mod event;
 pub mod event_json;
 pub mod money;
 pub mod ports;
+pub mod state;
 pub mod upcasters;
 pub mod value;
 
@@ -22,13 +23,14 @@ mod snapshot_tests;
 #[cfg(test)]
 mod specs;
 
-pub use aggregate::{Line, Order, OrderState, Status};
+pub use aggregate::Order;
 pub use command::{NewItem, OrderCommand};
 pub use currency::Currency;
 pub use error::OrderError;
 pub use event::OrderEvent;
 pub use money::{InvalidMoney, Money};
 pub use ports::{OrderHistory, Orders};
+pub use state::{Line, OrderState, Status};
 pub use value::{
     CustomerId, InvalidText, ItemId, OrderId, OutOfRange, ProductId, Quantity, Reason,
 };
