@@ -1,6 +1,6 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
-//! [`router`] reads as a table of contents; [`error`] is the only place that knows statuses; [`serve()`]
+//! [`router`] reads as a table of contents; [`problem`] is the only place that knows statuses of errors; [`serve()`]
 //! takes the connections.
 //! A request passes [`context`] (id, log, problem documents) → CORS → panics → [`layers`] (timeout,
 //! accepted types) → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
@@ -21,6 +21,7 @@ pub mod order_commands;
 pub mod order_json;
 pub mod order_list;
 pub mod order_queries;
+pub mod problem;
 pub mod reads;
 pub mod request_body;
 pub mod request_metrics;
