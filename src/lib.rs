@@ -39,7 +39,7 @@
 //! - **Events and idempotency key commit together**, in one statement. A resent batch is recognised
 //!   by the ids of its events and commands. Under the key stand status, version and location of the
 //!   answer, not its text: events never change, so the state at that version gives the same text
-//!   again, for a tenth of the room and a quarter more commands.
+//!   again, from a tenth of the room.
 //! - **A stale cache never refuses.** Decisions on cached state are checked by the expected
 //!   version; refusals and no-ops count only on freshly loaded state.
 //! - **NATS is the doorbell, the store the truth.** The stream's tail is the relay's cursor, each
