@@ -1,9 +1,9 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
-//! [`router`] reads as a table of contents; [`problem`] is the only place that knows statuses of errors; [`serve()`]
-//! takes the connections.
-//! A request passes [`context`] (id, log, problem documents) → CORS → panics → [`layers`] (timeout,
-//! accepted types) → its handler in [`order_commands`], [`order_queries`], [`order_list`] or [`health`].
+//! [`router`] reads as a table of contents; [`problem`] is the only place that knows the statuses of
+//! errors; [`serve()`] takes the connections. A request passes [`context`] (id, log, problem documents) →
+//! CORS → panics → [`layers`] (timeout, accepted types) → its handler in [`order_commands`],
+//! [`order_queries`], [`order_list`] or [`health`].
 
 pub mod at_once;
 pub mod body;
