@@ -102,7 +102,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
             None => None,
         };
         // What is seldom awaited below stands in boxes: it would treble the size of this future, which
-        // every command moves.
+        // every command moves. And whoever only asks for the past gives the turn up first.
         let turn = self.turns.of(request.id);
         let mut held = turn.lock().await;
         for attempt in 0..MAX_ATTEMPTS {
@@ -114,6 +114,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                     Err(error) if error.is_transient() => return Err(error.into()),
                     // Unreadable now, but the command may have succeeded when it still was.
                     Err(error) => {
+                        drop(held);
                         return Box::pin(self.replay_or(&request, error.into(), &answer)).await;
                     }
                 },
@@ -124,6 +125,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                 Err(refusal) => {
                     self.turns.weigh(request.id, &turn, baseline.state.weight());
                     *held = Some(baseline);
+                    drop(held);
                     return Box::pin(self.replay_or(&request, refusal, &answer)).await;
                 }
                 Ok(events) if events.is_empty() && request.key.is_none() => {
@@ -145,6 +147,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                     }
                     Err(AppendError::VersionConflict) => {}
                     Err(AppendError::DuplicateCommand(stored)) => {
+                        drop(held);
                         return Box::pin(self.replay(&request, *stored, &answer)).await;
                     }
                     Err(AppendError::Store(error)) => return Err(error.into()),

@@ -21,7 +21,8 @@ use crate::support::service::{DataDir, Service};
 
 /// How many clients send at once, each its next request as soon as the last one is answered.
 const CLIENTS: u64 = 600;
-/// How much is answered, and how much refused, however long it takes.
+/// How much is answered at least (more orders than are kept in memory), and how much refused (more than
+/// may wait), however long it takes.
 const ANSWERED: u64 = 3000;
 const REFUSED: u64 = 300;
 /// How many commands may wait: fewer than there are clients.
