@@ -156,6 +156,7 @@ async fn the_database_is_durable_private_and_utf8() {
         ("synchronous_commit", "on"),
         ("full_page_writes", "on"),
         ("data_checksums", "on"),
+        ("wal_segment_size", "1MB"),
         ("listen_addresses", ""),
         ("server_encoding", "UTF8"),
         ("jit", "off"),
