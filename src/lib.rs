@@ -6,6 +6,7 @@
 //!                  ▼ decide / evolve (pure)             ▼                                                        ▼
 //!                Order                              snapshots (after commit, best effort)       projector (subscriber task)
 //! GET ─► http ─► read_model::queries ◄── order_views, order_items, projection_checkpoint (one transaction) ◄─────┘
+//! GET …/stream ─► http ─► feed ◄── events
 //! ```
 //!
 //! # Reading order
@@ -55,6 +56,9 @@
 //! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
 //!   store is left alone, and this store's own from before a restore is made anew
 //!   ([`nats::lineage`]). Nothing is applied from a stream that has not been vouched for.
+//! - **A live stream is a position.** It shows what the store holds after that, read once for all who
+//!   look on ([`event_sourcing::feed`]), or for one who is behind. Positions are in the order of
+//!   commits, so none is missed or repeated; NATS has no part in it.
 //! - **Dead is not slow.** One question is always on its way to PostgreSQL; when no answer comes,
 //!   whoever waits is told at once ([`event_sourcing::pulse`]).
 //!

@@ -24,7 +24,7 @@ use self::{
 use crate::{
     config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
-    http::{self, Api, context::new_id, reads::Reads},
+    http::{self, Api, context::new_id, live::Live, reads::Reads},
     nats::{self, Alarm, EventStream, NatsOptions},
     postgres::{self, PgLease, PrepareError},
     readiness::Readiness,
@@ -51,6 +51,7 @@ pub struct App {
     tasks: JoinSet<&'static str>,
     commands: TaskTracker,
     cancel: CancellationToken,
+    stopping: CancellationToken,
     leases: Vec<PgLease>,
     nats: async_nats::Client,
     embedded: Option<Embedded>,
@@ -133,6 +134,10 @@ impl App {
 
         let commands = TaskTracker::new();
         let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
+        let stopping = CancellationToken::new();
+        let live = Live::new(repository.clone(), stopping.clone());
+        let (feed, fresh) = (live.feed.clone(), parts.fresh.clone());
+        spawn_until(&mut tasks, "feed", &cancel, |token| feed.run(fresh, token));
         let views = parts.views.clone();
         let readiness = Readiness::new(
             parts.pool.clone(),
@@ -150,6 +155,7 @@ impl App {
                 projected: Arc::clone(&parts.projected),
                 awaited: Arc::clone(&parts.awaited),
             },
+            live,
             health: Arc::new(readiness),
             tasks: commands.clone(),
             default_currency: config.default_currency,
@@ -166,6 +172,7 @@ impl App {
             tasks,
             commands,
             cancel,
+            stopping,
             leases,
             nats: client,
             embedded: None,
@@ -190,12 +197,12 @@ impl App {
             mut tasks,
             commands,
             cancel,
+            stopping,
             leases,
             nats,
             embedded,
             ..
         } = self;
-        let stopping = CancellationToken::new();
         let server = http::serve(listener, router, stopping.clone());
         tokio::pin!(server);
 

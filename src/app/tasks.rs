@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::{LEASE_TTL, parts::Parts};
 use crate::{
     event_sourcing::{
-        Aggregate, Epoch, Position, Pulse, StoreError, StoreIdentity,
+        Epoch, Position, Pulse, StoreError, StoreIdentity,
         projection::{Delivery, Projection},
     },
     nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, provenance::Provenance},
-    order::Order,
+    order::upcasters::lift_where_possible,
     postgres::{PgLease, PgStoreIdentity, heartbeat, idempotency},
     read_model::{Watched, WatchedLease},
 };
@@ -62,15 +62,7 @@ pub(super) fn spawn_relay_and_projector(
     };
     let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
     let relay_ports = RelayPorts {
-        // What cannot be lifted goes out as it is stored: others may know it. Another aggregate's
-        // event is not ours to lift, whatever it is called.
-        lift: Arc::new(move |event| {
-            if event.aggregate_type != Order::TYPE || upcasters.is_current(&event) {
-                event
-            } else {
-                upcasters.lift(event.clone()).unwrap_or(event)
-            }
-        }),
+        lift: Arc::new(move |event| lift_where_possible(&upcasters, event)),
         checkpoint: Arc::new(move || {
             let projector = Arc::clone(&checkpoint);
             Box::pin(async move { projector.checkpoint().await })

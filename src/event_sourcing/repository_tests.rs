@@ -177,6 +177,10 @@ impl EventStore for Observed {
         self.inner.read_all(after, limit).await
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        self.inner.newest().await
+    }
+
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         self.appends.fetch_add(1, SeqCst);
         if let Some(gate) = &self.gate {

@@ -227,6 +227,9 @@ pub trait EventStore: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send;
 
+    /// The position of the last event of all; zero where there is none.
+    fn newest(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
     /// Stores one command's events and key, whole or not at all.
     fn append(&self, append: Append) -> impl Future<Output = Result<Appended, AppendError>> + Send;
 

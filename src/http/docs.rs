@@ -140,6 +140,16 @@ fn complete_query(operation: &mut Operation) {
         "X-Request-Id",
         "Names the request in answers and logs.",
     );
+    if matches!(
+        operation.operation_id.as_deref(),
+        Some("stream_order" | "stream_orders")
+    ) {
+        add_header(
+            operation,
+            "Last-Event-ID",
+            "The id of the last event that the client has seen.",
+        );
+    }
     if operation.operation_id.as_deref() == Some("get_order") {
         add_header(
             operation,

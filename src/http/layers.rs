@@ -18,14 +18,15 @@ use super::{
 };
 
 /// Answers 503 `timeout` where a request takes too long (its command, if it has one, goes on in a
-/// task of its own), and 406 where the client of the API takes no JSON.
+/// task of its own; a stream has begun by then), and 406 where the client of the API does not take
+/// what it would get.
 pub async fn within(limit: Duration, request: Request, next: Next) -> Response {
-    let is_api = request
-        .extensions()
-        .get::<MatchedPath>()
-        .is_some_and(|route| route.as_str().starts_with("/v1/"));
-    if is_api && !takes_json(request.headers()) {
-        let detail = "The answer is application/json, which Accept does not take.";
+    let route = request.extensions().get::<MatchedPath>();
+    let answer = route.and_then(|route| media_type(route.as_str()));
+    if let Some(answer) = answer
+        && !takes(request.headers(), answer)
+    {
+        let detail = format!("The answer is {answer}, which Accept does not take.");
         return ApiError::new(Code::NotAcceptable, detail).into_response();
     }
     match tokio::time::timeout(limit, next.run(request)).await {
@@ -42,8 +43,19 @@ pub async fn within(limit: Duration, request: Request, next: Next) -> Response {
     }
 }
 
-/// Whether `Accept` takes `application/json`: the most specific range that fits decides.
-fn takes_json(headers: &HeaderMap) -> bool {
+/// What a route of the API answers with.
+fn media_type(route: &str) -> Option<&'static str> {
+    if !route.starts_with("/v1/") {
+        None
+    } else if route.ends_with("/stream") {
+        Some("text/event-stream")
+    } else {
+        Some("application/json")
+    }
+}
+
+/// Whether `Accept` takes this media type: the most specific range that fits decides.
+fn takes(headers: &HeaderMap, media_type: &str) -> bool {
     let values: Vec<_> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -57,10 +69,12 @@ fn takes_json(headers: &HeaderMap) -> bool {
             let mut parts = range
                 .split(';')
                 .map(|part| part.trim().to_ascii_lowercase());
-            let specificity = match parts.next()?.as_str() {
-                "application/json" => 3,
-                "application/*" => 2,
-                "*/*" | "*" => 1,
+            let range = parts.next()?;
+            let specificity = match range.strip_suffix("/*") {
+                _ if range == media_type => 3,
+                Some("*") => 1,
+                Some(kind) if media_type.split('/').next() == Some(kind) => 2,
+                _ if range == "*" => 1,
                 _ => return Some((0, false)),
             };
             let quality = parts.find_map(|part| part.strip_prefix("q=").map(str::to_owned));
@@ -130,19 +144,33 @@ pub fn cors(origins: &[String]) -> Option<CorsLayer> {
 mod tests {
     use super::*;
 
-    fn takes(accept: &'static str) -> bool {
+    fn takes(accept: &'static str, media_type: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-        takes_json(&headers)
+        super::takes(&headers, media_type)
+    }
+
+    fn takes_json(accept: &'static str) -> bool {
+        takes(accept, "application/json")
     }
 
     #[test]
     fn the_most_specific_range_decides() {
-        assert!(takes_json(&HeaderMap::new()));
-        assert!(takes("*/*"));
-        assert!(takes("text/html, application/*;q=0.5"));
-        assert!(!takes("text/html"));
-        assert!(!takes("application/json;q=0, */*"));
-        assert!(takes("application/json;q=0.1"));
+        assert!(super::takes(&HeaderMap::new(), "application/json"));
+        assert!(takes_json("*/*"));
+        assert!(takes_json("text/html, application/*;q=0.5"));
+        assert!(!takes_json("text/html"));
+        assert!(!takes_json("application/json;q=0, */*"));
+        assert!(takes_json("application/json;q=0.1"));
+    }
+
+    #[test]
+    fn a_stream_is_another_media_type() {
+        let is_taken = |accept| takes(accept, media_type("/v1/orders/{id}/stream").unwrap());
+
+        assert!(is_taken("text/event-stream"));
+        assert!(is_taken("application/json;q=0.5, text/*"));
+        assert!(!is_taken("application/json"));
+        assert_eq!(media_type("/docs"), None);
     }
 }

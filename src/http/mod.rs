@@ -3,7 +3,7 @@
 //! [`router`] reads as a table of contents; [`problem`] is the only place that knows the statuses of
 //! errors; [`serve()`] takes the connections. A request passes [`context`] (id, log, problem documents) →
 //! CORS → panics → [`layers`] (timeout, accepted types) → its handler in [`order_commands`],
-//! [`order_queries`], [`order_list`] or [`health`].
+//! [`order_queries`], [`order_list`], [`order_streams`] or [`health`].
 
 pub mod at_once;
 pub mod body;
@@ -17,10 +17,12 @@ pub mod error;
 pub mod extract;
 pub mod health;
 pub mod layers;
+pub mod live;
 pub mod order_commands;
 pub mod order_json;
 pub mod order_list;
 pub mod order_queries;
+pub mod order_streams;
 pub mod problem;
 pub mod reads;
 pub mod request_body;
@@ -41,6 +43,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::order::{Currency, OrderHistory, Orders};
 use error::{ApiError, Code};
 use health::Health;
+use live::Live;
 use reads::Reads;
 use request_metrics::RequestMetrics;
 pub use serve::serve;
@@ -53,6 +56,8 @@ pub struct Api {
     pub history: Arc<dyn OrderHistory>,
     /// The read model.
     pub reads: Reads,
+    /// What streams show.
+    pub live: Live,
     /// Readiness and metrics.
     pub health: Arc<dyn Health>,
     /// Runs commands, so that shutdown can wait for them.
@@ -79,6 +84,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         ))
         .routes(routes!(order_queries::get_order))
         .routes(routes!(order_queries::get_history))
+        .routes(routes!(order_streams::stream_orders))
+        .routes(routes!(order_streams::stream_order))
         .routes(routes!(order_commands::add_item))
         .routes(routes!(
             order_commands::change_item,

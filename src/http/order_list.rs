@@ -186,7 +186,8 @@ fn page(parameters: &mut Parameters) -> Option<u64> {
     page
 }
 
-fn statuses(parameters: &mut Parameters) -> Vec<Status> {
+/// Takes `status`, which may be repeated.
+pub(super) fn statuses(parameters: &mut Parameters) -> Vec<Status> {
     let mut statuses = vec![];
     for name in parameters.take_all("status") {
         let known = [Status::Created, Status::Completed, Status::Cancelled];

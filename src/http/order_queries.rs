@@ -211,7 +211,8 @@ async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, A
     }
 }
 
-async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
+/// Whether there is such an order.
+pub(super) async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
     Ok(!api.history.events(id, Version::new(1), 1).await?.is_empty())
 }
 
@@ -279,7 +280,7 @@ fn show(
 
 /// A refusal that says, as every read does, up to where the read model was complete: what is not
 /// there yet may be there later.
-fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Response {
+pub(super) fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Response {
     let mut response = error.into_response();
     consistency.write(position, response.headers_mut());
     response
@@ -329,7 +330,7 @@ fn view_of_state(loaded: &Loaded<Order>) -> Result<OrderView<'_>, ApiError> {
     })
 }
 
-fn not_found(id: Uuid) -> ApiError {
+pub(super) fn not_found(id: Uuid) -> ApiError {
     ApiError::new(Code::OrderNotFound, format!("There is no order {id}."))
 }
 

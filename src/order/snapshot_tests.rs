@@ -66,6 +66,10 @@ impl EventStore for Watched {
         self.inner.read_all(after, limit).await
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        self.inner.newest().await
+    }
+
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         self.inner.append(append).await
     }

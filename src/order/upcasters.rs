@@ -7,8 +7,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{currency::Currency, event::ORDER_CREATED, event::OrderEvent, money::Money};
-use crate::event_sourcing::upcast::{ChainError, JsonObject, Step, StepError, UpcasterChain};
+use super::{
+    aggregate::Order, currency::Currency, event::ORDER_CREATED, event::OrderEvent, money::Money,
+};
+use crate::event_sourcing::{
+    Aggregate, RecordedEvent,
+    upcast::{ChainError, JsonObject, Step, StepError, UpcasterChain},
+};
 
 /// The chain of all upcasters of orders. Orders from before version 3 are in `default_currency`.
 ///
@@ -20,6 +25,17 @@ pub fn upcasters(default_currency: Currency) -> Result<UpcasterChain, ChainError
         (ORDER_CREATED, 1, Box::new(order_created_v1_to_v2) as Step),
         (ORDER_CREATED, 2, to_v3),
     ])
+}
+
+/// An event as others are shown it: in today's shape where it can be lifted, else as it is stored, for
+/// others may know it. Another aggregate's event is not ours to lift, whatever it is called.
+#[must_use]
+pub fn lift_where_possible(upcasters: &UpcasterChain, event: RecordedEvent) -> RecordedEvent {
+    if event.aggregate_type != Order::TYPE || upcasters.is_current(&event) {
+        event
+    } else {
+        upcasters.lift(event.clone()).unwrap_or(event)
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of every step")]

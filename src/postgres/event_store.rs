@@ -211,6 +211,15 @@ impl EventStore for PgEventStore {
         Ok(rows.into_iter().map(RecordedEvent::from).collect())
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        let newest = while_alive(&self.pool, &self.pulse, async |connection| {
+            sqlx::query_scalar!("select max(position) from events")
+                .fetch_one(connection)
+                .await
+        });
+        Ok(Position::new(newest.await?.unwrap_or_default()))
+    }
+
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         // Refused here, a command has certainly not been queued.
         self.pulse.alive().await?;

@@ -41,6 +41,7 @@ async fn the_tour_works_when_pasted() {
         app.wait_until_caught_up().await;
         if part.contains("# Find it") {
             assert!(told.contains("\"totalCount\":1"), "{told}");
+            assert!(told.contains("event: OrderCompleted"), "{told}");
             assert!(told.contains("\"code\":\"validation_failed\""), "{told}");
         }
     }

@@ -65,6 +65,10 @@ impl EventStore for Both {
         self.events.read_all(after, limit).await
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        self.events.newest().await
+    }
+
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         self.events.append(append).await
     }

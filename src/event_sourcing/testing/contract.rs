@@ -237,6 +237,7 @@ pub async fn positions_rise_over_all_streams<S: EventStore>(store: &S) {
     }
     assert_eq!(seen.len(), 4);
     assert!(seen.is_sorted());
+    assert_eq!(store.newest().await.unwrap(), after);
 }
 
 /// Snapshots: the newest wins, another schema is as none, and none reaches beyond the past.

@@ -103,6 +103,11 @@ impl EventStore for InMemoryEventStore {
         Ok(events.take(limit as usize).cloned().collect())
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        let newest = self.tables().events.last().map(|event| event.position);
+        Ok(newest.unwrap_or(Position::ZERO))
+    }
+
     async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         let mut tables = self.tables();
         if let Some((key, _)) = &append.key

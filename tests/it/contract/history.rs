@@ -7,7 +7,7 @@ use super::{NOBODY, assert_instant, assert_problem, delete, id, line, members, p
 use crate::support::TestApp;
 
 /// Writes an event as an older version of the service did.
-async fn plant(
+pub(super) async fn plant(
     app: &TestApp,
     order: Uuid,
     version: i32,

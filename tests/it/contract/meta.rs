@@ -147,6 +147,19 @@ async fn the_openapi_document_names_every_route_with_its_parameters() {
             "/v1/orders/{id}/events",
             vec![read, "path id,query fromVersion,query limit"],
         ),
+        (
+            "get",
+            "/v1/orders/{id}/stream",
+            vec![read, "path id,query lastEventId,header Last-Event-ID"],
+        ),
+        (
+            "get",
+            "/v1/orders/stream",
+            vec![
+                read,
+                "query customerId,query status,query lastEventId,header Last-Event-ID",
+            ],
+        ),
         ("post", "/v1/orders/{id}/items", vec![command, change]),
         (
             "patch",

@@ -16,6 +16,7 @@ mod paging;
 mod preconditions;
 mod problems;
 mod queries;
+mod streams;
 mod validation;
 
 use reqwest::Method;

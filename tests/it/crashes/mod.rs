@@ -8,6 +8,7 @@ mod postgres_silent;
 mod rolling_restart;
 mod service_killed;
 mod signals;
+mod streams;
 mod two_services;
 
 use std::time::Duration;

@@ -184,6 +184,12 @@ impl EventStore for Log {
         Ok(later.take(limit as usize).cloned().collect())
     }
 
+    async fn newest(&self) -> Result<Position, StoreError> {
+        let events = self.0.lock().unwrap();
+        let newest = events.last().map(|event| event.position);
+        Ok(newest.unwrap_or(Position::ZERO))
+    }
+
     async fn append(&self, _: Append) -> Result<Appended, AppendError> {
         Err(AppendError::VersionConflict)
     }

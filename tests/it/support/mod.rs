@@ -1,6 +1,7 @@
 //! What tests stand on: servers shared by all tests of the process, a service for each test.
 
 pub mod app;
+pub mod event_source;
 pub mod proxy;
 pub mod retail;
 pub mod servers;
@@ -13,6 +14,7 @@ use std::{future::Future, time::Duration};
 use tokio::time::{Instant, sleep};
 
 pub use app::TestApp;
+pub use event_source::EventSource;
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,211 @@
+//! The feed: the store as it goes on, for any number of followers at once.
+//!
+//! While anybody follows, one task reads what is appended (by this process, which wakes it, or by
+//! another, which it finds by looking) and keeps the newest of it. A [`Follower`] has a position and
+//! takes what comes after it: from what is kept where that reaches back so far, else from the store
+//! itself. So a slow follower holds nobody up and costs no memory, one that comes back after an hour
+//! reads the same way as one that never left, and as positions are in the order of commits, none
+//! misses or repeats an event.
+
+mod follower;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    select,
+    sync::Notify,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use self::tail::Tail;
+pub use self::{
+    follower::{Fed, Follower},
+    tail::Entry,
+};
+use super::{event::Position, fresh::FreshEvents, store::StoreError};
+
+/// How many events are read at once.
+const PAGE: u32 = 200;
+
+/// How long the feed waits before it looks for what other processes have appended.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How long it rests after it has read something: under load it reads many events at once.
+const REST: Duration = Duration::from_millis(5);
+
+/// How often an idle feed looks whether the store has gone back, as one that was restored has.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How long it waits for a store that does not answer.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// What a feed reads, as its followers want it.
+pub trait FeedSource: Send + Sync + 'static {
+    /// An event for followers; what none of them wants is left out.
+    type Item: Clone + Send + Sync + 'static;
+
+    /// The position of the store's last event.
+    fn newest(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
+    /// The next events after a position, at most `limit` of them: of all aggregates, or of one.
+    fn read(
+        &self,
+        after: Position,
+        of: Option<Uuid>,
+        limit: u32,
+    ) -> impl Future<Output = Result<Page<Self::Item>, StoreError>> + Send;
+
+    /// How many bytes an event holds.
+    fn size(item: &Self::Item) -> usize;
+}
+
+/// Some events that follow one another in the store.
+#[derive(Debug)]
+pub struct Page<T> {
+    /// The events, in order.
+    pub events: Vec<Entry<T>>,
+    /// Up to where they were read: the position of the last one, left out or not. `None` where there
+    /// was none at all.
+    pub end: Option<Position>,
+    /// Whether there was room for more, so that nothing more is there.
+    pub is_last: bool,
+}
+
+struct Shared<S: FeedSource> {
+    source: S,
+    tail: Mutex<Tail<S::Item>>,
+    moved: Notify,
+    followers: AtomicUsize,
+    joined: Notify,
+}
+
+/// The store as it goes on. Clones are the same feed.
+pub struct Feed<S: FeedSource>(Arc<Shared<S>>);
+
+impl<S: FeedSource> Clone for Feed<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S: FeedSource> Feed<S> {
+    /// A feed that [`Self::run`] keeps going.
+    #[must_use]
+    pub fn new(source: S) -> Self {
+        Self(Arc::new(Shared {
+            source,
+            tail: Mutex::default(),
+            moved: Notify::new(),
+            followers: AtomicUsize::new(0),
+            joined: Notify::new(),
+        }))
+    }
+
+    /// How many follow.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.0.followers.load(Ordering::Acquire)
+    }
+
+    /// Follows all aggregates, or one, from the event after `after` on; from the next one that is
+    /// appended where that is `None`.
+    ///
+    /// # Errors
+    /// Where the store does not say where it ends.
+    pub async fn follow(
+        &self,
+        after: Option<Position>,
+        of: Option<Uuid>,
+    ) -> Result<Follower<S>, StoreError> {
+        let newest = self.0.source.newest().await?;
+        let after = after.unwrap_or(newest);
+        Ok(Follower::new(self.clone(), after, newest, of))
+    }
+
+    /// Keeps the feed going until `cancel`; idle while nobody follows.
+    pub async fn run(self, fresh: FreshEvents, cancel: CancellationToken) {
+        let following = async {
+            let mut is_begun = false;
+            let mut looked = Instant::now();
+            let mut has_warned = false;
+            loop {
+                if self.followers() == 0 {
+                    is_begun = false;
+                    self.tail().forget();
+                    self.0.joined.notified().await;
+                    continue;
+                }
+                let woken = fresh.appended();
+                tokio::pin!(woken);
+                // Armed before we look, so that an append in between is not missed.
+                woken.as_mut().enable();
+                let is_due = is_begun && looked.elapsed() >= LOOK;
+                if is_due {
+                    looked = Instant::now();
+                }
+                match self.step(is_begun, is_due).await {
+                    Ok(has_moved) => {
+                        is_begun = true;
+                        if std::mem::take(&mut has_warned) {
+                            info!("the feed goes on");
+                        }
+                        if has_moved {
+                            sleep(REST).await;
+                        } else {
+                            select! { () = woken => {} () = sleep(POLL) => {} }
+                        }
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut has_warned, true) {
+                            let error = &error as &dyn std::error::Error;
+                            warn!(error, "the feed waits for the store");
+                        }
+                        sleep(RETRY).await;
+                    }
+                }
+            }
+        };
+        cancel.run_until_cancelled(following).await;
+    }
+
+    /// Begins at the store's end, looks whether it is where it was, or reads what follows; says
+    /// whether the feed has moved.
+    async fn step(&self, is_begun: bool, is_due: bool) -> Result<bool, StoreError> {
+        let shared = &*self.0;
+        if !is_begun || is_due {
+            let newest = shared.source.newest().await?;
+            let mut tail = self.tail();
+            if !is_begun || newest < tail.newest() {
+                tail.begin(newest);
+                drop(tail);
+                shared.moved.notify_waiters();
+                return Ok(true);
+            }
+        }
+        let after = self.tail().newest();
+        let page = shared.source.read(after, None, PAGE).await?;
+        let Some(end) = page.end else {
+            return Ok(false);
+        };
+        self.tail().extend(page.events, end, S::size);
+        shared.moved.notify_waiters();
+        Ok(true)
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail<S::Item>> {
+        self.0.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,256 @@
+//! What followers of a feed may rely on.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use futures::FutureExt;
+use tokio::{task::JoinSet, time::sleep};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Entry, Fed, Feed, FeedSource, Follower, Page};
+use crate::event_sourcing::{FreshEvents, Position, StoreError};
+
+const ONE: Uuid = Uuid::from_u128(1);
+const OTHER: Uuid = Uuid::from_u128(2);
+
+/// A store of numbers; every seventh is left out by the source.
+#[derive(Clone, Default)]
+struct Numbers(Arc<Mutex<Kept>>);
+
+#[derive(Default)]
+struct Kept {
+    events: Vec<(Position, Uuid)>,
+    is_down: bool,
+    asked: usize,
+}
+
+impl Numbers {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap()
+    }
+
+    fn append(&self, of: Uuid, positions: impl IntoIterator<Item = i64>) {
+        let events = positions.into_iter().map(|n| (Position::new(n), of));
+        self.kept().events.extend(events);
+    }
+
+    fn ask(&self) -> Result<MutexGuard<'_, Kept>, StoreError> {
+        let mut kept = self.kept();
+        kept.asked += 1;
+        if kept.is_down {
+            return Err(StoreError::unavailable(std::io::Error::other("down")));
+        }
+        Ok(kept)
+    }
+}
+
+impl FeedSource for Numbers {
+    type Item = i64;
+
+    async fn newest(&self) -> Result<Position, StoreError> {
+        let kept = self.ask()?;
+        Ok(kept.events.last().map_or(Position::ZERO, |(at, _)| *at))
+    }
+
+    async fn read(
+        &self,
+        after: Position,
+        of: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Page<i64>, StoreError> {
+        let kept = self.ask()?;
+        let later = kept.events.iter().filter(|(position, aggregate_id)| {
+            *position > after && of.is_none_or(|of| of == *aggregate_id)
+        });
+        let read: Vec<_> = later.take(limit as usize).copied().collect();
+        let shown = read.iter().filter(|(position, _)| position.get() % 7 != 0);
+        let events = shown.map(|(position, aggregate_id)| Entry {
+            position: *position,
+            aggregate_id: *aggregate_id,
+            item: position.get(),
+        });
+        Ok(Page {
+            events: events.collect(),
+            end: read.last().map(|(position, _)| *position),
+            is_last: read.len() < limit as usize,
+        })
+    }
+
+    fn size(_: &i64) -> usize {
+        8
+    }
+}
+
+fn shown(numbers: impl IntoIterator<Item = i64>) -> Vec<i64> {
+    numbers.into_iter().filter(|n| n % 7 != 0).collect()
+}
+
+struct Running {
+    numbers: Numbers,
+    feed: Feed<Numbers>,
+    _tasks: JoinSet<()>,
+}
+
+fn running() -> Running {
+    let numbers = Numbers::default();
+    let feed = Feed::new(numbers.clone());
+    let mut tasks = JoinSet::new();
+    let never = CancellationToken::new();
+    tasks.spawn(feed.clone().run(FreshEvents::default(), never));
+    Running {
+        numbers,
+        feed,
+        _tasks: tasks,
+    }
+}
+
+/// Takes so many events.
+async fn take(follower: &mut Follower<Numbers>, count: usize) -> Vec<i64> {
+    let mut taken = vec![];
+    while taken.len() < count {
+        match follower.next().await.unwrap() {
+            Fed::Events(events) => taken.extend(events),
+            Fed::Resync(position) => panic!("back to {position}"),
+        }
+    }
+    taken
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_position_a_follower_begins_with_what_comes_next() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, 1..=5);
+    let mut follower = feed.follow(None, None).await.unwrap();
+
+    numbers.append(ONE, [6]);
+    let mut later = feed.follow(None, None).await.unwrap();
+    numbers.append(OTHER, [8]);
+
+    assert_eq!(take(&mut follower, 2).await, [6, 8]);
+    assert_eq!(take(&mut later, 1).await, [8]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_who_is_behind_misses_and_repeats_nothing() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, 1..=1000);
+    let last_seen = Some(Position::new(10));
+    let mut follower = feed.follow(last_seen, None).await.unwrap();
+    let mut taken = take(&mut follower, 100).await;
+
+    // More than is kept: the rest is in the store only.
+    numbers.append(OTHER, 1001..=6000);
+    let mut fast = feed.follow(None, None).await.unwrap();
+    numbers.append(ONE, [6001]);
+    assert_eq!(take(&mut fast, 1).await, [6001]);
+    let expected = shown(11..=6001);
+    taken.extend(take(&mut follower, expected.len() - taken.len()).await);
+
+    assert_eq!(taken, expected);
+    assert!(follower.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_follower_of_one_aggregate_sees_no_other() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, 1..=500);
+    numbers.append(OTHER, 501..=502);
+    numbers.append(ONE, 503..=504);
+    let begin = Some(Position::ZERO);
+    let mut follower = feed.follow(begin, Some(OTHER)).await.unwrap();
+
+    let past = take(&mut follower, 2).await;
+    numbers.append(ONE, 505..=510);
+    numbers.append(OTHER, [512]);
+    let live = take(&mut follower, 1).await;
+
+    assert_eq!((past, live), (vec![501, 502], vec![512]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ahead_of_the_store_is_told_once() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, 1..=3);
+    let mut follower = feed.follow(Some(Position::new(9)), None).await.unwrap();
+
+    let first = follower.next().await.unwrap();
+    numbers.append(ONE, [4]);
+
+    assert_eq!(first, Fed::Resync(Position::new(3)));
+    assert_eq!(take(&mut follower, 1).await, [4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_goes_back_is_noticed() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, 1..=3);
+    let mut follower = feed.follow(None, None).await.unwrap();
+    numbers.append(ONE, 4..=6);
+    assert_eq!(take(&mut follower, 3).await, [4, 5, 6]);
+
+    numbers.kept().events.truncate(2);
+
+    assert_eq!(
+        follower.next().await.unwrap(),
+        Fed::Resync(Position::new(2))
+    );
+    numbers.append(ONE, [3, 4]);
+    assert_eq!(take(&mut follower, 2).await, [3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_down_for_a_while_only_delays() {
+    let Running { numbers, feed, .. } = &running();
+    let mut follower = feed.follow(None, None).await.unwrap();
+    numbers.kept().is_down = true;
+    numbers.append(ONE, [1]);
+    sleep(Duration::from_secs(5)).await;
+    assert!(feed.follow(None, None).await.is_err());
+    assert!(follower.next().now_or_never().is_none());
+
+    numbers.kept().is_down = false;
+
+    assert_eq!(take(&mut follower, 1).await, [1]);
+    assert_eq!(feed.followers(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_takes_nothing() {
+    let Running { numbers, feed, .. } = &running();
+    let mut follower = feed.follow(None, None).await.unwrap();
+    let mut taken = vec![];
+    for n in 1..=300 {
+        numbers.append(ONE, [n]);
+        sleep(Duration::from_millis(n.cast_unsigned() % 9)).await;
+        if let Some(Ok(Fed::Events(events))) = follower.next().now_or_never() {
+            taken.extend(events);
+        }
+    }
+    let expected = shown(1..=300);
+    let rest = expected.len() - taken.len();
+
+    taken.extend(take(&mut follower, rest).await);
+
+    assert_eq!(taken, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_nobody_follows_the_store_is_not_asked() {
+    let Running { numbers, feed, .. } = &running();
+    let mut follower = feed.follow(None, None).await.unwrap();
+    numbers.append(ONE, [1]);
+    assert_eq!(take(&mut follower, 1).await, [1]);
+    drop(follower);
+    sleep(Duration::from_secs(1)).await;
+    let asked = numbers.kept().asked;
+
+    sleep(Duration::from_hours(1)).await;
+
+    assert_eq!(numbers.kept().asked, asked);
+    numbers.append(ONE, [2]);
+    let mut again = feed.follow(Some(Position::new(1)), None).await.unwrap();
+    assert_eq!(take(&mut again, 1).await, [2]);
+}
