@@ -6,7 +6,10 @@ use std::{
 };
 
 use futures::FutureExt;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -107,11 +110,24 @@ fn running() -> Running {
     }
 }
 
+/// How long followers wait for something that must come, on a clock that does not wait.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Whether a follower has seen everything and asks for nothing more.
+fn is_idle(follower: &mut Follower<Numbers>) -> bool {
+    (0..3).any(|_| follower.next().now_or_never().is_none())
+}
+
+async fn next(follower: &mut Follower<Numbers>) -> Fed<i64> {
+    let next = timeout(PATIENCE, follower.next()).await;
+    next.expect("something comes").expect("the store answers")
+}
+
 /// Takes so many events.
 async fn take(follower: &mut Follower<Numbers>, count: usize) -> Vec<i64> {
     let mut taken = vec![];
     while taken.len() < count {
-        match follower.next().await.unwrap() {
+        match next(follower).await {
             Fed::Events(events) => taken.extend(events),
             Fed::Resync(position) => panic!("back to {position}"),
         }
@@ -163,6 +179,8 @@ async fn a_follower_of_one_aggregate_sees_no_other() {
     let mut follower = feed.follow(begin, Some(OTHER)).await.unwrap();
 
     let past = take(&mut follower, 2).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(is_idle(&mut follower));
     numbers.append(ONE, 505..=510);
     numbers.append(OTHER, [512]);
     let live = take(&mut follower, 1).await;
@@ -176,7 +194,7 @@ async fn who_is_ahead_of_the_store_is_told_once() {
     numbers.append(ONE, 1..=3);
     let mut follower = feed.follow(Some(Position::new(9)), None).await.unwrap();
 
-    let first = follower.next().await.unwrap();
+    let first = next(&mut follower).await;
     numbers.append(ONE, [4]);
 
     assert_eq!(first, Fed::Resync(Position::new(3)));
@@ -193,10 +211,7 @@ async fn a_store_that_goes_back_is_noticed() {
 
     numbers.kept().events.truncate(2);
 
-    assert_eq!(
-        follower.next().await.unwrap(),
-        Fed::Resync(Position::new(2))
-    );
+    assert_eq!(next(&mut follower).await, Fed::Resync(Position::new(2)));
     numbers.append(ONE, [3, 4]);
     assert_eq!(take(&mut follower, 2).await, [3, 4]);
 }
@@ -253,4 +268,25 @@ async fn while_nobody_follows_the_store_is_not_asked() {
     numbers.append(ONE, [2]);
     let mut again = feed.follow(Some(Position::new(1)), None).await.unwrap();
     assert_eq!(take(&mut again, 1).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_kept_for_others_is_not_shown_of_a_store_that_went_back_meanwhile() {
+    let Running { numbers, feed, .. } = &running();
+    let mut follower = feed.follow(None, None).await.unwrap();
+    for n in 1..=3 {
+        numbers.append(ONE, [n]);
+        assert_eq!(take(&mut follower, 1).await, [n]);
+    }
+    drop(follower);
+    sleep(Duration::from_secs(1)).await;
+
+    numbers.kept().events.truncate(1);
+    numbers.append(OTHER, 2..=4);
+
+    let mut follower = feed
+        .follow(Some(Position::new(1)), Some(OTHER))
+        .await
+        .unwrap();
+    assert_eq!(take(&mut follower, 3).await, [2, 3, 4]);
 }
