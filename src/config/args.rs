@@ -93,6 +93,15 @@ pub struct ServeArgs {
     #[arg(long, env = "ORDERS_CORS_ORIGINS", value_name = "ORIGINS")]
     pub cors_origins: Option<String>,
 
+    /// Requests a second that each address may send, health checks apart; 0 for any number
+    #[arg(
+        long,
+        env = "ORDERS_RATE_LIMIT",
+        value_name = "REQUESTS",
+        default_value = "0"
+    )]
+    pub rate_limit: String,
+
     /// Name of the JetStream stream
     #[arg(
         long,

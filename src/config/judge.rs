@@ -1,6 +1,6 @@
 //! Judging what was given: every problem is named, not the first.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use async_nats::ServerAddr;
 use axum::http::HeaderValue;
@@ -110,6 +110,7 @@ impl ServeArgs {
         }
         let listen = self.listen_address(&mut judge);
         let cors_origins = self.cors_origins(&mut judge);
+        let rate_limit = judge.number("ORDERS_RATE_LIMIT", &self.rate_limit, 0, 1_000_000);
         check_name(&mut judge, "ORDERS_NATS_STREAM", &self.nats_stream, false);
         check_name(&mut judge, "ORDERS_NATS_PREFIX", &self.nats_prefix, true);
         let replicas = judge.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1, 5);
@@ -147,6 +148,7 @@ impl ServeArgs {
                 http: HttpOptions {
                     request_timeout: Duration::from_secs(timeout?),
                     cors_origins,
+                    rate_limit: NonZeroU32::new(u32::try_from(rate_limit?).ok()?),
                 },
                 nats_stream: self.nats_stream.clone(),
                 nats_prefix: self.nats_prefix.clone(),

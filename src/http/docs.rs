@@ -115,6 +115,7 @@ fn complete_command(operation: &mut Operation) {
                 "422",
                 "`validation_failed`, `limit_exceeded`, `idempotency_key_reused`",
             ),
+            ("429", "`rate_limited`, where a limit is set"),
             ("500", "`internal_error`"),
             (
                 "503",
@@ -180,6 +181,7 @@ fn complete_query(operation: &mut Operation) {
                 "`invalid_parameter`, `invalid_header`, `invalid_cursor`, `page_too_deep`",
             ),
             ("406", "`not_acceptable`"),
+            ("429", "`rate_limited`, where a limit is set"),
             ("500", "`internal_error`"),
             ("503", "`read_model_behind`, `store_unavailable`, `timeout`"),
         ],

@@ -189,7 +189,8 @@ impl ApiError {
     }
 
     fn retry_after(&self) -> Option<HeaderValue> {
-        let is_asked = self.code.status() == 503 || self.code == Code::IdempotencyInProgress;
+        let is_asked =
+            matches!(self.code.status(), 429 | 503) || self.code == Code::IdempotencyInProgress;
         is_asked.then(|| HeaderValue::from_static("1"))
     }
 }

@@ -1,6 +1,6 @@
 //! Layers between the context and the handlers.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -15,14 +15,30 @@ use super::{
     consistency::{CONSISTENCY_TOKEN, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION},
     context::{TRACEPARENT, X_REQUEST_ID},
     error::{ApiError, Code},
+    rate_limit::{ClientAddress, RateLimit},
 };
 
-/// Answers 503 `timeout` where a request takes too long (its command, if it has one, goes on in a
+/// Answers 429 `rate_limited` where an address sends too many requests, 503 `timeout` where a request takes too long (its command, if it has one, goes on in a
 /// task of its own; a stream has begun by then), and 406 where the client of the API does not take
 /// what it would get.
-pub async fn within(limit: Duration, request: Request, next: Next) -> Response {
+pub async fn admitted(
+    rate_limit: Option<Arc<RateLimit>>,
+    limit: Duration,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>();
-    let answer = route.and_then(|route| media_type(route.as_str()));
+    let route = route.map_or("", MatchedPath::as_str);
+    let client = request.extensions().get::<ClientAddress>();
+    // Who looks after the service must never be told to come back later.
+    if let Some((rate_limit, client)) = rate_limit.as_deref().zip(client)
+        && !route.starts_with("/health/")
+        && !rate_limit.admits(*client)
+    {
+        let detail = "This address sends more requests a second than it may. Nothing was done.";
+        return ApiError::new(Code::RateLimited, detail).into_response();
+    }
+    let answer = media_type(route);
     if let Some(answer) = answer
         && !takes(request.headers(), answer)
     {

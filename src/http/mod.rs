@@ -2,7 +2,7 @@
 //!
 //! [`router`] reads as a table of contents; [`problem`] is the only place that knows the statuses of
 //! errors; [`serve()`] takes the connections. A request passes [`context`] (id, log, problem documents) →
-//! CORS → panics → [`layers`] (timeout, accepted types) → its handler in [`order_commands`],
+//! CORS → panics → [`layers`] (rate limit, accepted types, timeout) → its handler in [`order_commands`],
 //! [`order_queries`], [`order_list`], [`order_streams`] or [`health`].
 
 pub mod at_once;
@@ -24,6 +24,7 @@ pub mod order_list;
 pub mod order_queries;
 pub mod order_streams;
 pub mod problem;
+pub mod rate_limit;
 pub mod reads;
 pub mod request_body;
 pub mod request_metrics;
@@ -31,7 +32,7 @@ pub mod rows;
 pub mod serve;
 pub mod view;
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn};
 use tokio_util::task::TaskTracker;
@@ -44,6 +45,7 @@ use crate::order::{Currency, OrderHistory, Orders};
 use error::{ApiError, Code};
 use health::Health;
 use live::Live;
+use rate_limit::RateLimit;
 use reads::Reads;
 use request_metrics::RequestMetrics;
 pub use serve::serve;
@@ -73,6 +75,8 @@ pub struct HttpOptions {
     pub request_timeout: Duration,
     /// The origins that browsers may call from; `*` for all, nothing for none.
     pub cors_origins: Vec<String>,
+    /// How many requests a second each address may send; any number where it is `None`.
+    pub rate_limit: Option<NonZeroU32>,
 }
 
 /// Every route.
@@ -109,6 +113,9 @@ pub fn openapi() -> OpenApi {
 pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     let timeout = options.request_timeout;
+    let rate_limit = options
+        .rate_limit
+        .map(|per_second| Arc::new(RateLimit::new(per_second)));
     let metrics = Arc::new(RequestMetrics::default());
     router
         .merge(docs::pages(&openapi()))
@@ -124,7 +131,9 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
             }),
             option_layer(layers::cors(&options.cors_origins)),
             CatchPanicLayer::custom(context::panicked),
-            from_fn(move |request, next| layers::within(timeout, request, next)),
+            from_fn(move |request, next| {
+                layers::admitted(rate_limit.clone(), timeout, request, next)
+            }),
         ))
         .with_state(Arc::new(api))
 }

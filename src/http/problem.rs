@@ -75,6 +75,7 @@ codes! {
     ValidationFailed 422 "validation_failed" false "The request has invalid fields",
     LimitExceeded 422 "limit_exceeded" false "The order would exceed a limit",
     IdempotencyKeyReused 422 "idempotency_key_reused" false "The key was used for another request",
+    RateLimited 429 "rate_limited" true "Too many requests; try again in a moment",
     InternalError 500 "internal_error" false "Something went wrong on our side",
     Overloaded 503 "overloaded" true "Too many commands are waiting; this one was not applied",
     StoreUnavailable 503 "store_unavailable" true "The store does not answer; nothing was applied",

@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::at_once::AtOnce;
+use super::{at_once::AtOnce, rate_limit::ClientAddress};
 
 /// Serves `router` until `stopping`; then takes no more connections, closes those that are idle, and
 /// returns once what was asked on the others is answered.
@@ -20,14 +20,18 @@ pub async fn serve(mut listener: TcpListener, router: Router, stopping: Cancella
     let connections = TaskTracker::new();
     loop {
         // Passes over errors of a connection, and waits where the machine has no place for one more.
-        let (stream, _) = select! {
+        let (stream, address) = select! {
             accepted = Listener::accept(&mut listener) => accepted,
             () = stopping.cancelled() => break,
         };
         if let Err(error) = stream.set_nodelay(true) {
             warn!(%error, "TCP_NODELAY not set");
         }
-        let with_body = |request: Request<_>| request.map(Body::new);
+        let client = ClientAddress(address.ip());
+        let with_body = move |mut request: Request<_>| {
+            request.extensions_mut().insert(client);
+            request.map(Body::new)
+        };
         let service = TowerToHyperService::new(router.clone().map_request(with_body));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let stopping = stopping.clone();

@@ -16,6 +16,7 @@ mod paging;
 mod preconditions;
 mod problems;
 mod queries;
+mod rate_limits;
 mod streams;
 mod validation;
 
@@ -103,10 +104,10 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
             .starts_with('/')
     );
     assert_eq!(problem["requestId"], answer.header("x-request-id"));
-    let is_retryable =
-        status == 503 || ["write_contention", "idempotency_in_progress"].contains(&code);
+    let is_retryable = [429, 503].contains(&status)
+        || ["write_contention", "idempotency_in_progress"].contains(&code);
     assert_eq!(problem["retryable"], is_retryable);
-    if status == 503 || code == "idempotency_in_progress" {
+    if [429, 503].contains(&status) || code == "idempotency_in_progress" {
         assert!(answer.header("retry-after").parse::<u32>().is_ok());
     }
     problem

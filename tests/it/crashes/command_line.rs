@@ -16,6 +16,7 @@ async fn bad_configuration_ends_with_status_2_and_every_problem() {
         ("ORDERS_LOG", "loud"),
         ("RUST_LOG", "orders=shouting"),
         ("ORDERS_CORS_ORIGINS", "shop.example"),
+        ("ORDERS_RATE_LIMIT", "fast"),
         ("ORDERS_NATS_STREAM", "EVENTS OF ORDERS"),
         ("ORDERS_NATS_PREFIX", "events.>"),
         ("ORDERS_NATS_REPLICAS", "6"),

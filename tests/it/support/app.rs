@@ -106,6 +106,7 @@ impl TestApp {
             http: HttpOptions {
                 request_timeout: Duration::from_secs(15),
                 cors_origins: vec!["https://shop.example".to_owned()],
+                rate_limit: None,
             },
             nats_stream: name.clone(),
             nats_prefix: name,

@@ -1,0 +1,58 @@
+//! Rate limits.
+
+use std::num::NonZeroU32;
+
+use serde_json::json;
+
+use super::{assert_problem, place};
+use crate::support::{TestApp, eventually};
+
+#[tokio::test]
+async fn who_sends_too_many_requests_is_told_to_come_back_and_nothing_is_done() {
+    let limit = NonZeroU32::new(2);
+    let app = TestApp::start_with(|config| config.http.rate_limit = limit).await;
+    let (mut placed, mut refused) = (0, vec![]);
+
+    let body = json!({"customerId": "customer-1"});
+    while refused.len() < 20 {
+        let answer = app.post("/v1/orders", &body).await;
+        if answer.status == 201 {
+            placed += 1;
+        } else {
+            refused.push(answer);
+        }
+    }
+
+    for answer in &refused {
+        assert_problem(answer, 429, "rate_limited");
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+    assert!(placed >= 2);
+    let stored: i64 = sqlx::query_scalar("select count(*) from events")
+        .fetch_one(&app.database)
+        .await
+        .unwrap();
+    assert_eq!(stored, placed);
+    for path in ["/health/live", "/health/ready"] {
+        for _ in 0..10 {
+            assert_eq!(app.get(path).await.status, 200);
+        }
+    }
+    eventually("the address may ask again", || async {
+        let listed = app.get("/v1/orders").await;
+        (listed.status == 200).then_some(())
+    })
+    .await;
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn without_a_limit_nobody_is_refused() {
+    let app = TestApp::start().await;
+
+    for _ in 0..100 {
+        place(&app, json!([])).await;
+    }
+
+    app.stop().await;
+}
