@@ -14,6 +14,7 @@ use super::{
     load::{Load, Run, Script},
     report::{Details, Figure, Report, percentiles},
     scripts::{AddItem, Create, HotOrder, Mix},
+    streams::Streams,
 };
 
 /// At how many connections commands are measured.
@@ -31,6 +32,8 @@ enum Kind {
     AddItem,
     /// The same, with an `Idempotency-Key`.
     AddItemKeyed,
+    /// The same as the first, while many follow an order each, and one follows all.
+    AddItemStreamed,
     /// Orders of five real lines.
     Create,
     /// Whole lives of real orders.
@@ -39,19 +42,23 @@ enum Kind {
     HotOrder,
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::AddItem, "add-item"),
     (Kind::AddItemKeyed, "add-item-keyed"),
     (Kind::Create, "create-5"),
     (Kind::Mix, "mix"),
     (Kind::HotOrder, "hot-order"),
+    (Kind::AddItemStreamed, "add-item-101-streams"),
 ];
 
-/// The rows at a number of connections: mix and hot order only at 64, the others at all.
+/// How many follow an order each.
+const STREAMS: u64 = 100;
+
+/// The rows at a number of connections: adding lines and creating at all, the others only at 64.
 fn kinds_at(connections: usize) -> impl Iterator<Item = (Kind, String)> {
-    let kinds = KINDS
-        .iter()
-        .filter(move |(kind, _)| connections == 64 || !matches!(kind, Kind::Mix | Kind::HotOrder));
+    let kinds = KINDS.iter().filter(move |(kind, _)| {
+        connections == 64 || matches!(kind, Kind::AddItem | Kind::AddItemKeyed | Kind::Create)
+    });
     kinds.map(move |(kind, name)| (*kind, format!("{name}@{connections}")))
 }
 
@@ -169,6 +176,15 @@ impl Bench {
                 let mut script = self.add_item(connections, kind == Kind::AddItemKeyed);
                 let measured = self.send(&load, &mut script).await?;
                 self.added += measured.run.micros.len();
+                Ok(measured)
+            }
+            Kind::AddItemStreamed => {
+                let followed = self.orders.clone().take(STREAMS as usize);
+                let streams = Streams::open(self.service.address, followed)?;
+                let mut script = self.add_item(connections, false);
+                let measured = self.send(&load, &mut script).await?;
+                self.added += measured.run.micros.len();
+                streams.close()?;
                 Ok(measured)
             }
             Kind::Create => {

@@ -26,6 +26,7 @@ mod scale;
 mod scripts;
 mod servers;
 mod store;
+mod streams;
 mod targets;
 mod usage;
 mod visibility;

@@ -1,0 +1,67 @@
+//! Clients that look on while commands are measured: many who follow one order each, and one who
+//! follows all.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    thread::{self, JoinHandle},
+};
+
+use anyhow::{Context, ensure};
+
+use super::scripts::order_id;
+
+/// Open streams; dropping them ends them.
+pub struct Streams {
+    /// They get an event now and then, which their sockets hold.
+    _of_orders: Vec<TcpStream>,
+    of_all: TcpStream,
+    reader: Option<JoinHandle<u64>>,
+}
+
+impl Streams {
+    /// Opens a stream of each of these orders, and one of all orders that is read by a thread.
+    pub fn open(address: SocketAddr, orders: impl Iterator<Item = u64>) -> anyhow::Result<Self> {
+        let of_orders = orders
+            .map(|order| open(address, &format!("/v1/orders/{}/stream", order_id(order))))
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let of_all = open(address, "/v1/orders/stream")?;
+        let mut reading = of_all.try_clone()?;
+        let reader = thread::spawn(move || {
+            let (mut buffer, mut bytes) = (vec![0; 1 << 16], 0);
+            while let Ok(count @ 1..) = reading.read(&mut buffer) {
+                bytes += count as u64;
+            }
+            bytes
+        });
+        Ok(Self {
+            _of_orders: of_orders,
+            of_all,
+            reader: Some(reader),
+        })
+    }
+
+    /// Ends them, and insists that the one of all orders showed something.
+    pub fn close(mut self) -> anyhow::Result<()> {
+        self.of_all.shutdown(Shutdown::Both)?;
+        let bytes = self.reader.take().and_then(|reader| reader.join().ok());
+        ensure!(
+            bytes.is_some_and(|bytes| bytes > 0),
+            "a stream showed nothing"
+        );
+        Ok(())
+    }
+}
+
+fn open(address: SocketAddr, path: &str) -> anyhow::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address).context("the service takes no connection")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: orders\r\n\r\n")?;
+    let (mut answer, mut buffer) = (String::new(), [0; 1024]);
+    while !answer.contains(": connected") {
+        let count = stream.read(&mut buffer)?;
+        answer.push_str(&String::from_utf8_lossy(&buffer[..count]));
+        let is_good = count > 0 && answer.starts_with("HTTP/1.1 200");
+        ensure!(is_good, "no stream: {answer}");
+    }
+    Ok(stream)
+}
