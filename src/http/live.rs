@@ -1,9 +1,12 @@
 //! What live updates show of the event store: each event written once, for however many look on.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -11,7 +14,7 @@ use uuid::Uuid;
 use super::view::HistoryEntry;
 use crate::{
     event_sourcing::{
-        Aggregate, DomainEvent, Feed, FeedSource, Position, RecordedEvent, StoreError, Version,
+        Aggregate, DomainEvent, Feed, FeedSource, Position, RecordedEvent, StoreError,
         feed::{Entry, Page},
     },
     order::{CustomerId, Order, OrderEvent, OrderHistory, Status},
@@ -104,46 +107,47 @@ impl OrderFrames {
         }
     }
 
-    /// Looks up who ordered what these events are about, as far as they do not say it and it is not
-    /// known.
+    /// Who ordered what these events are about: most say it themselves or are known, the others are
+    /// looked up. Orders whose creation cannot be read are left out.
     ///
     /// # Errors
-    /// Where the store does not answer; what was found is known all the same.
-    pub async fn learn_customers(&self, frames: &[Arc<Frame>]) -> Result<(), StoreError> {
-        let mut unknown = HashSet::new();
+    /// Where the store does not answer.
+    pub async fn customers_of(
+        &self,
+        frames: &[Arc<Frame>],
+    ) -> Result<HashMap<Uuid, CustomerId>, StoreError> {
+        let (mut found, mut unknown) = (HashMap::new(), HashSet::new());
         for frame in frames {
-            match &frame.customer {
-                Some(customer) => {
-                    self.customers.insert(frame.order_id, customer.clone());
-                    unknown.remove(&frame.order_id);
-                }
-                None if !self.customers.contains_key(&frame.order_id) => {
-                    unknown.insert(frame.order_id);
-                }
-                None => {}
+            let id = frame.order_id;
+            if let Some(customer) = &frame.customer {
+                self.customers.insert(id, customer.clone());
+                found.insert(id, customer.clone());
+            } else if let Some(customer) = self.customers.get(&id) {
+                found.insert(id, customer);
+            } else {
+                unknown.insert(id);
             }
         }
-        stream::iter(unknown.into_iter().map(Ok))
-            .try_for_each_concurrent(LOOKUPS, async |id| {
-                let of = Some(id);
-                let first = self.history.events_after(Position::ZERO, of, 1).await?;
-                let first = first
-                    .into_iter()
-                    .find(|event| event.version == Version::new(1));
-                if let Some(customer) = first.and_then(|event| Frame::of(event).customer) {
-                    self.customers.insert(id, customer);
-                }
-                Ok(())
-            })
-            .await
+        let unknown = unknown.into_iter().filter(|id| !found.contains_key(id));
+        let unknown: Vec<_> = unknown.collect();
+        let looked_up = stream::iter(unknown)
+            .map(|id| async move { self.look_up(id).await.map(|customer| (id, customer)) })
+            .buffer_unordered(LOOKUPS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        for (id, customer) in looked_up {
+            if let Some(customer) = customer {
+                self.customers.insert(id, customer.clone());
+                found.insert(id, customer);
+            }
+        }
+        Ok(found)
     }
 
-    /// Whether an event is about an order of this customer, as far as that is known.
-    #[must_use]
-    pub fn is_of(&self, frame: &Frame, customer: &str) -> bool {
-        let known = || self.customers.get(&frame.order_id);
-        let ordered_by = frame.customer.clone().or_else(known);
-        ordered_by.is_some_and(|ordered_by| ordered_by.as_str() == customer)
+    async fn look_up(&self, id: Uuid) -> Result<Option<CustomerId>, StoreError> {
+        let first = self.history.events_after(Position::ZERO, Some(id), 1);
+        let first = first.await?.into_iter().next();
+        Ok(first.and_then(|event| Frame::of(event).customer))
     }
 }
 

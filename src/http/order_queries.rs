@@ -211,8 +211,7 @@ async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, A
     }
 }
 
-/// Whether there is such an order.
-pub(super) async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
+async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
     Ok(!api.history.events(id, Version::new(1), 1).await?.is_empty())
 }
 

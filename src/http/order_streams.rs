@@ -4,7 +4,7 @@
     reason = "the responses of each operation document them"
 )]
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -29,14 +29,14 @@ use super::{
     extract::{OrderPath, Parameters},
     live::{Frame, OrderFrames},
     order_list::statuses,
-    order_queries::{exists, not_found, refuse},
+    order_queries::{not_found, refuse},
 };
 use crate::{
     event_sourcing::{
-        Position,
+        Position, StoreError,
         feed::{Fed, Follower},
     },
-    order::Status,
+    order::{CustomerId, Status},
 };
 
 /// The last event that a client has seen.
@@ -168,10 +168,11 @@ async fn open(
         .until(&consistency, |views| async move { views.position().await })
         .await?;
     let follower = api.live.feed.follow(last_seen, order).await?;
-    if let Some(id) = order
-        && !exists(api, id).await?
-    {
-        return Ok(refuse(not_found(id), &consistency, position));
+    if let Some(id) = order {
+        let first = api.history.events_after(Position::ZERO, order, 1).await?;
+        if first.is_empty() {
+            return Ok(refuse(not_found(id), &consistency, position));
+        }
     }
     let body = Body::from_stream(messages(LiveStream {
         follower,
@@ -229,27 +230,26 @@ impl LiveStream {
     /// What is to be sent next.
     async fn next(&mut self) -> Bytes {
         loop {
-            // Taking events and looking up customers may be dropped at any time: nothing that was
-            // taken is let go before it is sent.
-            select! {
-                step = take(&mut self.follower, &mut self.taken, &self.frames, &self.filter) => match step {
-                    Step::Taken => {}
-                    Step::Resync(position) => return resync(position),
-                    Step::Failed => {
-                        sleep(RETRY).await;
-                        continue;
-                    }
-                },
+            // May be dropped at any time: nothing that was taken is let go before it is sent.
+            let step = select! {
+                step = take(&mut self.follower, &mut self.taken, &self.frames, &self.filter) => step,
                 _ = self.heartbeat.tick() => return Bytes::from_static(b": alive\n\n"),
-            }
-            let mut text = BytesMut::new();
-            for frame in self.taken.drain(..) {
-                if self.filter.takes(&frame, &self.frames) {
-                    text.extend_from_slice(&frame.text);
+            };
+            match step {
+                Ok(Step::Resync(position)) => return resync(position),
+                Ok(Step::Taken(customers)) => {
+                    let mut text = BytesMut::new();
+                    for frame in self.taken.drain(..) {
+                        if self.filter.takes(&frame, &customers) {
+                            text.extend_from_slice(&frame.text);
+                        }
+                    }
+                    if !text.is_empty() {
+                        return text.freeze();
+                    }
                 }
-            }
-            if !text.is_empty() {
-                return text.freeze();
+                // The feed asks the same store, and says what is wrong with it.
+                Err(_) => sleep(RETRY).await,
             }
         }
     }
@@ -257,9 +257,9 @@ impl LiveStream {
 
 /// What came of a step.
 enum Step {
-    Taken,
+    /// Events were taken; the customers of their orders, where the filter asks for them.
+    Taken(HashMap<Uuid, CustomerId>),
     Resync(Position),
-    Failed,
 }
 
 async fn take(
@@ -267,18 +267,18 @@ async fn take(
     taken: &mut Vec<Arc<Frame>>,
     frames: &OrderFrames,
     filter: &Filter,
-) -> Step {
+) -> Result<Step, StoreError> {
     if taken.is_empty() {
-        match follower.next().await {
-            Ok(Fed::Events(events)) => *taken = events,
-            Ok(Fed::Resync(position)) => return Step::Resync(position),
-            Err(_) => return Step::Failed,
+        match follower.next().await? {
+            Fed::Events(events) => *taken = events,
+            Fed::Resync(position) => return Ok(Step::Resync(position)),
         }
     }
-    if filter.customer.is_some() && frames.learn_customers(taken).await.is_err() {
-        return Step::Failed;
-    }
-    Step::Taken
+    let customers = match filter.customer {
+        Some(_) => frames.customers_of(taken).await?,
+        None => HashMap::new(),
+    };
+    Ok(Step::Taken(customers))
 }
 
 fn resync(position: Position) -> Bytes {
@@ -286,13 +286,14 @@ fn resync(position: Position) -> Bytes {
 }
 
 impl Filter {
-    fn takes(&self, frame: &Frame, frames: &OrderFrames) -> bool {
-        let status = |status| self.statuses.contains(&status);
-        (self.statuses.is_empty() || frame.status.is_some_and(status))
-            && self
-                .customer
-                .as_ref()
-                .is_none_or(|customer| frames.is_of(frame, customer))
+    fn takes(&self, frame: &Frame, customers: &HashMap<Uuid, CustomerId>) -> bool {
+        let has_status = |status| self.statuses.contains(&status);
+        let is_of = |customer: &String| {
+            let ordered_by = customers.get(&frame.order_id);
+            ordered_by.is_some_and(|ordered_by| ordered_by.as_str() == customer)
+        };
+        (self.statuses.is_empty() || frame.status.is_some_and(has_status))
+            && self.customer.as_ref().is_none_or(is_of)
     }
 }
 

@@ -123,20 +123,21 @@ impl<S: EventStore> OrderHistory for Repository<Order, S> {
 }
 
 /// The events of one order after a position. A stream is short beside the store, so it is read from
-/// its beginning.
+/// its beginning, and in large pages where most of it may have been seen.
 async fn stream_after<S: EventStore>(
     store: &S,
     id: OrderId,
     after: Position,
     limit: u32,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
+    let size = if after == Position::ZERO { limit } else { PAGE };
     let mut found = Vec::new();
     let mut from = Version::new(1);
     while found.len() < limit as usize {
         let page = store
-            .read_stream(stream_of::<Order>(id), from, PAGE)
+            .read_stream(stream_of::<Order>(id), from, size)
             .await?;
-        let is_last = page.len() < PAGE as usize;
+        let is_last = page.len() < size as usize;
         from = page.last().map_or(from, |event| event.version.plus(1));
         found.extend(page.into_iter().filter(|event| event.position > after));
         if is_last {
