@@ -186,3 +186,92 @@ impl FeedSource for OrderFrames {
         item.text.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::{
+        event_sourcing::{
+            Append, EventStore, NewEvent, Repository, StreamId, Version,
+            repository::RepositoryOptions,
+            testing::{InMemoryEventStore, instant},
+        },
+        order::upcasters::upcasters,
+    };
+
+    /// Stores an event of an order as it is.
+    async fn append(
+        store: &InMemoryEventStore,
+        order: Uuid,
+        version: i32,
+        stored: (&'static str, String),
+    ) {
+        let (event_type, data) = stored;
+        let event = NewEvent {
+            event_id: Uuid::nil(),
+            event_type,
+            schema_version: if version == 1 { 3 } else { 1 },
+            data: RawValue::from_string(data).unwrap(),
+        };
+        let append = Append {
+            command_id: Uuid::nil(),
+            stream: StreamId {
+                aggregate_type: Order::TYPE,
+                aggregate_id: order,
+            },
+            expected: Version::new(version - 1),
+            events: vec![event],
+            occurred_at: instant(0),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            key: None,
+        };
+        store.append(append).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn customers_are_found_whatever_is_remembered() {
+        let store = InMemoryEventStore::default();
+        let orders: Vec<_> = (1..=20).map(Uuid::from_u128).collect();
+        for (order, number) in orders.iter().zip(1..) {
+            // Nobody can read the creation of every fifth.
+            let customer = if number % 5 == 0 { "7" } else { r#""c""# };
+            let created = format!(
+                r#"{{"orderId":"{order}","customerId":{customer},"currency":"EUR","items":[]}}"#
+            );
+            append(&store, *order, 1, ("OrderCreated", created)).await;
+        }
+        let created = store.newest().await.unwrap();
+        for order in &orders {
+            append(
+                &store,
+                *order,
+                2,
+                ("OrderCancelled", r#"{"reason":null}"#.to_owned()),
+            )
+            .await;
+        }
+        let upcasters = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
+        let options = RepositoryOptions::default();
+        let history = Arc::new(Repository::<Order, _>::new(store, upcasters, options));
+        let frames = OrderFrames {
+            history,
+            customers: Cache::new(0),
+        };
+        let cancelled = frames.read(created, None, 100).await.unwrap();
+        let cancelled: Vec<_> = cancelled
+            .events
+            .into_iter()
+            .map(|entry| entry.item)
+            .collect();
+
+        let customers = frames.customers_of(&cancelled).await.unwrap();
+
+        assert_eq!(cancelled.len(), 20);
+        assert_eq!(customers.len(), 16);
+        assert!(customers.values().all(|customer| customer.as_str() == "c"));
+        let is_cancelled = |frame: &Arc<Frame>| frame.status == Some(Status::Cancelled);
+        assert!(cancelled.iter().all(is_cancelled));
+    }
+}
