@@ -1,4 +1,4 @@
-//! What live updates show of the event store: each event written once, for however many look on.
+//! The events that live updates show: each written once, for however many look on.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,13 +8,12 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::view::HistoryEntry;
+use crate::http::view::HistoryEntry;
 use crate::{
     event_sourcing::{
-        Aggregate, DomainEvent, Feed, FeedSource, Position, RecordedEvent, StoreError,
+        Aggregate, DomainEvent, FeedSource, Position, RecordedEvent, StoreError,
         feed::{Entry, Page},
     },
     order::{CustomerId, Order, OrderEvent, OrderHistory, Status},
@@ -65,28 +64,6 @@ impl Frame {
             status,
             customer,
             text: text.into(),
-        }
-    }
-}
-
-/// Live updates.
-pub struct Live {
-    /// The store as it goes on.
-    pub feed: Feed<OrderFrames>,
-    /// What is shown of it.
-    pub frames: OrderFrames,
-    /// Ends all streams: the service stops.
-    pub stopping: CancellationToken,
-}
-
-impl Live {
-    /// Shows this history, until `stopping`. Somebody has to run the feed.
-    pub fn new(history: Arc<dyn OrderHistory>, stopping: CancellationToken) -> Self {
-        let frames = OrderFrames::new(history);
-        Self {
-            feed: Feed::new(frames.clone()),
-            frames,
-            stopping,
         }
     }
 }
