@@ -18,9 +18,9 @@ use super::{
     rate_limit::{ClientAddress, RateLimit},
 };
 
-/// Answers 429 `rate_limited` where an address sends too many requests, 503 `timeout` where a request takes too long (its command, if it has one, goes on in a
-/// task of its own; a stream has begun by then), and 406 where the client of the API does not take
-/// what it would get.
+/// Answers 429 `rate_limited` where an address sends too many requests, 406 where the client of the
+/// API does not take what it would get, and 503 `timeout` where a request takes too long (its command,
+/// if it has one, goes on in a task of its own; a stream has begun by then).
 pub async fn admitted(
     rate_limit: Option<Arc<RateLimit>>,
     limit: Duration,
@@ -38,7 +38,7 @@ pub async fn admitted(
         let detail = "This address sends more requests a second than it may. Nothing was done.";
         return ApiError::new(Code::RateLimited, detail).into_response();
     }
-    let answer = media_type(route);
+    let answer = media_type(request.method(), route);
     if let Some(answer) = answer
         && !takes(request.headers(), answer)
     {
@@ -60,10 +60,11 @@ pub async fn admitted(
 }
 
 /// What a route of the API answers with.
-fn media_type(route: &str) -> Option<&'static str> {
+fn media_type(method: &Method, route: &str) -> Option<&'static str> {
+    let is_read = matches!(*method, Method::GET | Method::HEAD);
     if !route.starts_with("/v1/") {
         None
-    } else if route.ends_with("/stream") {
+    } else if is_read && route.ends_with("/stream") {
         Some("text/event-stream")
     } else {
         Some("application/json")
@@ -182,11 +183,14 @@ mod tests {
 
     #[test]
     fn a_stream_is_another_media_type() {
-        let is_taken = |accept| takes(accept, media_type("/v1/orders/{id}/stream").unwrap());
+        let stream = media_type(&Method::GET, "/v1/orders/{id}/stream").unwrap();
+        let is_taken = |accept| takes(accept, stream);
 
         assert!(is_taken("text/event-stream"));
         assert!(is_taken("application/json;q=0.5, text/*"));
         assert!(!is_taken("application/json"));
-        assert_eq!(media_type("/docs"), None);
+        assert_eq!(media_type(&Method::GET, "/docs"), None);
+        let refused = media_type(&Method::POST, "/v1/orders/stream");
+        assert_eq!(refused, Some("application/json"));
     }
 }

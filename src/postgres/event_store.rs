@@ -7,7 +7,7 @@ use sqlx::{PgPool, types::Json};
 use tokio::select;
 use uuid::Uuid;
 
-use super::{idempotency, queue::WriterHandle};
+use super::{idempotency, queue::WriterHandle, read_last_position};
 use crate::{
     event_sourcing::{
         Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,
@@ -212,12 +212,10 @@ impl EventStore for PgEventStore {
     }
 
     async fn newest(&self) -> Result<Position, StoreError> {
-        let newest = while_alive(&self.pool, &self.pulse, async |connection| {
-            sqlx::query_scalar!("select max(position) from events")
-                .fetch_one(connection)
-                .await
-        });
-        Ok(Position::new(newest.await?.unwrap_or_default()))
+        while_alive(&self.pool, &self.pulse, async |connection| {
+            read_last_position(connection).await
+        })
+        .await
     }
 
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {

@@ -148,11 +148,12 @@ async fn within<T>(
 /// Where the store does not answer.
 pub async fn last_position(pool: &PgPool) -> Result<Position, StoreError> {
     within(pool, async |connection| {
-        let last =
-            sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "last!" from events"#)
-                .fetch_one(connection)
-                .await?;
-        Ok(Position::new(last))
+        read_last_position(connection).await
     })
     .await
+}
+
+async fn read_last_position(connection: &mut PgConnection) -> Result<Position, sqlx::Error> {
+    let last = sqlx::query_scalar!(r#"select coalesce(max(position), 0) as "last!" from events"#);
+    last.fetch_one(connection).await.map(Position::new)
 }

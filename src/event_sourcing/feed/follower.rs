@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
-use super::{Feed, FeedSource, PAGE, tail::Look};
+use super::{Feed, FeedSource, pace::Pace, tail::Look};
 use crate::event_sourcing::{Position, StoreError};
 
 /// What a follower gets.
@@ -24,6 +24,7 @@ pub struct Follower<S: FeedSource> {
     of: Option<Uuid>,
     setbacks: u64,
     is_ahead: bool,
+    pace: Pace,
 }
 
 impl<S: FeedSource> Follower<S> {
@@ -31,13 +32,14 @@ impl<S: FeedSource> Follower<S> {
     pub(super) fn new(feed: Feed<S>, after: Position, newest: Position, of: Option<Uuid>) -> Self {
         feed.0.followers.fetch_add(1, Ordering::AcqRel);
         feed.0.joined.notify_one();
-        let setbacks = feed.tail().setbacks();
+        let (setbacks, _) = feed.tail().setback();
         Self {
             feed,
             after: after.min(newest),
             of,
             setbacks,
             is_ahead: after > newest,
+            pace: Pace::default(),
         }
     }
 
@@ -57,7 +59,7 @@ impl<S: FeedSource> Follower<S> {
             if self.has_been_set_back() {
                 return Ok(Fed::Resync(self.after));
             }
-            let look = feed.tail().look(self.after, self.of);
+            let look = feed.tail().look(self.after, self.of, S::size);
             match look {
                 Look::Kept(events, end) => {
                     self.after = end;
@@ -73,7 +75,9 @@ impl<S: FeedSource> Follower<S> {
     /// follows on `floor`, and what was not there up to that will never be.
     async fn read(&mut self, floor: Position) -> Result<Vec<S::Item>, StoreError> {
         let source = &self.feed.0.source;
-        let page = source.read(self.after, self.of, PAGE).await?;
+        let page = source.read(self.after, self.of, self.pace.limit()).await;
+        self.pace.adapt::<S>(&page);
+        let page = page?;
         let end = page.end.unwrap_or(self.after);
         self.after = if page.is_last { end.max(floor) } else { end };
         Ok(page.events.into_iter().map(|entry| entry.item).collect())
@@ -81,13 +85,11 @@ impl<S: FeedSource> Follower<S> {
 
     /// Whether the store has gone back behind what this follower has seen; then it begins there.
     fn has_been_set_back(&mut self) -> bool {
-        let tail = self.feed.tail();
-        let (setbacks, newest) = (tail.setbacks(), tail.newest());
-        drop(tail);
-        if std::mem::replace(&mut self.setbacks, setbacks) == setbacks || self.after <= newest {
+        let (setbacks, position) = self.feed.tail().setback();
+        if std::mem::replace(&mut self.setbacks, setbacks) == setbacks || self.after <= position {
             return false;
         }
-        self.after = newest;
+        self.after = position;
         true
     }
 }

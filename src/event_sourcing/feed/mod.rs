@@ -3,11 +3,12 @@
 //! While anybody follows, one task reads what is appended (by this process, which wakes it, or by
 //! another, which it finds by looking) and keeps the newest of it. A [`Follower`] has a position and
 //! takes what comes after it: from what is kept where that reaches back so far, else from the store
-//! itself. So a slow follower holds nobody up and costs no memory, one that comes back after an hour
+//! itself. So a slow follower holds nobody up and is sent little at a time, one that comes back after an hour
 //! reads the same way as one that never left, and as positions are in the order of commits, none
 //! misses or repeats an event.
 
 mod follower;
+mod pace;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -30,15 +31,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use self::tail::Tail;
 pub use self::{
     follower::{Fed, Follower},
     tail::Entry,
 };
+use self::{pace::Pace, tail::Tail};
 use super::{event::Position, fresh::FreshEvents, store::StoreError};
-
-/// How many events are read at once.
-const PAGE: u32 = 200;
 
 /// How long the feed waits before it looks for what other processes have appended.
 const POLL: Duration = Duration::from_millis(50);
@@ -130,7 +128,11 @@ impl<S: FeedSource> Feed<S> {
         after: Option<Position>,
         of: Option<Uuid>,
     ) -> Result<Follower<S>, StoreError> {
+        let known = self.tail().newest();
         let newest = self.0.source.newest().await?;
+        if newest < known {
+            self.begin(known, newest);
+        }
         let after = after.unwrap_or(newest);
         Ok(Follower::new(self.clone(), after, newest, of))
     }
@@ -138,12 +140,11 @@ impl<S: FeedSource> Feed<S> {
     /// Keeps the feed going until `cancel`; idle while nobody follows.
     pub async fn run(self, fresh: FreshEvents, cancel: CancellationToken) {
         let following = async {
-            let mut is_begun = false;
+            let mut pace = Pace::default();
             let mut looked = Instant::now();
-            let mut has_warned = false;
+            let mut has_failed = false;
             loop {
                 if self.followers() == 0 {
-                    is_begun = false;
                     self.tail().forget();
                     self.0.joined.notified().await;
                     continue;
@@ -152,14 +153,14 @@ impl<S: FeedSource> Feed<S> {
                 tokio::pin!(woken);
                 // Armed before we look, so that an append in between is not missed.
                 woken.as_mut().enable();
-                let is_due = is_begun && looked.elapsed() >= LOOK;
-                if is_due {
-                    looked = Instant::now();
-                }
-                match self.step(is_begun, is_due).await {
+                // Whoever restores a store takes it away first.
+                let is_due = has_failed || looked.elapsed() >= LOOK;
+                match self.step(is_due, &mut pace).await {
                     Ok(has_moved) => {
-                        is_begun = true;
-                        if std::mem::take(&mut has_warned) {
+                        if is_due {
+                            looked = Instant::now();
+                        }
+                        if std::mem::take(&mut has_failed) {
                             info!("the feed goes on");
                         }
                         if has_moved {
@@ -169,7 +170,7 @@ impl<S: FeedSource> Feed<S> {
                         }
                     }
                     Err(error) => {
-                        if !std::mem::replace(&mut has_warned, true) {
+                        if !std::mem::replace(&mut has_failed, true) {
                             let error = &error as &dyn std::error::Error;
                             warn!(error, "the feed waits for the store");
                         }
@@ -183,26 +184,40 @@ impl<S: FeedSource> Feed<S> {
 
     /// Begins at the store's end, looks whether it is where it was, or reads what follows; says
     /// whether the feed has moved.
-    async fn step(&self, is_begun: bool, is_due: bool) -> Result<bool, StoreError> {
-        let shared = &*self.0;
+    async fn step(&self, is_due: bool, pace: &mut Pace) -> Result<bool, StoreError> {
+        let (is_begun, known) = self.tail().begun();
         if !is_begun || is_due {
-            let newest = shared.source.newest().await?;
-            let mut tail = self.tail();
-            if !is_begun || newest < tail.newest() {
-                tail.begin(newest);
-                drop(tail);
-                shared.moved.notify_waiters();
+            let newest = self.0.source.newest().await?;
+            if !is_begun || newest < known {
+                self.begin(known, newest);
                 return Ok(true);
             }
         }
-        let after = self.tail().newest();
-        let page = shared.source.read(after, None, PAGE).await?;
-        let Some(end) = page.end else {
+        let (after, setbacks) = self.tail().end();
+        let read = self.0.source.read(after, None, pace.limit()).await;
+        pace.adapt::<S>(&read);
+        let Page { events, end, .. } = read?;
+        let Some(end) = end else {
             return Ok(false);
         };
-        self.tail().extend(page.events, end, S::size);
-        shared.moved.notify_waiters();
+        let mut tail = self.tail();
+        // A new follower may have found out meanwhile that the store has gone back.
+        if tail.end() == (after, setbacks) {
+            tail.extend(events, end, S::size);
+        }
+        drop(tail);
+        self.0.moved.notify_waiters();
         Ok(true)
+    }
+
+    /// Begins anew at the store's end, unless somebody else has done so since it was at `known`.
+    fn begin(&self, known: Position, at: Position) {
+        let mut tail = self.tail();
+        if tail.newest() == known {
+            tail.begin(at);
+            drop(tail);
+            self.0.moved.notify_waiters();
+        }
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail<S::Item>> {

@@ -21,13 +21,21 @@ pub struct Entry<T> {
     pub item: T,
 }
 
+/// How many bytes are handed out at once, one event apart: so much a client may have that does not
+/// read what it is sent.
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
+
 /// The newest events: all that follow one position, up to another.
 pub(super) struct Tail<T> {
+    /// Whether it is known where the store ends.
+    is_begun: bool,
     begins_after: Position,
     newest: Position,
     kept: VecDeque<Entry<T>>,
     bytes: usize,
     setbacks: u64,
+    /// Where it was after the last time.
+    set_back_to: Position,
 }
 
 /// What there is for a follower.
@@ -43,11 +51,13 @@ pub(super) enum Look<T> {
 impl<T> Default for Tail<T> {
     fn default() -> Self {
         Self {
+            is_begun: false,
             begins_after: Position::ZERO,
             newest: Position::ZERO,
             kept: VecDeque::new(),
             bytes: 0,
             setbacks: 0,
+            set_back_to: Position::ZERO,
         }
     }
 }
@@ -58,22 +68,38 @@ impl<T: Clone> Tail<T> {
         self.newest
     }
 
-    /// How often the store has gone back.
-    pub(super) fn setbacks(&self) -> u64 {
-        self.setbacks
+    /// Up to where the store was read, and how often it has gone back.
+    pub(super) fn end(&self) -> (Position, u64) {
+        (self.newest, self.setbacks)
+    }
+
+    /// How often the store has gone back, and to where the last time.
+    pub(super) fn setback(&self) -> (u64, Position) {
+        (self.setbacks, self.set_back_to)
+    }
+
+    /// Whether it is known where the store ends, and where it ended last.
+    pub(super) fn begun(&self) -> (bool, Position) {
+        (self.is_begun, self.newest)
     }
 
     /// Begins anew at the store's end.
     pub(super) fn begin(&mut self, at: Position) {
-        self.setbacks += u64::from(at < self.newest);
+        self.is_begun = true;
+        if at < self.newest {
+            self.setbacks += 1;
+            self.set_back_to = at;
+        }
         (self.begins_after, self.newest) = (at, at);
         self.kept.clear();
         self.bytes = 0;
     }
 
-    /// Keeps nothing for nobody: who comes later asks the store, which may be another one by then.
+    /// Keeps nothing for nobody: whoever comes later may find another store.
     pub(super) fn forget(&mut self) {
-        self.begin(self.newest);
+        self.is_begun = false;
+        self.kept.clear();
+        self.bytes = 0;
     }
 
     /// Adds what was read next, up to `end`.
@@ -95,18 +121,31 @@ impl<T: Clone> Tail<T> {
     }
 
     /// What comes after a position, of all aggregates or of one.
-    pub(super) fn look(&self, after: Position, of: Option<Uuid>) -> Look<T> {
+    pub(super) fn look(
+        &self,
+        after: Position,
+        of: Option<Uuid>,
+        size: impl Fn(&T) -> usize,
+    ) -> Look<T> {
+        // A follower may be ahead of the feed for a moment: it began at the store's very end.
+        if !self.is_begun || after >= self.newest {
+            return Look::Nothing;
+        }
         if after < self.begins_after {
             return Look::Store(self.begins_after);
         }
-        // A follower may be ahead of the feed for a moment: it began at the store's very end.
-        if after >= self.newest {
-            return Look::Nothing;
-        }
         let start = self.kept.partition_point(|entry| entry.position <= after);
-        let is_wanted = |entry: &&Entry<T>| of.is_none_or(|id| entry.aggregate_id == id);
-        let wanted = self.kept.range(start..).filter(is_wanted);
-        let items = wanted.map(|entry| entry.item.clone());
-        Look::Kept(items.collect(), self.newest)
+        let (mut items, mut bytes) = (vec![], 0);
+        for entry in self.kept.range(start..) {
+            if of.is_some_and(|id| entry.aggregate_id != id) {
+                continue;
+            }
+            bytes += size(&entry.item);
+            items.push(entry.item.clone());
+            if bytes >= CHUNK_BYTES {
+                return Look::Kept(items, entry.position);
+            }
+        }
+        Look::Kept(items, self.newest)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use futures::FutureExt;
 use tokio::{
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,9 @@ use crate::event_sourcing::{FreshEvents, Position, StoreError};
 
 const ONE: Uuid = Uuid::from_u128(1);
 const OTHER: Uuid = Uuid::from_u128(2);
+
+/// Numbers beyond this one are large.
+const LARGE: i64 = 1_000_000;
 
 /// A store of numbers; every seventh is left out by the source.
 #[derive(Clone, Default)]
@@ -64,6 +67,8 @@ impl FeedSource for Numbers {
         of: Option<Uuid>,
         limit: u32,
     ) -> Result<Page<i64>, StoreError> {
+        // A call may be dropped here.
+        yield_now().await;
         let kept = self.ask()?;
         let later = kept.events.iter().filter(|(position, aggregate_id)| {
             *position > after && of.is_none_or(|of| of == *aggregate_id)
@@ -82,8 +87,8 @@ impl FeedSource for Numbers {
         })
     }
 
-    fn size(_: &i64) -> usize {
-        8
+    fn size(number: &i64) -> usize {
+        if *number > LARGE { 100 << 10 } else { 8 }
     }
 }
 
@@ -289,4 +294,71 @@ async fn what_was_kept_for_others_is_not_shown_of_a_store_that_went_back_meanwhi
         .await
         .unwrap();
     assert_eq!(take(&mut follower, 3).await, [2, 3, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_events_are_handed_out_few_at_a_time() {
+    let Running { numbers, feed, .. } = &running();
+    numbers.append(ONE, LARGE + 1..=LARGE + 300);
+    let mut behind = feed.follow(Some(Position::ZERO), None).await.unwrap();
+    let mut live = feed.follow(None, None).await.unwrap();
+    assert!(live.next().now_or_never().is_none());
+    sleep(Duration::from_secs(1)).await;
+    numbers.append(ONE, LARGE + 301..=LARGE + 320);
+
+    for (follower, expected) in [(&mut behind, 1..=320), (&mut live, 301..=320)] {
+        let expected = shown(expected.map(|n| LARGE + n));
+        let (mut taken, mut chunks) = (vec![], vec![]);
+        while taken.len() < expected.len() {
+            let Fed::Events(events) = next(follower).await else {
+                panic!("nothing went back");
+            };
+            chunks.push(events.len());
+            taken.extend(events);
+        }
+        assert_eq!(taken, expected);
+        // What the first read brings is not known before.
+        assert!(chunks.iter().all(|count| *count <= 16), "{chunks:?}");
+        assert!(chunks.iter().skip(1).all(|count| *count <= 4), "{chunks:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_joins_before_a_setback_is_noticed_sees_what_follows_it() {
+    let Running { numbers, feed, .. } = &running();
+    let mut early = feed.follow(None, None).await.unwrap();
+    numbers.append(ONE, [1]);
+    take(&mut early, 1).await;
+    numbers.append(ONE, 2..=500);
+    take(&mut early, shown(2..=500).len()).await;
+
+    numbers.kept().events.truncate(50);
+    let mut late = feed.follow(None, None).await.unwrap();
+    numbers.append(OTHER, 51..=53);
+
+    assert_eq!(take(&mut late, 3).await, [51, 52, 53]);
+    assert_eq!(next(&mut early).await, Fed::Resync(Position::new(50)));
+    assert_eq!(take(&mut early, 3).await, [51, 52, 53]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setback_while_nobody_follows_is_told_to_nobody() {
+    let Running { numbers, feed, .. } = &running();
+    let mut early = feed.follow(None, None).await.unwrap();
+    numbers.append(ONE, [1]);
+    take(&mut early, 1).await;
+    numbers.append(ONE, 2..=100);
+    take(&mut early, shown(2..=100).len()).await;
+    drop(early);
+    sleep(Duration::from_secs(1)).await;
+
+    numbers.kept().events.truncate(50);
+    let mut live = feed.follow(None, None).await.unwrap();
+    let mut ahead = feed.follow(Some(Position::new(100)), None).await.unwrap();
+    assert!(live.next().now_or_never().is_none());
+    numbers.append(OTHER, [51]);
+
+    assert_eq!(take(&mut live, 1).await, [51]);
+    assert_eq!(next(&mut ahead).await, Fed::Resync(Position::new(50)));
+    assert_eq!(take(&mut ahead, 1).await, [51]);
 }

@@ -72,7 +72,8 @@ impl Frame {
 #[derive(Clone)]
 pub struct OrderFrames {
     history: Arc<dyn OrderHistory>,
-    customers: Cache<Uuid, CustomerId>,
+    /// `None` where the order's creation cannot be read.
+    customers: Cache<Uuid, Option<CustomerId>>,
 }
 
 impl OrderFrames {
@@ -97,10 +98,10 @@ impl OrderFrames {
         for frame in frames {
             let id = frame.order_id;
             if let Some(customer) = &frame.customer {
-                self.customers.insert(id, customer.clone());
+                self.customers.insert(id, Some(customer.clone()));
                 found.insert(id, customer.clone());
             } else if let Some(customer) = self.customers.get(&id) {
-                found.insert(id, customer);
+                found.extend(customer.map(|customer| (id, customer)));
             } else {
                 unknown.insert(id);
             }
@@ -112,19 +113,21 @@ impl OrderFrames {
             .buffer_unordered(LOOKUPS)
             .try_collect::<Vec<_>>()
             .await?;
-        for (id, customer) in looked_up {
-            if let Some(customer) = customer {
-                self.customers.insert(id, customer.clone());
-                found.insert(id, customer);
-            }
-        }
+        found.extend(
+            looked_up
+                .into_iter()
+                .filter_map(|(id, customer)| Some((id, customer?))),
+        );
         Ok(found)
     }
 
     async fn look_up(&self, id: Uuid) -> Result<Option<CustomerId>, StoreError> {
         let first = self.history.events_after(Position::ZERO, Some(id), 1);
         let first = first.await?.into_iter().next();
-        Ok(first.and_then(|event| Frame::of(event).customer))
+        let customer = first.and_then(|event| Frame::of(event).customer);
+        // At once: should another one fail, this one need not be looked up again.
+        self.customers.insert(id, customer.clone());
+        Ok(customer)
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
 use tokio::{
     select,
-    time::{Instant, Interval, interval_at, sleep},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -57,12 +57,15 @@ pub fn messages(
     follower: Follower<OrderFrames>,
     filter: Filter,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
+    let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
+    // Whoever has not read for long need not be told so often that we live.
+    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let begun = LiveStream {
         follower,
         filter,
         frames: live.frames.clone(),
         stopping: live.stopping.clone(),
-        heartbeat: interval_at(Instant::now() + HEARTBEAT, HEARTBEAT),
+        heartbeat,
         taken: vec![],
         is_opened: false,
         _counted: Counted::new(),
