@@ -23,6 +23,7 @@ use super::{
     live::{Filter, messages},
     order_list::statuses,
     order_queries::{not_found, refuse},
+    serve::EndlessBody,
 };
 use crate::event_sourcing::Position;
 
@@ -147,6 +148,7 @@ async fn open(
     }
     let body = Body::from_stream(messages(&api.live, follower, filter));
     let mut response = Response::new(body);
+    response.extensions_mut().insert(EndlessBody);
     let headers = response.headers_mut();
     let fixed = [
         (header::CONTENT_TYPE, "text/event-stream"),

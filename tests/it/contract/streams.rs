@@ -1,5 +1,7 @@
 //! Live updates.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -277,6 +279,30 @@ async fn a_stream_shows_what_another_process_writes() {
     drop(stream);
     other.stop().await;
     app.stop().await;
+}
+
+/// What a client does not read fills its socket and the service's: the rest waits, and cannot be sent.
+#[tokio::test]
+async fn a_client_that_does_not_read_holds_up_no_stop() {
+    let app = TestApp::start().await;
+    let stream = open(&app, "/v1/orders/stream", &[]).await;
+    let mut idle = open(&app, "/v1/orders/stream?customerId=x", &[]).await;
+    let product = "p".repeat(128);
+    let items = vec![line(&product, 1, "1"); 2000];
+    for number in 0..40 {
+        let body = json!({"id": id(number), "customerId": "customer-1", "items": items});
+        assert_eq!(app.post("/v1/orders", &body).await.status, 201);
+    }
+    create(&app, 100, "x").await;
+    assert_eq!(idle.next().await.unwrap().event, "OrderCreated");
+    app.wait_until_caught_up().await;
+    let began = Instant::now();
+
+    app.stop().await;
+
+    // Requests may take seven seconds to end; a stream is no request that waits for its answer.
+    assert!(began.elapsed() < Duration::from_secs(5));
+    drop(stream);
 }
 
 #[tokio::test]
