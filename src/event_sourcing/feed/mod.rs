@@ -41,7 +41,7 @@ use super::{event::Position, fresh::FreshEvents, store::StoreError};
 /// How long the feed waits before it looks for what other processes have appended.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long it rests after it has read something: under load it reads many events at once.
+/// How long it rests after it has read all there was: under load it reads many events at once.
 const REST: Duration = Duration::from_millis(5);
 
 /// How often an idle feed looks whether the store has gone back, as one that was restored has.
@@ -80,6 +80,14 @@ pub struct Page<T> {
     pub end: Option<Position>,
     /// Whether there was room for more, so that nothing more is there.
     pub is_last: bool,
+}
+
+/// What a step of the feed came to.
+enum Step {
+    Nothing,
+    Moved,
+    /// There was more than was read.
+    Full,
 }
 
 struct Shared<S: FeedSource> {
@@ -156,17 +164,19 @@ impl<S: FeedSource> Feed<S> {
                 // Whoever restores a store takes it away first.
                 let is_due = has_failed || looked.elapsed() >= LOOK;
                 match self.step(is_due, &mut pace).await {
-                    Ok(has_moved) => {
+                    Ok(step) => {
                         if is_due {
                             looked = Instant::now();
                         }
                         if std::mem::take(&mut has_failed) {
                             info!("the feed goes on");
                         }
-                        if has_moved {
-                            sleep(REST).await;
-                        } else {
-                            select! { () = woken => {} () = sleep(POLL) => {} }
+                        match step {
+                            Step::Full => {}
+                            Step::Moved => sleep(REST).await,
+                            Step::Nothing => {
+                                select! { () = woken => {} () = sleep(POLL) => {} }
+                            }
                         }
                     }
                     Err(error) => {
@@ -182,23 +192,26 @@ impl<S: FeedSource> Feed<S> {
         cancel.run_until_cancelled(following).await;
     }
 
-    /// Begins at the store's end, looks whether it is where it was, or reads what follows; says
-    /// whether the feed has moved.
-    async fn step(&self, is_due: bool, pace: &mut Pace) -> Result<bool, StoreError> {
+    /// Begins at the store's end, looks whether it is where it was, or reads what follows.
+    async fn step(&self, is_due: bool, pace: &mut Pace) -> Result<Step, StoreError> {
         let (is_begun, known) = self.tail().begun();
         if !is_begun || is_due {
             let newest = self.0.source.newest().await?;
             if !is_begun || newest < known {
                 self.begin(known, newest);
-                return Ok(true);
+                return Ok(Step::Moved);
             }
         }
         let (after, setbacks) = self.tail().end();
         let read = self.0.source.read(after, None, pace.limit()).await;
         pace.adapt::<S>(&read);
-        let Page { events, end, .. } = read?;
+        let Page {
+            events,
+            end,
+            is_last,
+        } = read?;
         let Some(end) = end else {
-            return Ok(false);
+            return Ok(Step::Nothing);
         };
         let mut tail = self.tail();
         // A new follower may have found out meanwhile that the store has gone back.
@@ -207,7 +220,7 @@ impl<S: FeedSource> Feed<S> {
         }
         drop(tail);
         self.0.moved.notify_waiters();
-        Ok(true)
+        Ok(if is_last { Step::Moved } else { Step::Full })
     }
 
     /// Begins anew at the store's end, unless somebody else has done so since it was at `known`.

@@ -3,9 +3,10 @@
 use super::{FeedSource, Page, tail::CHUNK_BYTES};
 use crate::event_sourcing::StoreError;
 
-/// How many events are read at once at first, and at most.
+/// How many events are read at once at first, and at most: not more, for the next ones may be large
+/// where the last ones were small.
 const FIRST: u32 = 16;
-const MOST: u32 = 200;
+const MOST: u32 = 64;
 
 /// The limit of the next read.
 #[derive(Debug)]
