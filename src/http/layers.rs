@@ -15,6 +15,7 @@ use super::{
     consistency::{CONSISTENCY_TOKEN, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION},
     context::{TRACEPARENT, X_REQUEST_ID},
     error::{ApiError, Code},
+    order_streams::LAST_EVENT_ID,
     rate_limit::{ClientAddress, RateLimit},
 };
 
@@ -124,7 +125,7 @@ pub fn cors(origins: &[String]) -> Option<CorsLayer> {
         header::CONTENT_TYPE,
         header::IF_MATCH,
         header::IF_NONE_MATCH,
-        HeaderName::from_static("last-event-id"),
+        LAST_EVENT_ID,
         IDEMPOTENCY_KEY,
         CONSISTENCY_TOKEN,
         PREFER,

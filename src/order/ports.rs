@@ -5,13 +5,10 @@ use futures::future::BoxFuture;
 use super::{Order, OrderCommand, OrderId, upcasters::lift_where_possible};
 use crate::event_sourcing::{
     Answer, EventStore, ExecuteError, Executed, Position, RecordedEvent, Repository, Request,
-    StoreError, Version,
+    StoreError, StreamId, Version,
     repository::{Loaded, stream_of},
     store::Until,
 };
-
-/// How many events of a stream are read at a time.
-const PAGE: u32 = 1000;
 
 /// Writes the answer to a command: from the state it led to, that state's version, and whether
 /// anything changed. See [`Repository::execute`].
@@ -122,28 +119,106 @@ impl<S: EventStore> OrderHistory for Repository<Order, S> {
     }
 }
 
-/// The events of one order after a position. A stream is short beside the store, so it is read from
-/// its beginning, and in large pages where most of it may have been seen.
+/// The events of one order after a position.
 async fn stream_after<S: EventStore>(
     store: &S,
     id: OrderId,
     after: Position,
     limit: u32,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
-    let size = if after == Position::ZERO { limit } else { PAGE };
-    let mut found = Vec::new();
-    let mut from = Version::new(1);
-    while found.len() < limit as usize {
-        let page = store
-            .read_stream(stream_of::<Order>(id), from, size)
-            .await?;
-        let is_last = page.len() < size as usize;
-        from = page.last().map_or(from, |event| event.version.plus(1));
-        found.extend(page.into_iter().filter(|event| event.position > after));
-        if is_last {
-            break;
+    let stream = stream_of::<Order>(id);
+    let mut events = store.read_stream(stream, Version::new(1), limit).await?;
+    let is_all = events.len() < limit as usize;
+    if is_all || after == Position::ZERO {
+        events.retain(|event| event.position > after);
+        return Ok(events);
+    }
+    let from = first_after(store, stream, after).await?;
+    store.read_stream(stream, from, limit).await
+}
+
+/// The version from which on a stream is behind a position: positions rise with versions, so it is
+/// searched for in leaps that double, and then in halves.
+async fn first_after<S: EventStore>(
+    store: &S,
+    stream: StreamId,
+    after: Position,
+) -> Result<Version, StoreError> {
+    // The version of the first event from `version` on, where that is not behind the position.
+    let not_after = async |version: i32| {
+        let events = store.read_stream(stream, Version::new(version), 1).await?;
+        let event = events.first().filter(|event| event.position <= after);
+        Ok::<_, StoreError>(event.map(|event| event.version.get()))
+    };
+    let (mut seen, mut unseen) = (0_i32, 1_i32);
+    while let Some(version) = not_after(unseen).await? {
+        seen = version;
+        unseen = version.saturating_mul(2);
+    }
+    while seen.saturating_add(1) < unseen {
+        let middle = i32::midpoint(seen, unseen);
+        match not_after(middle).await? {
+            Some(version) => seen = version,
+            None => unseen = middle,
         }
     }
-    found.truncate(limit as usize);
-    Ok(found)
+    Ok(Version::new(unseen))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::event_sourcing::{
+        Append, NewEvent,
+        testing::{InMemoryEventStore, instant},
+    };
+
+    /// Stores events of two orders by turns: versions 1, 2, 3 … of each at every other position.
+    async fn two_orders(versions: i32) -> (InMemoryEventStore, [Uuid; 2]) {
+        let store = InMemoryEventStore::default();
+        let orders = [1, 2].map(Uuid::from_u128);
+        for expected in 0..versions {
+            for order in orders {
+                let event = NewEvent {
+                    event_id: Uuid::nil(),
+                    event_type: "OrderCompleted",
+                    schema_version: 1,
+                    data: RawValue::from_string("{}".to_owned()).unwrap(),
+                };
+                let append = Append {
+                    command_id: Uuid::nil(),
+                    stream: stream_of::<Order>(order),
+                    expected: Version::new(expected),
+                    events: vec![event],
+                    occurred_at: instant(0),
+                    metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+                    key: None,
+                };
+                store.append(append).await.unwrap();
+            }
+        }
+        (store, orders)
+    }
+
+    #[tokio::test]
+    async fn the_events_of_an_order_after_any_position_are_found_in_pages_of_any_size() {
+        let (store, orders) = two_orders(37).await;
+        for order in orders {
+            let all = store.read_stream(stream_of::<Order>(order), Version::new(1), 100);
+            let positions: Vec<_> = all.await.unwrap().iter().map(|e| e.position).collect();
+            for after in (0..=76).map(Position::new) {
+                for limit in [1, 2, 5, 36, 37, 38, 100] {
+                    let found = stream_after(&store, order, after, limit).await.unwrap();
+
+                    let found: Vec<_> = found.iter().map(|event| event.position).collect();
+                    let behind = positions.iter().copied().filter(|at| *at > after);
+                    let expected: Vec<_> = behind.take(limit as usize).collect();
+                    assert_eq!(found, expected, "after {after}, {limit} of them");
+                }
+            }
+        }
+    }
 }

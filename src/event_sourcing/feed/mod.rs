@@ -136,7 +136,7 @@ impl<S: FeedSource> Feed<S> {
         after: Option<Position>,
         of: Option<Uuid>,
     ) -> Result<Follower<S>, StoreError> {
-        let known = self.tail().newest();
+        let (known, _) = self.tail().end();
         let newest = self.0.source.newest().await?;
         if newest < known {
             self.begin(known, newest);
@@ -226,7 +226,7 @@ impl<S: FeedSource> Feed<S> {
     /// Begins anew at the store's end, unless somebody else has done so since it was at `known`.
     fn begin(&self, known: Position, at: Position) {
         let mut tail = self.tail();
-        if tail.newest() == known {
+        if tail.end().0 == known {
             tail.begin(at);
             drop(tail);
             self.0.moved.notify_waiters();

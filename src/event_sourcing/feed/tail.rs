@@ -63,11 +63,6 @@ impl<T> Default for Tail<T> {
 }
 
 impl<T: Clone> Tail<T> {
-    /// Up to where the store was read.
-    pub(super) fn newest(&self) -> Position {
-        self.newest
-    }
-
     /// Up to where the store was read, and how often it has gone back.
     pub(super) fn end(&self) -> (Position, u64) {
         (self.newest, self.setbacks)

@@ -1,12 +1,14 @@
 //! What followers of a feed may rely on.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use futures::FutureExt;
 use tokio::{
+    sync::Semaphore,
     task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
@@ -31,6 +33,8 @@ struct Kept {
     events: Vec<(Position, Uuid)>,
     is_down: bool,
     asked: usize,
+    /// Answers that are read from now on are on their way until this lets them through.
+    gate: Option<Arc<Semaphore>>,
 }
 
 impl Numbers {
@@ -57,8 +61,13 @@ impl FeedSource for Numbers {
     type Item = i64;
 
     async fn newest(&self) -> Result<Position, StoreError> {
-        let kept = self.ask()?;
-        Ok(kept.events.last().map_or(Position::ZERO, |(at, _)| *at))
+        let (newest, gate) = {
+            let kept = self.ask()?;
+            let newest = kept.events.last().map(|(at, _)| *at);
+            (newest.unwrap_or(Position::ZERO), kept.gate.clone())
+        };
+        pass(gate).await;
+        Ok(newest)
     }
 
     async fn read(
@@ -67,13 +76,17 @@ impl FeedSource for Numbers {
         of: Option<Uuid>,
         limit: u32,
     ) -> Result<Page<i64>, StoreError> {
+        let (read, gate) = {
+            let kept = self.ask()?;
+            let later = kept.events.iter().filter(|(position, aggregate_id)| {
+                *position > after && of.is_none_or(|of| of == *aggregate_id)
+            });
+            let read: Vec<_> = later.take(limit as usize).copied().collect();
+            (read, kept.gate.clone())
+        };
         // A call may be dropped here.
         yield_now().await;
-        let kept = self.ask()?;
-        let later = kept.events.iter().filter(|(position, aggregate_id)| {
-            *position > after && of.is_none_or(|of| of == *aggregate_id)
-        });
-        let read: Vec<_> = later.take(limit as usize).copied().collect();
+        pass(gate).await;
         let shown = read.iter().filter(|(position, _)| position.get() % 7 != 0);
         let events = shown.map(|(position, aggregate_id)| Entry {
             position: *position,
@@ -89,6 +102,12 @@ impl FeedSource for Numbers {
 
     fn size(number: &i64) -> usize {
         if *number > LARGE { 100 << 10 } else { 8 }
+    }
+}
+
+async fn pass(gate: Option<Arc<Semaphore>>) {
+    if let Some(gate) = gate {
+        gate.acquire().await.unwrap().forget();
     }
 }
 
@@ -323,14 +342,22 @@ async fn large_events_are_handed_out_few_at_a_time() {
     }
 }
 
+/// A follower who has seen so many events of one aggregate, as they came.
+async fn who_has_seen(running: &Running, count: i64) -> Follower<Numbers> {
+    let mut follower = running.feed.follow(None, None).await.unwrap();
+    // The first one shows that the feed has begun, so that it keeps the others.
+    running.numbers.append(ONE, [1]);
+    take(&mut follower, 1).await;
+    running.numbers.append(ONE, 2..=count);
+    take(&mut follower, shown(2..=count).len()).await;
+    follower
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_joins_before_a_setback_is_noticed_sees_what_follows_it() {
-    let Running { numbers, feed, .. } = &running();
-    let mut early = feed.follow(None, None).await.unwrap();
-    numbers.append(ONE, [1]);
-    take(&mut early, 1).await;
-    numbers.append(ONE, 2..=500);
-    take(&mut early, shown(2..=500).len()).await;
+    let running = running();
+    let Running { numbers, feed, .. } = &running;
+    let mut early = who_has_seen(&running, 500).await;
 
     numbers.kept().events.truncate(50);
     let mut late = feed.follow(None, None).await.unwrap();
@@ -343,13 +370,9 @@ async fn who_joins_before_a_setback_is_noticed_sees_what_follows_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_setback_while_nobody_follows_is_told_to_nobody() {
-    let Running { numbers, feed, .. } = &running();
-    let mut early = feed.follow(None, None).await.unwrap();
-    numbers.append(ONE, [1]);
-    take(&mut early, 1).await;
-    numbers.append(ONE, 2..=100);
-    take(&mut early, shown(2..=100).len()).await;
-    drop(early);
+    let running = running();
+    let Running { numbers, feed, .. } = &running;
+    drop(who_has_seen(&running, 100).await);
     sleep(Duration::from_secs(1)).await;
 
     numbers.kept().events.truncate(50);
@@ -361,4 +384,45 @@ async fn a_setback_while_nobody_follows_is_told_to_nobody() {
     assert_eq!(take(&mut live, 1).await, [51]);
     assert_eq!(next(&mut ahead).await, Fed::Resync(Position::new(50)));
     assert_eq!(take(&mut ahead, 1).await, [51]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_on_its_way_when_a_setback_was_noticed_is_not_shown() {
+    let running = running();
+    let Running { numbers, feed, .. } = &running;
+    let _early = who_has_seen(&running, 100).await;
+    let gate = Arc::new(Semaphore::new(0));
+    numbers.kept().gate = Some(Arc::clone(&gate));
+    numbers.append(ONE, [101]);
+    sleep(Duration::from_millis(500)).await;
+
+    numbers.kept().gate = None;
+    numbers.kept().events.truncate(50);
+    let mut late = feed.follow(None, None).await.unwrap();
+    gate.add_permits(1);
+    sleep(Duration::from_millis(1)).await;
+    numbers.append(OTHER, [51]);
+
+    assert_eq!(take(&mut late, 1).await, [51]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_older_than_the_feed_is_no_setback() {
+    let running = running();
+    let Running { numbers, feed, .. } = &running;
+    let mut early = who_has_seen(&running, 100).await;
+    let gate = Arc::new(Semaphore::new(0));
+    numbers.kept().gate = Some(Arc::clone(&gate));
+    let mut joining = pin!(feed.follow(None, None));
+    assert!(joining.as_mut().now_or_never().is_none());
+
+    numbers.kept().gate = None;
+    numbers.append(ONE, [101]);
+    assert_eq!(take(&mut early, 1).await, [101]);
+    gate.add_permits(1);
+    let mut late = joining.await.unwrap();
+    numbers.append(ONE, [102]);
+
+    assert_eq!(take(&mut early, 1).await, [102]);
+    assert_eq!(take(&mut late, 2).await, [101, 102]);
 }

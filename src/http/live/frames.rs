@@ -10,12 +10,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
 use uuid::Uuid;
 
-use crate::http::view::HistoryEntry;
 use crate::{
     event_sourcing::{
         Aggregate, DomainEvent, FeedSource, Position, RecordedEvent, StoreError,
         feed::{Entry, Page},
     },
+    http::view::HistoryEntry,
     order::{CustomerId, Order, OrderEvent, OrderHistory, Status},
 };
 

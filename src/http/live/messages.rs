@@ -1,9 +1,9 @@
 //! What a client that looks on is sent: an opening, events that it asked for, and signs of life.
 
-use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, future::ready, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 use tokio::{
     select,
     time::{Instant, Interval, MissedTickBehavior, interval_at, sleep},
@@ -47,7 +47,6 @@ struct LiveStream {
     heartbeat: Interval,
     /// What was taken from the feed and not sent yet.
     taken: Vec<Arc<Frame>>,
-    is_opened: bool,
     _counted: Counted,
 }
 
@@ -67,20 +66,17 @@ pub fn messages(
         stopping: live.stopping.clone(),
         heartbeat,
         taken: vec![],
-        is_opened: false,
         _counted: Counted::new(),
     };
-    stream::unfold(begun, |mut live| async move {
-        if !std::mem::replace(&mut live.is_opened, true) {
-            return Some((Ok(Bytes::from_static(OPENING.as_bytes())), live));
-        }
+    let opening = stream::once(ready(Ok(Bytes::from_static(OPENING.as_bytes()))));
+    opening.chain(stream::unfold(begun, |mut live| async move {
         let stopping = live.stopping.clone();
         let sent = select! {
             sent = live.next() => sent,
             () = stopping.cancelled() => return None,
         };
         Some((Ok(sent), live))
-    })
+    }))
 }
 
 impl LiveStream {
@@ -174,7 +170,7 @@ impl Drop for Counted {
 mod tests {
     use std::pin::pin;
 
-    use futures::{FutureExt, StreamExt};
+    use futures::FutureExt;
     use tokio::task::JoinSet;
 
     use super::*;
