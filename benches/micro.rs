@@ -9,7 +9,7 @@ use anyhow::Context;
 use criterion::Criterion;
 use orders::{
     event_sourcing::{Aggregate, DomainEvent, Instant, Position, Version},
-    http::{command_body, view::OrderView},
+    http::orders::{bodies, view::OrderView},
     order::{CustomerId, Order, OrderCommand, OrderEvent, OrderState},
     read_model::OrderFold,
 };
@@ -70,7 +70,7 @@ fn scene() -> anyhow::Result<Scene> {
 }
 
 fn add_item(line: u128) -> anyhow::Result<OrderCommand> {
-    let Ok((mut item, _)) = command_body::add_item(BODY) else {
+    let Ok((mut item, _)) = bodies::add_item(BODY) else {
         anyhow::bail!("the body is refused");
     };
     item.item_id = Uuid::from_u128(line);
@@ -94,7 +94,7 @@ fn aggregate(criterion: &mut Criterion, scene: &Scene) {
 
 fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
     criterion.bench_function("json: read a request", |bencher| {
-        bencher.iter(|| command_body::add_item(black_box(BODY)));
+        bencher.iter(|| bodies::add_item(black_box(BODY)));
     });
     criterion.bench_function("json: write an event", |bencher| {
         bencher.iter(|| black_box(&scene.added).encode());

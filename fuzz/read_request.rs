@@ -5,10 +5,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use orders::{
     event_sourcing::{Aggregate, Instant},
     http::{
-        command_body,
-        conditional::{IDEMPOTENCY_KEY, IfNoneMatch, fingerprint, idempotency_key, if_match},
-        consistency::{CONSISTENCY_TOKEN, Consistency, PREFER},
-        error::ApiError,
+        orders::bodies,
+        problem::error::ApiError,
+        request::{
+            consistency::{CONSISTENCY_TOKEN, Consistency, PREFER},
+            preconditions::{IDEMPOTENCY_KEY, IfNoneMatch, fingerprint, idempotency_key, if_match},
+        },
     },
     order::{Order, OrderCommand},
 };
@@ -33,15 +35,15 @@ pub fn read(bytes: &[u8]) {
 
 /// What each reader of bodies says: nothing, or its problem.
 fn bodies(bytes: &[u8]) -> [Option<Value>; 6] {
-    let created = command_body::create_order(bytes, "EUR".parse().expect("a currency"));
+    let created = bodies::create_order(bytes, "EUR".parse().expect("a currency"));
     let created = created.map(|(id, command)| decide(&command(id.unwrap_or(Uuid::from_u128(1)))));
     [
         problem(created),
-        problem(command_body::add_item(bytes)),
-        problem(command_body::change_item(bytes)),
-        problem(command_body::complete_order(bytes)),
-        problem(command_body::cancel_order(bytes)),
-        problem(command_body::nothing(bytes)),
+        problem(bodies::add_item(bytes)),
+        problem(bodies::change_item(bytes)),
+        problem(bodies::complete_order(bytes)),
+        problem(bodies::cancel_order(bytes)),
+        problem(bodies::nothing(bytes)),
     ]
 }
 

@@ -24,12 +24,10 @@
 //! order is *parked* when one of its events cannot be applied.
 //!
 //! # Who may import whom
-//! `event_sourcing` imports nothing of ours; `order` only `event_sourcing`; `postgres` and `nats`
-//! only `event_sourcing`; `read_model` these and `order`; `http` what is above it, but neither
-//! `postgres` nor `nats`; `embedded` and [`json`] (a tool of `http` and `nats`) nothing. [`sql`] is a
-//! tool of `postgres` and `read_model`. Only [`app`] and [`maintenance`] see all. (`nats` and
-//! `read_model` also ask [`sabotage`], which answers in tests only.) The test
-//! `tests/it/architecture.rs` reads the sources and fails on another edge.
+//! `event_sourcing` imports nothing of ours; `order` and [`live`] only `event_sourcing`; `postgres`
+//! and `nats` only these but `order`; `read_model` only `event_sourcing`, `order` and [`sql`], which
+//! `postgres` uses, too; `http` neither `postgres` nor `nats`; `embedded` nothing. Only [`app`] and
+//! [`cli`] see all. The test `tests/it/architecture.rs` reads the sources and fails on another edge.
 //!
 //! # What the guarantees rest on
 //! - **Appends take turns** behind an advisory lock, and positions are drawn behind it: position
@@ -57,7 +55,7 @@
 //!   store is left alone, and this store's own from before a restore is made anew
 //!   ([`nats::lineage`]). Nothing is applied from a stream that has not been vouched for.
 //! - **A live stream is a position.** It shows what the store holds after that, read once for all who
-//!   look on ([`event_sourcing::feed`]), or for one who is behind. Positions are in the order of
+//!   look on ([`live::feed`]), or for one who is behind. Positions are in the order of
 //!   commits, so none is missed or repeated; NATS has no part in it.
 //! - **Dead is not slow.** One question is always on its way to PostgreSQL; when no answer comes,
 //!   whoever waits is told at once ([`event_sourcing::pulse`]).
@@ -67,13 +65,13 @@
 //! that looks up by key; rows updated in place, no indexed column changing with each event; one call
 //! a chunk for the projector, on rows that it remembers; a window of messages acknowledged by its
 //! first and last; a relay that need not read back what this process has just appended
-//! ([`event_sourcing::fresh`]) and rests between windows while no read waits for it; and answers and
-//! messages written at a stroke ([`json`]).
+//! ([`live::fresh`]) and rests between windows while no read waits for it; and answers and
+//! messages written at a stroke ([`event_sourcing::json`]).
 //!
 //! # What happens on `POST /v1/orders`
-//! 1. [`http::context`] names the request; [`http::command_body`] reads the body, strictly, and
+//! 1. [`http::server::context`] names the request; [`http::orders::bodies`] reads the body, strictly, and
 //!    lists every bad field at once.
-//! 2. The command runs in a task of its own ([`http::order_commands`]): a client that hangs up
+//! 2. The command runs in a task of its own ([`http::orders::commands`]): a client that hangs up
 //!    stops nothing half way. [`event_sourcing::Repository`] takes the aggregate's turn, decides,
 //!    evolves, and writes the answer.
 //! 3. [`postgres::Writer`] takes all commands that wait and appends them in one statement. It wakes
@@ -93,7 +91,7 @@
 //! # Recipes
 //! - **A command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
 //!   (`order/aggregate.rs`), a specification in `order/specs.rs`, a body in
-//!   [`http::command_body`], a handler in [`http::order_commands`] and a line in `http::routes`;
+//!   [`http::orders::bodies`], a handler in [`http::orders::commands`] and a line in `http::routes`;
 //!   then `make openapi`.
 //! - **An event**: a variant of [`order::OrderEvent`] with its stored name and shape
 //!   (`order/event.rs`, `order/event_json.rs`); the compiler then names every fold that must know
@@ -108,21 +106,12 @@
 
 pub mod app;
 pub mod cli;
-pub mod config;
 pub mod embedded;
 pub mod event_sourcing;
 pub mod http;
-pub mod import;
-pub mod json;
-pub mod maintenance;
+pub mod live;
 pub mod nats;
 pub mod order;
 pub mod postgres;
-pub mod progress;
 pub mod read_model;
-pub mod readiness;
-pub mod sabotage;
-pub mod self_check;
-pub mod shutdown;
 pub mod sql;
-pub mod telemetry;

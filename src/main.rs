@@ -5,13 +5,17 @@ use std::{io::Write, process::ExitCode};
 use anyhow::{Context, bail};
 use clap::Parser;
 use orders::{
-    app::App,
-    cli::{Cli, Command, ParkedAction},
-    config::{ConfigProblems, LogArgs, ServeArgs, StoreArgs},
-    http, maintenance,
-    maintenance::Outcome,
-    shutdown::Signals,
-    telemetry,
+    app::{
+        App,
+        config::{ConfigProblems, LogArgs, ServeArgs, StoreArgs},
+        signals::Signals,
+        telemetry,
+    },
+    cli::{
+        Cli, Command, ParkedAction,
+        maintenance::{self, Outcome},
+    },
+    http,
 };
 use tracing::error;
 

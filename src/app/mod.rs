@@ -1,8 +1,12 @@
 //! The composition root: the only place that sees all parts, starts them in order and stops them in
 //! the reverse one.
 
+pub mod config;
 mod parts;
+pub mod readiness;
+pub mod signals;
 mod tasks;
+pub mod telemetry;
 
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -18,18 +22,21 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use self::{
+    config::{Config, Servers},
     parts::{Parts, repository},
+    readiness::Readiness,
     tasks::{spawn_expiry, spawn_relay_and_projector, spawn_until},
 };
 use crate::{
-    config::{Config, Servers},
     embedded::{Embedded, EmbeddedOptions},
-    http::{self, Api, context::new_id, live::Live, reads::Reads},
+    http::{
+        self, Api,
+        orders::{reads::Reads, sse::Live},
+        server::context::new_id,
+    },
     nats::{self, Alarm, EventStream, NatsOptions},
     postgres::{self, PgLease, PrepareError},
-    readiness::Readiness,
-    self_check::{self, SelfCheck},
-    telemetry,
+    read_model::self_check::{self, SelfCheck},
 };
 
 /// How long the start waits for PostgreSQL.

@@ -9,15 +9,16 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::config::Config;
 use super::tasks::spawn_heartbeat;
 use crate::{
-    config::Config,
     event_sourcing::{
-        FreshEvents, Repository,
+        Repository,
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
+    live::FreshEvents,
     order::{Order, upcasters::upcasters},
     postgres::{self, PgEventStore, PgSnapshotStore, Writer},
     read_model::{

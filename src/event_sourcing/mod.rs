@@ -3,15 +3,13 @@
 //! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
 //! [`store`] (what a store promises) → [`repository`] (load) → [`execute`] (decide → append, in
 //! [`turn`]s) → [`snapshot`] and [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
-//! model promises) → [`fresh`] (what is followed without being read back) → [`feed`] (the store as it
-//! goes on, for many) → [`testing`] (given/when/then and the contract every store passes).
+//! model promises) → [`testing`] (given/when/then and the contract every store passes).
 
 pub mod aggregate;
 pub mod event;
 pub mod execute;
-pub mod feed;
-pub mod fresh;
 pub mod identity;
+pub mod json;
 pub mod lease;
 pub mod projection;
 pub mod pulse;
@@ -31,8 +29,6 @@ pub use event::{
     Version,
 };
 pub use execute::{ExecuteError, Executed, Request};
-pub use feed::{Feed, FeedSource};
-pub use fresh::FreshEvents;
 pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
 pub use pulse::Pulse;

@@ -2,35 +2,14 @@
 //!
 //! [`router`] reads as a table of contents; [`problem`] is the only place that knows the statuses of
 //! errors; [`serve()`] takes the connections. A request passes [`context`] (id, log, problem documents) →
-//! CORS → panics → [`layers`] (rate limit, accepted types, timeout) → its handler in [`order_commands`],
-//! [`order_queries`], [`order_list`], [`order_streams`] or [`health`].
+//! CORS → panics → [`layers`] (rate limit, accepted types, timeout) → its handler in [`orders`] or
+//! [`operations`].
 
-pub mod at_once;
-pub mod body;
-pub mod command_body;
-pub mod conditional;
-pub mod consistency;
-pub mod context;
-pub mod cursor;
-pub mod docs;
-pub mod error;
-pub mod extract;
-pub mod health;
-pub mod layers;
-pub mod live;
-pub mod order_commands;
-pub mod order_json;
-pub mod order_list;
-pub mod order_queries;
-pub mod order_streams;
+pub mod operations;
+pub mod orders;
 pub mod problem;
-pub mod rate_limit;
-pub mod reads;
-pub mod request_body;
-pub mod request_metrics;
-pub mod rows;
-pub mod serve;
-pub mod view;
+pub mod request;
+pub mod server;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -42,13 +21,14 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::order::{Currency, OrderHistory, Orders};
-use error::{ApiError, Code};
-use health::Health;
-use live::Live;
-use rate_limit::RateLimit;
-use reads::Reads;
-use request_metrics::RequestMetrics;
-pub use serve::serve;
+use operations::{
+    docs,
+    health::{self, Health},
+};
+use orders::{commands, list, queries, reads::Reads, sse::Live, streams};
+use problem::{ApiError, Code};
+pub use server::serve::serve;
+use server::{context, layers, rate_limit::RateLimit, request_metrics::RequestMetrics};
 
 /// What the handlers work with.
 pub struct Api {
@@ -82,21 +62,15 @@ pub struct HttpOptions {
 /// Every route.
 fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(docs::document())
-        .routes(routes!(
-            order_commands::create_order,
-            order_list::list_orders
-        ))
-        .routes(routes!(order_queries::get_order))
-        .routes(routes!(order_queries::get_history))
-        .routes(routes!(order_streams::stream_orders))
-        .routes(routes!(order_streams::stream_order))
-        .routes(routes!(order_commands::add_item))
-        .routes(routes!(
-            order_commands::change_item,
-            order_commands::remove_item
-        ))
-        .routes(routes!(order_commands::complete_order))
-        .routes(routes!(order_commands::cancel_order))
+        .routes(routes!(commands::create_order, list::list_orders))
+        .routes(routes!(queries::get_order))
+        .routes(routes!(queries::get_history))
+        .routes(routes!(streams::stream_orders))
+        .routes(routes!(streams::stream_order))
+        .routes(routes!(commands::add_item))
+        .routes(routes!(commands::change_item, commands::remove_item))
+        .routes(routes!(commands::complete_order))
+        .routes(routes!(commands::cancel_order))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::metrics))

@@ -13,9 +13,8 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-use crate::{
-    event_sourcing::{Instant, Position, RecordedEvent, Version, projection::Delivery},
-    json::JsonText,
+use crate::event_sourcing::{
+    Instant, Position, RecordedEvent, Version, json::JsonText, projection::Delivery,
 };
 
 /// Header: the event's own id.

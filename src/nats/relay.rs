@@ -36,8 +36,11 @@ use super::{
     trouble::{Alarm, Trouble},
     window,
 };
-use crate::event_sourcing::{
-    Epoch, EventStore, FreshEvents, Lease, Position, RecordedEvent, StoreError, StoreIdentity,
+use crate::{
+    event_sourcing::{
+        Epoch, EventStore, Lease, Position, RecordedEvent, StoreError, StoreIdentity,
+    },
+    live::FreshEvents,
 };
 
 /// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of

@@ -32,9 +32,9 @@ use super::{
     relay_error::RelayError,
     stream::{DEADLINE, EventStream},
 };
-use crate::{
-    event_sourcing::{Position, RecordedEvent},
-    sabotage::{self, Safeguard},
+use crate::event_sourcing::{
+    Position, RecordedEvent,
+    testing::sabotage::{self, Safeguard},
 };
 
 /// The most messages on their way at once.

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{
-    aggregate::Order, currency::Currency, event::ORDER_CREATED, event::OrderEvent, money::Money,
+    aggregate::Order,
+    currency::Currency,
+    event::{ORDER_CREATED, OrderEvent},
+    money::Money,
 };
 use crate::event_sourcing::{
     Aggregate, RecordedEvent,

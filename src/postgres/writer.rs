@@ -23,7 +23,8 @@ use super::{
     queue::{MAX_COMMANDS, Pending, Reply, Stopped, WriterHandle, queue, take_batch},
 };
 use crate::{
-    event_sourcing::{Append, AppendError, Appended, FreshEvents, StoreError, StreamId},
+    event_sourcing::{Append, AppendError, Appended, StoreError, StreamId},
+    live::FreshEvents,
     sql::error::{broken_constraint, has_stored_nothing, is_about_data},
 };
 

@@ -22,9 +22,9 @@ use crate::{
     event_sourcing::{
         Aggregate, EventStore, Instant, Position, RecordedEvent, StoreError, StreamId,
         UpcasterChain, Version,
+        testing::sabotage::{self, Safeguard},
     },
     order::{Order, OrderEvent},
-    sabotage::{self, Safeguard},
     sql::error::store_error,
 };
 

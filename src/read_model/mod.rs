@@ -13,6 +13,7 @@ pub mod queries;
 pub mod rebuild;
 pub mod refold;
 pub mod rows;
+pub mod self_check;
 pub mod verify;
 
 mod audit;

@@ -23,8 +23,8 @@ use crate::{
     event_sourcing::{
         Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
         projection::{Delivery, Projection},
+        testing::sabotage::{self, Safeguard},
     },
-    sabotage::{self, Safeguard},
     sql::error::store_error,
 };
 

@@ -9,17 +9,14 @@ use std::{
 /// Which of our modules each module may import.
 const RULES: &[(&str, &[&str])] = &[
     ("event_sourcing", &[]),
+    ("live", &["event_sourcing"]),
     ("order", &["event_sourcing"]),
     ("sql", &["event_sourcing"]),
-    ("postgres", &["event_sourcing", "sql"]),
-    ("nats", &["event_sourcing", "json", "sabotage"]),
-    (
-        "read_model",
-        &["event_sourcing", "order", "sabotage", "sql"],
-    ),
-    ("http", &["event_sourcing", "json", "order", "read_model"]),
+    ("postgres", &["event_sourcing", "live", "sql"]),
+    ("nats", &["event_sourcing", "live"]),
+    ("read_model", &["event_sourcing", "order", "sql"]),
+    ("http", &["event_sourcing", "live", "order", "read_model"]),
     ("embedded", &[]),
-    ("json", &[]),
 ];
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

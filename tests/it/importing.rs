@@ -9,16 +9,19 @@ use std::{
 };
 
 use orders::{
-    event_sourcing::{FreshEvents, Repository, repository::RepositoryOptions},
-    http::context::now,
-    import::{
-        Import, Imported,
-        draft::Drafting,
-        source::{Columns, Source},
+    cli::{
+        import::{
+            Import, Imported,
+            draft::Drafting,
+            source::{Columns, Source},
+        },
+        progress::Progress,
     },
+    event_sourcing::{Repository, repository::RepositoryOptions},
+    http::server::context::now,
+    live::FreshEvents,
     order::{CustomerId, Order, upcasters::upcasters},
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
-    progress::Progress,
     read_model::{Projector, Verify},
 };
 use sqlx::PgPool;

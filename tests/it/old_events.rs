@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream;
 use orders::{
-    event_sourcing::FreshEvents,
+    live::FreshEvents,
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
     read_model::{Projector, Rebuild, Refolded},

@@ -4,11 +4,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusBuilder;
 use orders::{
-    event_sourcing::{FreshEvents, Lease},
+    event_sourcing::Lease,
+    live::FreshEvents,
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, PgLease, Writer, writer::WriterOptions},
-    read_model::Projector,
-    self_check::{LEASE, LEASE_TTL, SelfCheck},
+    read_model::{
+        Projector,
+        self_check::{LEASE, LEASE_TTL, SelfCheck},
+    },
 };
 use serde_json::json;
 use sqlx::PgPool;

@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Aggregate, Answer, Append, DomainEvent, EventStore, FreshEvents, Metadata, NewEvent,
-        Position, Receipt, Repository, Request, SnapshotStore, StreamId, Version,
+        Aggregate, Answer, Append, DomainEvent, EventStore, Metadata, NewEvent, Position, Receipt,
+        Repository, Request, SnapshotStore, StreamId, Version,
         repository::{RepositoryOptions, stream_of},
         snapshot::keep_snapshots,
         store::Until,
         testing::instant,
     },
+    live::FreshEvents,
     order::{
         CustomerId, NewItem, Order, OrderCommand, OrderEvent, ProductId, Quantity, Reason,
         command::Price, upcasters::upcasters,

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use orders::{
     event_sourcing::{
-        Append, AppendError, Appended, EventStore, FreshEvents, IdempotencyKey, Position,
-        RecordedEvent, SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
+        SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
         store::Until,
         testing::{InMemoryEventStore, contract},
     },
+    live::FreshEvents,
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
 };
 use sqlx::PgPool;

@@ -8,7 +8,7 @@ mod rebuilding;
 use std::sync::Arc;
 
 use orders::{
-    event_sourcing::FreshEvents,
+    live::FreshEvents,
     order::upcasters::upcasters,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
     read_model::Projector,

@@ -17,6 +17,7 @@
 pub mod contract;
 pub mod in_memory;
 pub mod projection;
+pub mod sabotage;
 pub mod specification;
 
 pub use in_memory::InMemoryEventStore;

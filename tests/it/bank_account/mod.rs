@@ -9,15 +9,15 @@ use std::{sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Answer, EventStore, ExecuteError, Executed, FreshEvents, Metadata, Position, Receipt,
-        Repository, Request, Version,
-        projection::Delivery,
-        projection::Projection,
+        Answer, EventStore, ExecuteError, Executed, Metadata, Position, Receipt, Repository,
+        Request, Version,
+        projection::{Delivery, Projection},
         repository::{RepositoryOptions, stream_of},
         snapshot::keep_snapshots,
         store::Until,
         testing::{deliver_twice_and_late, instant},
     },
+    live::FreshEvents,
     order::Order,
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
 };

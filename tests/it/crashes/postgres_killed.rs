@@ -1,7 +1,7 @@
 //! PostgreSQL killed, and its answers lost: commands answer 2xx or "try again", and nothing else.
 
 use nix::sys::signal::{Signal, kill};
-use orders::config::Servers;
+use orders::app::config::Servers;
 use serde_json::json;
 
 use super::{MIDDLE, assert_all_is_well, orders};

@@ -8,9 +8,10 @@ use std::{
 use futures::future::join_all;
 use orders::{
     event_sourcing::{
-        Append, AppendError, EventStore, FreshEvents, IdempotencyKey, Metadata, NewEvent, Position,
-        Receipt, StreamId, Version,
+        Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
+        StreamId, Version,
     },
+    live::FreshEvents,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
 };
 use proptest::{

@@ -15,12 +15,12 @@ use chrono::{TimeZone, Utc};
 use futures::future::BoxFuture;
 use orders::{
     event_sourcing::{
-        Append, AppendError, Appended, Epoch, EventStore, FreshEvents, IdempotencyKey, Lease,
-        Position, RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId,
-        Version,
+        Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
+        RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId, Version,
         projection::{Delivery, Projection},
         store::Until,
     },
+    live::FreshEvents,
     nats::{
         Alarm, EventStream, NatsOptions, Relay, RelayPorts, Subscriber, SubscriberError, connect,
         message::identify,

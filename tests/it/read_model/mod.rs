@@ -17,9 +17,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Epoch, EventStore, FreshEvents, Position, RecordedEvent, projection::Delivery,
-        projection::Projection,
+        Epoch, EventStore, Position, RecordedEvent,
+        projection::{Delivery, Projection},
     },
+    live::FreshEvents,
     order::upcasters::upcasters,
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
     read_model::{OrderFold, OrderView, OrderViews, Projector, queries::fitting_plans},

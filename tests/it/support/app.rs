@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use orders::{
-    app::App,
-    config::{Config, Servers as ServerConfig},
+    app::{
+        App,
+        config::{Config, Servers as ServerConfig},
+    },
     http::HttpOptions,
     postgres::writer::WriterOptions,
 };

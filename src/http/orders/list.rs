@@ -1,0 +1,246 @@
+//! Lists of orders: filters, sorts and pages.
+#![expect(
+    clippy::missing_errors_doc,
+    reason = "the responses of each operation document them"
+)]
+
+use std::sync::Arc;
+
+use axum::{
+    extract::State,
+    http::{HeaderMap, HeaderValue, Uri, header},
+    response::Response,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use utoipa::IntoParams;
+
+use super::{
+    cursor,
+    queries::json,
+    rows::{summary_of, view_of},
+    view::{OrderEntry, OrderPage},
+};
+use crate::http::{
+    Api,
+    problem::error::{ApiError, Code},
+    request::{consistency::Consistency, parameters::Parameters},
+};
+use crate::{
+    order::Status,
+    read_model::{ListQuery, ListSort, ListStart},
+};
+
+/// How many orders a page may stand behind the first one.
+const MAX_DEPTH: u64 = 10_000;
+
+/// Which orders are wanted, and how.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+#[expect(dead_code, reason = "documents what list_orders reads")]
+pub struct ListParameters {
+    /// Orders of this customer.
+    customer_id: Option<String>,
+    /// Orders in this status; may be repeated.
+    #[param(style = Form, explode, example = json!(["created"]))]
+    status: Option<Vec<String>>,
+    /// Orders that hold a line of this product now.
+    product_id: Option<String>,
+    /// Orders created at or after this instant (RFC 3339 with an offset).
+    created_from: Option<String>,
+    /// Orders created before this instant.
+    created_to: Option<String>,
+    /// Orders last changed at or after this instant.
+    updated_from: Option<String>,
+    /// Orders last changed before this instant.
+    updated_to: Option<String>,
+    /// `-createdAt` (default), `createdAt`, `-updatedAt` or `updatedAt`.
+    sort: Option<String>,
+    /// Which page, from 1; not with `cursor`.
+    #[param(minimum = 1)]
+    page: Option<u32>,
+    /// How many orders a page holds at most (default 20).
+    #[param(minimum = 1, maximum = 100)]
+    page_size: Option<u32>,
+    /// The `nextCursor` of the page before; not with `page`.
+    cursor: Option<String>,
+    /// Whether to count the orders that match, up to 10000.
+    include_total: Option<bool>,
+    /// `summary` (default), or `full` with lines.
+    view: Option<String>,
+}
+
+/// A list request as read.
+struct Listing {
+    query: ListQuery,
+    page: Option<u32>,
+    page_size: u32,
+}
+
+/// Lists orders
+///
+/// Newest first unless sorted otherwise. Go on with `nextCursor`, or with the `Link` header.
+#[utoipa::path(
+    get, path = "/v1/orders", tag = "Queries", params(ListParameters),
+    responses((status = 200, description = "A page of orders", body = OrderPage))
+)]
+pub async fn list_orders(
+    State(api): State<Arc<Api>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let Listing {
+        query,
+        page,
+        page_size,
+    } = read_parameters(&uri)?;
+    let consistency = Consistency::of(&headers)?;
+    let found = api
+        .reads
+        .until(&consistency, async |views| views.list(&query).await)
+        .await?;
+    let entry = |rows| -> Result<OrderEntry<'_>, ApiError> {
+        let rows: &crate::read_model::OrderView = rows;
+        if query.with_items {
+            view_of(rows).map(OrderEntry::Full)
+        } else {
+            summary_of(&rows.order).map(OrderEntry::Summary)
+        }
+    };
+    let last = found.orders.last().filter(|_| found.has_more);
+    let next_cursor = last.map(|rows| cursor::encode(&query, query.sort.key(&rows.order)));
+    let link = next_cursor
+        .as_deref()
+        .and_then(|cursor| next_link(&uri, cursor));
+    let mut response = json(&OrderPage {
+        items: found.orders.iter().map(entry).collect::<Result<_, _>>()?,
+        page,
+        page_size,
+        has_more: found.has_more,
+        next_cursor,
+        total_count: found.total.map(|total| total.count),
+        total_count_capped: found.total.is_some_and(|total| total.is_capped),
+    });
+    if let Some(link) = link {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    consistency.write(found.projection_position, response.headers_mut());
+    Ok(response)
+}
+
+fn read_parameters(uri: &Uri) -> Result<Listing, ApiError> {
+    let mut parameters = Parameters::of(uri);
+    let mut query = ListQuery {
+        customer_id: parameters.text("customerId"),
+        statuses: statuses(&mut parameters),
+        product_id: parameters.text("productId"),
+        created_from: parameters.bound("createdFrom"),
+        created_to: parameters.bound("createdTo"),
+        updated_from: parameters.bound("updatedFrom"),
+        updated_to: parameters.bound("updatedTo"),
+        sort: sort(&mut parameters),
+        start: ListStart::default(),
+        limit: 20,
+        with_total: parameters.flag("includeTotal"),
+        with_items: is_full(&mut parameters),
+    };
+    let page_size = parameters.number("pageSize", 1, 100).unwrap_or(20);
+    query.limit = page_size;
+    let page = page(&mut parameters);
+    let cursor = parameters.take("cursor");
+    if page.is_some() && cursor.is_some() {
+        parameters.refuse("page", "exclusive", "cannot go with cursor");
+    }
+    parameters.close()?;
+    if let Some(cursor) = cursor {
+        let (at, id) = cursor::decode(&query, &cursor)?;
+        query.start = ListStart::After(at, id);
+        return Ok(Listing {
+            query,
+            page: None,
+            page_size,
+        });
+    }
+    let page = page.unwrap_or(1);
+    let depth = page.saturating_sub(1).saturating_mul(u64::from(page_size));
+    if depth > MAX_DEPTH {
+        let detail = format!("Pages reach {MAX_DEPTH} orders deep; go on with nextCursor.");
+        return Err(ApiError::new(Code::PageTooDeep, detail));
+    }
+    query.start = ListStart::Offset(u32::try_from(depth).unwrap_or(u32::MAX));
+    Ok(Listing {
+        query,
+        page: u32::try_from(page).ok(),
+        page_size,
+    })
+}
+
+/// A page number of any size: one that is too large is too deep, not unreadable.
+fn page(parameters: &mut Parameters) -> Option<u64> {
+    let text = parameters.take("page")?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let page = is_number
+        .then(|| text.parse().unwrap_or(u64::MAX))
+        .filter(|page| *page >= 1);
+    if page.is_none() {
+        parameters.refuse("page", "out_of_range", "must be a whole number from 1");
+    }
+    page
+}
+
+/// Takes `status`, which may be repeated.
+pub(super) fn statuses(parameters: &mut Parameters) -> Vec<Status> {
+    let mut statuses = vec![];
+    for name in parameters.take_all("status") {
+        let known = [Status::Created, Status::Completed, Status::Cancelled];
+        if let Some(status) = known.into_iter().find(|status| status.as_str() == name) {
+            statuses.push(status);
+        } else {
+            parameters.refuse(
+                "status",
+                "invalid",
+                "must be created, completed or cancelled",
+            );
+        }
+    }
+    statuses
+}
+
+fn sort(parameters: &mut Parameters) -> ListSort {
+    match parameters.take("sort").as_deref() {
+        None | Some("-createdAt") => ListSort::CreatedDescending,
+        Some("createdAt") => ListSort::CreatedAscending,
+        Some("-updatedAt") => ListSort::UpdatedDescending,
+        Some("updatedAt") => ListSort::UpdatedAscending,
+        Some(_) => {
+            let detail = "must be createdAt, -createdAt, updatedAt or -updatedAt";
+            parameters.refuse("sort", "invalid", detail);
+            ListSort::default()
+        }
+    }
+}
+
+fn is_full(parameters: &mut Parameters) -> bool {
+    match parameters.take("view").as_deref() {
+        None | Some("summary") => false,
+        Some("full") => true,
+        Some(_) => {
+            parameters.refuse("view", "invalid", "must be summary or full");
+            false
+        }
+    }
+}
+
+/// The same list from the cursor on.
+fn next_link(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
+    let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        !pair.is_empty() && name != "page" && name != "cursor"
+    });
+    let cursor = format!("cursor={}", utf8_percent_encode(cursor, NON_ALPHANUMERIC));
+    let query = kept
+        .map(str::to_owned)
+        .chain([cursor])
+        .collect::<Vec<_>>()
+        .join("&");
+    HeaderValue::try_from(format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
+}

@@ -1,0 +1,255 @@
+//! The events that live updates show: each written once, for however many look on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use moka::sync::Cache;
+use uuid::Uuid;
+
+use crate::{
+    event_sourcing::{Aggregate, DomainEvent, Position, RecordedEvent, StoreError},
+    http::orders::view::HistoryEntry,
+    live::{Entry, FeedSource, Page},
+    order::{CustomerId, Order, OrderEvent, OrderHistory, Status},
+};
+
+/// How many orders are remembered with their customers.
+const KNOWN_CUSTOMERS: u64 = 100_000;
+
+/// How many orders are looked up at once.
+const LOOKUPS: usize = 8;
+
+/// An event as a message of `text/event-stream`, and what filters ask of it.
+#[derive(Debug)]
+pub struct Frame {
+    /// Which order.
+    pub order_id: Uuid,
+    /// The order's status after the event; `None` where the event cannot be read.
+    pub status: Option<Status>,
+    /// Who ordered, where the event says so.
+    customer: Option<CustomerId>,
+    /// `id`, `event` and `data`, and the empty line that ends the message.
+    pub text: Bytes,
+}
+
+impl Frame {
+    fn of(event: RecordedEvent) -> Self {
+        let (order_id, position) = (event.aggregate_id, event.position);
+        let (status, customer) = match OrderEvent::decode(&event.event_type, &event.data) {
+            Ok(OrderEvent::Created { customer_id, .. }) => {
+                (Some(Status::Created), Some(customer_id))
+            }
+            Ok(
+                OrderEvent::ItemAdded { .. }
+                | OrderEvent::ItemQuantityChanged { .. }
+                | OrderEvent::ItemRemoved { .. },
+            ) => (Some(Status::Created), None),
+            Ok(OrderEvent::Completed) => (Some(Status::Completed), None),
+            Ok(OrderEvent::Cancelled { .. }) => (Some(Status::Cancelled), None),
+            // It is shown all the same to those who ask for everything.
+            Err(_) => (None, None),
+        };
+        let name = event.event_type.clone();
+        // JSON from the database has no line breaks outside its strings, and escapes those inside.
+        let data = serde_json::to_string(&HistoryEntry::from(event)).unwrap_or_default();
+        let text = format!("id: {position}\nevent: {name}\ndata: {data}\n\n");
+        Self {
+            order_id,
+            status,
+            customer,
+            text: text.into(),
+        }
+    }
+}
+
+/// The feed's way to the store, and who ordered what.
+#[derive(Clone)]
+pub struct OrderFrames {
+    history: Arc<dyn OrderHistory>,
+    /// `None` where the order's creation cannot be read.
+    customers: Cache<Uuid, Option<CustomerId>>,
+}
+
+impl OrderFrames {
+    /// The events of this history.
+    pub fn new(history: Arc<dyn OrderHistory>) -> Self {
+        Self {
+            history,
+            customers: Cache::new(KNOWN_CUSTOMERS),
+        }
+    }
+
+    /// Who ordered what these events are about: most say it themselves or are known, the others are
+    /// looked up. Orders whose creation cannot be read are left out.
+    ///
+    /// # Errors
+    /// Where the store does not answer.
+    pub async fn customers_of(
+        &self,
+        frames: &[Arc<Frame>],
+    ) -> Result<HashMap<Uuid, CustomerId>, StoreError> {
+        let (mut found, mut unknown) = (HashMap::new(), HashSet::new());
+        for frame in frames {
+            let id = frame.order_id;
+            if let Some(customer) = &frame.customer {
+                self.customers.insert(id, Some(customer.clone()));
+                found.insert(id, customer.clone());
+            } else if let Some(customer) = self.customers.get(&id) {
+                found.extend(customer.map(|customer| (id, customer)));
+            } else {
+                unknown.insert(id);
+            }
+        }
+        let unknown = unknown.into_iter().filter(|id| !found.contains_key(id));
+        let unknown: Vec<_> = unknown.collect();
+        let looked_up = stream::iter(unknown)
+            .map(|id| async move { self.look_up(id).await.map(|customer| (id, customer)) })
+            .buffer_unordered(LOOKUPS)
+            .try_collect::<Vec<_>>()
+            .await?;
+        found.extend(
+            looked_up
+                .into_iter()
+                .filter_map(|(id, customer)| Some((id, customer?))),
+        );
+        Ok(found)
+    }
+
+    async fn look_up(&self, id: Uuid) -> Result<Option<CustomerId>, StoreError> {
+        let first = self.history.events_after(Position::ZERO, Some(id), 1);
+        let first = first.await?.into_iter().next();
+        let customer = first.and_then(|event| Frame::of(event).customer);
+        // At once: should another one fail, this one need not be looked up again.
+        self.customers.insert(id, customer.clone());
+        Ok(customer)
+    }
+}
+
+impl FeedSource for OrderFrames {
+    type Item = Arc<Frame>;
+
+    async fn newest(&self) -> Result<Position, StoreError> {
+        self.history.newest().await
+    }
+
+    async fn read(
+        &self,
+        after: Position,
+        of: Option<Uuid>,
+        limit: u32,
+    ) -> Result<Page<Self::Item>, StoreError> {
+        let events = self.history.events_after(after, of, limit).await?;
+        let end = events.last().map(|event| event.position);
+        let is_last = events.len() < limit as usize;
+        let orders = events
+            .into_iter()
+            .filter(|event| event.aggregate_type == Order::TYPE);
+        let events = orders.map(|event| Entry {
+            position: event.position,
+            aggregate_id: event.aggregate_id,
+            item: Arc::new(Frame::of(event)),
+        });
+        Ok(Page {
+            events: events.collect(),
+            end,
+            is_last,
+        })
+    }
+
+    fn size(item: &Self::Item) -> usize {
+        item.text.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::{
+        event_sourcing::{
+            Append, EventStore, NewEvent, Repository, StreamId, Version,
+            repository::RepositoryOptions,
+            testing::{InMemoryEventStore, instant},
+        },
+        order::upcasters::upcasters,
+    };
+
+    /// Stores an event of an order as it is.
+    async fn append(
+        store: &InMemoryEventStore,
+        order: Uuid,
+        version: i32,
+        stored: (&'static str, String),
+    ) {
+        let (event_type, data) = stored;
+        let event = NewEvent {
+            event_id: Uuid::nil(),
+            event_type,
+            schema_version: if version == 1 { 3 } else { 1 },
+            data: RawValue::from_string(data).unwrap(),
+        };
+        let append = Append {
+            command_id: Uuid::nil(),
+            stream: StreamId {
+                aggregate_type: Order::TYPE,
+                aggregate_id: order,
+            },
+            expected: Version::new(version - 1),
+            events: vec![event],
+            occurred_at: instant(0),
+            metadata: RawValue::from_string("{}".to_owned()).unwrap(),
+            key: None,
+        };
+        store.append(append).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn customers_are_found_whatever_is_remembered() {
+        let store = InMemoryEventStore::default();
+        let orders: Vec<_> = (1..=20).map(Uuid::from_u128).collect();
+        for (order, number) in orders.iter().zip(1..) {
+            // Nobody can read the creation of every fifth.
+            let customer = if number % 5 == 0 { "7" } else { r#""c""# };
+            let created = format!(
+                r#"{{"orderId":"{order}","customerId":{customer},"currency":"EUR","items":[]}}"#
+            );
+            append(&store, *order, 1, ("OrderCreated", created)).await;
+        }
+        let created = store.newest().await.unwrap();
+        for order in &orders {
+            append(
+                &store,
+                *order,
+                2,
+                ("OrderCancelled", r#"{"reason":null}"#.to_owned()),
+            )
+            .await;
+        }
+        let upcasters = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
+        let options = RepositoryOptions::default();
+        let history = Arc::new(Repository::<Order, _>::new(store, upcasters, options));
+        let frames = OrderFrames {
+            history,
+            customers: Cache::new(0),
+        };
+        let cancelled = frames.read(created, None, 100).await.unwrap();
+        let cancelled: Vec<_> = cancelled
+            .events
+            .into_iter()
+            .map(|entry| entry.item)
+            .collect();
+
+        let customers = frames.customers_of(&cancelled).await.unwrap();
+
+        assert_eq!(cancelled.len(), 20);
+        assert_eq!(customers.len(), 16);
+        assert!(customers.values().all(|customer| customer.as_str() == "c"));
+        let is_cancelled = |frame: &Arc<Frame>| frame.status == Some(Status::Cancelled);
+        assert!(cancelled.iter().all(is_cancelled));
+    }
+}
