@@ -8,7 +8,7 @@ use std::hint::black_box;
 use anyhow::Context;
 use criterion::Criterion;
 use orders::{
-    event_sourcing::{Aggregate, DomainEvent, Instant, Position, Version},
+    event_sourcing::{Aggregate, DomainEvent, Position, Timestamp, Version},
     http::orders::{bodies, view::OrderView},
     order::{CustomerId, Order, OrderCommand, OrderEvent, OrderState},
     read_model::OrderFold,
@@ -19,7 +19,7 @@ use uuid::Uuid;
 const BODY: &[u8] = br#"{"productId":"85123A","quantity":6,"price":"2.55"}"#;
 /// Lines of the order.
 const LINES: i32 = 5;
-const AT: Instant = Instant::UNIX_EPOCH;
+const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
 /// An order and what led to it.
 struct Scene {

@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use orders::{
-    event_sourcing::{Aggregate, Instant},
+    event_sourcing::{Aggregate, Timestamp},
     http::{
         orders::bodies,
         problem::error::ApiError,
@@ -69,7 +69,7 @@ fn decide(command: &OrderCommand) {
         return;
     };
     for event in &events {
-        order.evolve(event, Instant::UNIX_EPOCH);
+        order.evolve(event, Timestamp::UNIX_EPOCH);
     }
     let state = order.state().expect("an order");
     let sum: i64 = state.lines.iter().map(|line| line.total().minor()).sum();

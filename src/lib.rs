@@ -53,7 +53,7 @@
 //!   ([`read_model::hot_views`]): only the process that projects keeps any.
 //! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
 //!   store is left alone, and this store's own from before a restore is made anew
-//!   ([`nats::lineage`]). Nothing is applied from a stream that has not been vouched for.
+//!   ([`nats::lifecycle`]). Nothing is applied from a stream that has not been vouched for.
 //! - **A live stream is a position.** It shows what the store holds after that, read once for all who
 //!   look on ([`live::feed`]), or for one who is behind. Positions are in the order of
 //!   commits, so none is missed or repeated; NATS has no part in it.

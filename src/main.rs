@@ -70,13 +70,13 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 }
 
 fn init_logs(args: &LogArgs) -> Result<(), ConfigProblems> {
-    let (format, filter) = args.judge()?;
+    let (format, filter) = args.validate()?;
     telemetry::init_logs(format, filter);
     Ok(())
 }
 
 async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {
-    let config = args.judge()?;
+    let config = args.validate()?;
     init_logs(&args.store.log)?;
     let signals = Signals::listen().context("signals cannot be listened to")?;
     let stop = signals.first();

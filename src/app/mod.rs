@@ -24,7 +24,7 @@ use uuid::Uuid;
 use self::{
     config::{Config, Servers},
     parts::{Parts, repository},
-    readiness::Readiness,
+    readiness::ReadinessChecks,
     tasks::{spawn_expiry, spawn_relay_and_projector, spawn_until},
 };
 use crate::{
@@ -146,7 +146,7 @@ impl App {
         let (feed, fresh) = (live.feed.clone(), parts.fresh.clone());
         spawn_until(&mut tasks, "feed", &cancel, |token| feed.run(fresh, token));
         let views = parts.views.clone();
-        let readiness = Readiness::new(
+        let readiness = ReadinessChecks::new(
             parts.pool.clone(),
             views.clone(),
             client.clone(),

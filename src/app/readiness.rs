@@ -19,7 +19,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_millis(900);
 
 /// Checks the parts of the running service.
-pub struct Readiness {
+pub struct ReadinessChecks {
     pool: PgPool,
     views: OrderViews,
     nats: async_nats::Client,
@@ -27,7 +27,7 @@ pub struct Readiness {
     metrics: PrometheusHandle,
 }
 
-impl Readiness {
+impl ReadinessChecks {
     /// Looks at these parts.
     #[must_use]
     pub fn new(
@@ -96,7 +96,7 @@ impl Readiness {
     }
 }
 
-impl Health for Readiness {
+impl Health for ReadinessChecks {
     fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
         async {
             let mut checks = self.stores().await;

@@ -41,14 +41,14 @@ pub enum Outcome {
 }
 
 /// A database that is ready to work on.
-struct Workshop {
+struct OfflineStore {
     pool: PgPool,
     store: PgEventStore,
     upcasters: Arc<UpcasterChain>,
     postgres: Option<PrivatePostgres>,
 }
 
-impl Workshop {
+impl OfflineStore {
     async fn open(args: &StoreArgs) -> anyhow::Result<Self> {
         let (url, postgres) = match args.database_url.as_ref().filter(|url| !url.is_empty()) {
             Some(url) => (url.clone(), None),
@@ -116,7 +116,7 @@ fn say(text: &str) -> anyhow::Result<()> {
 /// # Errors
 /// Where the database cannot be reached or used.
 pub async fn migrate(args: &StoreArgs) -> anyhow::Result<Outcome> {
-    Workshop::open(args).await?.close().await;
+    OfflineStore::open(args).await?.close().await;
     say("the schema is up to date")?;
     Ok(Outcome::Good)
 }
@@ -126,7 +126,7 @@ pub async fn migrate(args: &StoreArgs) -> anyhow::Result<Outcome> {
 /// # Errors
 /// Where the database fails, or another rebuild runs.
 pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Outcome> {
-    let workshop = Workshop::open(&args.store).await?;
+    let workshop = OfflineStore::open(&args.store).await?;
     let progress = Progress::start("events");
     if args.full {
         rebuild(&workshop, args.dry_run, &progress).await?;
@@ -149,7 +149,11 @@ pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Outcome> {
     Ok(Outcome::Good)
 }
 
-async fn rebuild(workshop: &Workshop, is_dry_run: bool, progress: &Progress) -> anyhow::Result<()> {
+async fn rebuild(
+    workshop: &OfflineStore,
+    is_dry_run: bool,
+    progress: &Progress,
+) -> anyhow::Result<()> {
     let show = |at: RebuildProgress| {
         progress.phase(match at.phase {
             Phase::Fill => "folding",
@@ -190,7 +194,7 @@ async fn rebuild(workshop: &Workshop, is_dry_run: bool, progress: &Progress) -> 
 /// # Errors
 /// Where the database fails.
 pub async fn verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
-    let workshop = Workshop::open(&args.store).await?;
+    let workshop = OfflineStore::open(&args.store).await?;
     let progress = Progress::start("orders");
     let verify = Verify::new(workshop.projector());
     let report = verify
@@ -223,7 +227,7 @@ pub async fn verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
 /// # Errors
 /// Where the database fails.
 pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<Outcome> {
-    let workshop = Workshop::open(args).await?;
+    let workshop = OfflineStore::open(args).await?;
     let parked = workshop.projector().parked().await?;
     workshop.close().await;
     for order in &parked {
@@ -242,7 +246,7 @@ pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<Outcome> {
 /// # Errors
 /// Where the database fails.
 pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<Outcome> {
-    let workshop = Workshop::open(args).await?;
+    let workshop = OfflineStore::open(args).await?;
     let projector = workshop.projector();
     let all = projector
         .parked()
@@ -282,7 +286,7 @@ pub async fn import(args: &ImportArgs) -> anyhow::Result<Outcome> {
         let (file, columns) = (args.file.clone(), args.columns.clone());
         tokio::task::spawn_blocking(move || Source::open(&file, &columns)).await??
     };
-    let workshop = Workshop::open(&args.store).await?;
+    let workshop = OfflineStore::open(&args.store).await?;
     let options = RepositoryOptions {
         cached_aggregates: 1000,
     };

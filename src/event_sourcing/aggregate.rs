@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::event::{DomainEvent, Instant};
+use super::event::{DomainEvent, Timestamp};
 
 /// A consistency boundary: `decide` turns a command into events, `evolve` folds events into state.
 ///
@@ -37,7 +37,7 @@ pub trait Aggregate:
 
     /// Folds one event that happened `at` into the state. It has no rules: what was stored
     /// happened.
-    fn evolve(&mut self, event: &Self::Event, at: Instant);
+    fn evolve(&mut self, event: &Self::Event, at: Timestamp);
 
     /// The number of bytes that the state holds, roughly: what a cache budgets by.
     fn weight(&self) -> usize {

@@ -8,12 +8,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// A point in time, UTC. Stored instants have microseconds: see [`to_micros`].
-pub type Instant = DateTime<Utc>;
+pub type Timestamp = DateTime<Utc>;
 
 /// Cuts an instant to the microseconds that a store keeps, so that the state folded before an
 /// append equals the state folded from what was stored.
 #[must_use]
-pub fn to_micros(at: Instant) -> Instant {
+pub fn to_micros(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
 }
 
@@ -202,5 +202,5 @@ pub struct RecordedEvent {
     /// [`Metadata`] as JSON.
     pub metadata: Box<RawValue>,
     /// When it happened.
-    pub occurred_at: Instant,
+    pub occurred_at: Timestamp,
 }

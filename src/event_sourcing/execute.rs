@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     aggregate::Aggregate,
-    event::{DomainEvent, Instant, Metadata, NewEvent, Position, Version, to_micros},
+    event::{DomainEvent, Metadata, NewEvent, Position, Timestamp, Version, to_micros},
     repository::{Loaded, Repository, StreamGap, stream_name, stream_of},
     snapshot::{NewSnapshot, crosses},
     store::{
@@ -40,7 +40,7 @@ pub struct Request<C> {
     /// The context for the audit trail.
     pub metadata: Arc<Metadata>,
     /// When it is asked.
-    pub now: Instant,
+    pub now: Timestamp,
 }
 
 /// A successful command.

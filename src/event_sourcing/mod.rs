@@ -1,8 +1,8 @@
 //! The generic core of event sourcing: it knows no order, no SQL, no NATS and no HTTP.
 //!
 //! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
-//! [`store`] (what a store promises) → [`repository`] (load) → [`execute`] (decide → append, in
-//! [`turn`]s) → [`snapshot`] and [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
+//! [`store`] (what a store promises) → [`repository`] (load) → [`execute`] (decide → append,
+//! taking [`locks`]) → [`snapshot`] and [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
 //! model promises) → [`testing`] (given/when/then and the contract every store passes).
 
 pub mod aggregate;
@@ -11,13 +11,13 @@ pub mod execute;
 pub mod identity;
 pub mod json;
 pub mod lease;
+pub mod locks;
 pub mod projection;
 pub mod pulse;
 pub mod repository;
 pub mod snapshot;
 pub mod store;
 pub mod testing;
-pub mod turn;
 pub mod upcast;
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod repository_tests;
 
 pub use aggregate::Aggregate;
 pub use event::{
-    DecodeError, DomainEvent, Instant, Metadata, NewEvent, Position, RecordedEvent, StreamId,
+    DecodeError, DomainEvent, Metadata, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
     Version,
 };
 pub use execute::{ExecuteError, Executed, Request};

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use super::{
     aggregate::Aggregate,
-    event::{Instant, Position, StreamId, Version},
+    event::{Position, StreamId, Timestamp, Version},
+    locks::{AggregateLocks, KeysInFlight},
     snapshot::NewSnapshot,
     store::{EventStore, StoreError, StoredStream, Until},
-    turn::{KeysInFlight, Turns},
     upcast::{UpcastError, UpcasterChain},
 };
 
@@ -26,7 +26,7 @@ pub struct Loaded<A> {
     /// The position of the last event.
     pub position: Position,
     /// When the last event happened.
-    pub occurred_at: Instant,
+    pub occurred_at: Timestamp,
 }
 
 /// Loads, decides and appends for one kind of aggregate.
@@ -34,7 +34,7 @@ pub struct Repository<A: Aggregate, S: EventStore> {
     pub(super) store: S,
     upcasters: Arc<UpcasterChain>,
     /// Each with the state that its last command left: the next one's baseline.
-    pub(super) turns: Turns<Loaded<A>>,
+    pub(super) turns: AggregateLocks<Loaded<A>>,
     pub(super) keys: KeysInFlight,
     /// How often a snapshot is due, and where it goes.
     pub(super) snapshots: Option<(u32, mpsc::Sender<NewSnapshot<A>>)>,
@@ -61,7 +61,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         Self {
             store,
             upcasters,
-            turns: Turns::new(options.cached_aggregates),
+            turns: AggregateLocks::new(options.cached_aggregates),
             keys: KeysInFlight::default(),
             snapshots: None,
         }

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::{
     Aggregate, Answer, Append, AppendError, Appended, DecodeError, DomainEvent, EventStore,
-    ExecuteError, Executed, IdempotencyKey, Instant, Metadata, NewEvent, Position, Receipt,
-    RecordedEvent, Repository, Request, StoreError, StoredReceipt, StoredStream, StreamId,
+    ExecuteError, Executed, IdempotencyKey, Metadata, NewEvent, Position, Receipt, RecordedEvent,
+    Repository, Request, StoreError, StoredReceipt, StoredStream, StreamId, Timestamp,
     UpcasterChain, Version,
     repository::{RepositoryOptions, stream_of},
     store::Until,
@@ -29,7 +29,7 @@ const LIMIT: u32 = 10;
 struct Counter {
     is_open: bool,
     n: u32,
-    last: Option<Instant>,
+    last: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -107,7 +107,7 @@ impl Aggregate for Counter {
         }
     }
 
-    fn evolve(&mut self, event: &Event, at: Instant) {
+    fn evolve(&mut self, event: &Event, at: Timestamp) {
         self.last = Some(at);
         match event {
             Event::Opened => self.is_open = true,
@@ -719,9 +719,9 @@ async fn time_in_a_stream_never_goes_back() {
         .map(|event| event.occurred_at)
         .collect();
     assert_eq!(times, [50, 50, 50, 60].map(instant));
-    let then = one.load(ID, Until::Instant(instant(50))).await.unwrap();
+    let then = one.load(ID, Until::Timestamp(instant(50))).await.unwrap();
     assert_eq!(then.unwrap().version, Version::new(3));
-    let before = one.load(ID, Until::Instant(instant(49))).await.unwrap();
+    let before = one.load(ID, Until::Timestamp(instant(49))).await.unwrap();
     assert!(before.is_none());
     let now = one.load(ID, Until::Now).await.unwrap().unwrap();
     assert_eq!(now.state.last, Some(instant(60)));

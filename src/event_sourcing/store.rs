@@ -5,7 +5,7 @@ use std::{error::Error, future::Future, sync::Arc};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::event::{Instant, NewEvent, Position, RecordedEvent, StreamId, Version};
+use super::event::{NewEvent, Position, RecordedEvent, StreamId, Timestamp, Version};
 
 type Cause = Arc<dyn Error + Send + Sync>;
 
@@ -118,7 +118,7 @@ pub struct Append {
     /// The events, in order. None at all is fine where there is a key to store.
     pub events: Vec<NewEvent>,
     /// When they happened.
-    pub occurred_at: Instant,
+    pub occurred_at: Timestamp,
     /// Who asked for them: [`Metadata`](super::event::Metadata) as JSON.
     pub metadata: Box<RawValue>,
     /// The key to store with them, and what to tell when it is used again.
@@ -174,7 +174,7 @@ pub struct StoredSnapshot {
     /// The position of the event at that version.
     pub position: Position,
     /// When that event happened.
-    pub occurred_at: Instant,
+    pub occurred_at: Timestamp,
     /// The state as JSON.
     pub state: String,
 }
@@ -196,7 +196,7 @@ pub enum Until {
     /// Up to this version, inclusive.
     Version(Version),
     /// Up to this instant, inclusive.
-    Instant(Instant),
+    Timestamp(Timestamp),
 }
 
 /// An append-only store of events.

@@ -4,12 +4,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
 
 use tokio::sync::Notify;
 
-use super::{source::FeedSource, tail::Tail};
+use super::{source::FeedSource, tail::RecentEvents};
 
 /// The source, the newest events, and how many follow them.
 pub(super) struct Shared<S: FeedSource> {
     pub(super) source: S,
-    tail: Mutex<Tail<S::Item>>,
+    tail: Mutex<RecentEvents<S::Item>>,
     pub(super) moved: Notify,
     pub(super) followers: AtomicUsize,
     pub(super) joined: Notify,
@@ -26,7 +26,7 @@ impl<S: FeedSource> Shared<S> {
         }
     }
 
-    pub(super) fn tail(&self) -> MutexGuard<'_, Tail<S::Item>> {
+    pub(super) fn tail(&self) -> MutexGuard<'_, RecentEvents<S::Item>> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

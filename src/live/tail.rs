@@ -16,7 +16,7 @@ const MOST_BYTES: usize = 8 << 20;
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// The newest events: all that follow one position, up to another.
-pub(super) struct Tail<T> {
+pub(super) struct RecentEvents<T> {
     /// Whether it is known where the store ends.
     is_begun: bool,
     begins_after: Position,
@@ -38,7 +38,7 @@ pub(super) enum Look<T> {
     Nothing,
 }
 
-impl<T> Default for Tail<T> {
+impl<T> Default for RecentEvents<T> {
     fn default() -> Self {
         Self {
             is_begun: false,
@@ -52,7 +52,7 @@ impl<T> Default for Tail<T> {
     }
 }
 
-impl<T: Clone> Tail<T> {
+impl<T: Clone> RecentEvents<T> {
     /// Up to where the store was read, and how often it has gone back.
     pub(super) fn end(&self) -> (Position, u64) {
         (self.newest, self.setbacks)

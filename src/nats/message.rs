@@ -14,7 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use crate::event_sourcing::{
-    Instant, Position, RecordedEvent, Version, json::JsonText, projection::Delivery,
+    Position, RecordedEvent, Timestamp, Version, json::JsonText, projection::Delivery,
 };
 
 /// Header: the event's own id.
@@ -219,7 +219,7 @@ struct Received<'a> {
     version: Version,
     position: Position,
     schema_version: i16,
-    occurred_at: Instant,
+    occurred_at: Timestamp,
     data: Box<RawValue>,
     #[serde(borrow)]
     metadata: &'a RawValue,

@@ -3,9 +3,9 @@
 //!
 //! The event store is the truth and NATS the doorbell: whatever NATS loses only costs latency.
 //! Reading order: [`message`] (an event on the wire) → [`stream`] (where they are kept), its
-//! [`shape`] and its [`stamp`] → [`tail`], [`provenance`], [`lineage`], [`window`] and [`relay`]
+//! [`shape`] and its [`owner`] → [`tail`], [`provenance`], [`lifecycle`], [`window`] and [`relay`]
 //! (store → stream) → [`start`] and [`subscriber`] (stream → projection); [`connection`],
-//! [`tenure`] and [`trouble`] serve them.
+//! [`lease_keeper`] and [`failure_log`] serve them.
 //!
 //! What the two tasks guarantee:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
@@ -17,27 +17,27 @@
 //!   lost message and reads it from the store.
 
 pub mod connection;
-pub mod lineage;
+pub mod failure_log;
+pub mod lease_keeper;
+pub mod lifecycle;
 pub mod message;
+pub mod owner;
 pub mod provenance;
 pub mod relay;
 pub mod relay_error;
 pub mod shape;
-pub mod stamp;
 pub mod start;
 pub mod stream;
 pub mod stream_error;
 pub mod subscriber;
 pub mod tail;
-pub mod tenure;
-pub mod trouble;
 pub mod window;
 
 pub use connection::{ConnectError, close, connect, is_connected};
+pub use failure_log::Alarm;
 pub use relay::{Relay, RelayError, RelayPorts};
 pub use stream::{EventStream, StreamError};
 pub use subscriber::{Subscriber, SubscriberError};
-pub use trouble::Alarm;
 
 /// Where NATS is and what our stream there is called.
 #[derive(Debug, Clone, PartialEq, Eq)]

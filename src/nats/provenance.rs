@@ -16,7 +16,7 @@ use super::{
 use crate::event_sourcing::{EventStore, Position, StoreError, StoreIdentity};
 
 /// Looks at the stream and vouches for it: what it says may be applied.
-pub type Vouch<E> = Arc<dyn Fn() -> BoxFuture<'static, Result<StreamState, E>> + Send + Sync>;
+pub type StreamCheck<E> = Arc<dyn Fn() -> BoxFuture<'static, Result<StreamState, E>> + Send + Sync>;
 
 /// A stream beside the store that it should be filled from.
 #[derive(Clone)]
@@ -89,7 +89,7 @@ impl<S: EventStore> Provenance<S> {
     }
 
     /// [`Self::vouched`] as a port.
-    pub fn vouch<E>(self) -> Vouch<E>
+    pub fn vouch<E>(self) -> StreamCheck<E>
     where
         E: From<StoreError> + From<StreamError> + 'static,
     {

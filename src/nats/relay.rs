@@ -2,7 +2,7 @@
 //!
 //! **Cursor.** The relay keeps none of its own: the stream's last message says where to go on (see
 //! [`super::tail`]), and the store must know that very event at that position. Where it does not,
-//! nothing is published, for that could only make it worse; [`super::lineage`] says so, loudly, and
+//! nothing is published, for that could only make it worse; [`super::lifecycle`] says so, loudly, and
 //! begins a new stream where the old one is this store's own, from before a restore.
 //!
 //! **Fence.** Each message names the sequence that it expects at the stream's end, so of two relays
@@ -28,12 +28,12 @@ use tracing::{debug, info};
 
 pub use super::relay_error::RelayError;
 use super::{
-    lineage::Lineage,
+    failure_log::{Alarm, FailureLog},
+    lease_keeper::LeaseKeeper,
+    lifecycle::StreamLifecycle,
     provenance::Provenance,
     stream::{DEADLINE, EventStream},
     tail::{self, End},
-    tenure::Tenure,
-    trouble::{Alarm, Trouble},
     window,
 };
 use crate::{
@@ -101,8 +101,8 @@ struct Cursor {
 pub struct Relay<S, L> {
     stream: EventStream,
     store: S,
-    tenure: Tenure<L>,
-    lineage: Lineage<S>,
+    tenure: LeaseKeeper<L>,
+    lineage: StreamLifecycle<S>,
     ports: RelayPorts,
     poll: Duration,
     rest: Duration,
@@ -117,7 +117,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     /// A relay from `store` to `stream`, one at a time by `lease`.
     #[must_use]
     pub fn new(stream: EventStream, store: S, lease: L, ports: RelayPorts) -> Self {
-        let tenure = Tenure::new(lease, "relay", ports.lease_ttl);
+        let tenure = LeaseKeeper::new(lease, "relay", ports.lease_ttl);
         let provenance = Provenance {
             stream: stream.clone(),
             store: store.clone(),
@@ -129,7 +129,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             store,
             tenure,
             // Long enough for another process to take the lease and write.
-            lineage: Lineage::new(provenance, ports.lease_ttl.saturating_mul(2)),
+            lineage: StreamLifecycle::new(provenance, ports.lease_ttl.saturating_mul(2)),
             ports,
             poll: POLL,
             rest: REST,
@@ -159,7 +159,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         let fresh = self.ports.fresh.clone();
         let awaited = Arc::clone(&self.ports.awaited);
         let mut attentive_until = Instant::now();
-        let mut trouble = Trouble::new("relay").raising(self.ports.alarm.clone());
+        let mut trouble = FailureLog::new("relay").raising(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let woken = fresh.appended();
             tokio::pin!(woken);

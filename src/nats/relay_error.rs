@@ -2,7 +2,7 @@
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 
-use super::{stream::StreamError, trouble::Loudness};
+use super::{failure_log::Loudness, stream::StreamError};
 use crate::event_sourcing::{Position, StoreError};
 
 /// Why a step of the relay did not publish what it should.

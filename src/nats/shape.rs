@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 
-use super::{NatsOptions, stamp::Stamp};
+use super::{NatsOptions, owner::StreamOwner};
 
 /// How long NATS remembers message ids. Nothing rests on it (an id is never used twice), and a short
 /// memory is a small one.
@@ -12,7 +12,7 @@ const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// The stream as it should be: everything, on disk, for ever.
 #[must_use]
-pub fn wanted(options: &NatsOptions, stamp: Stamp) -> Config {
+pub fn wanted(options: &NatsOptions, stamp: StreamOwner) -> Config {
     corrected(
         options,
         Config {

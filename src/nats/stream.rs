@@ -15,7 +15,7 @@ use tracing::info;
 use uuid::Uuid;
 
 pub use super::stream_error::{Cause, Remedy, StreamError};
-use super::{NatsOptions, connection::is_connected, shape, stamp::Stamp};
+use super::{NatsOptions, connection::is_connected, owner::StreamOwner, shape};
 
 /// How long an answer or an acknowledgement may take.
 pub const DEADLINE: Duration = Duration::from_secs(3);
@@ -26,7 +26,7 @@ pub struct StreamState {
     /// When the stream was created: another stream of the same name has another time.
     pub created: String,
     /// Whose it is, where it says so.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<StreamOwner>,
     /// How many messages it holds.
     pub messages: u64,
     /// How many bytes they take.
@@ -41,7 +41,7 @@ impl From<&Info> for StreamState {
     fn from(info: &Info) -> Self {
         Self {
             created: info.created.to_string(),
-            stamp: Stamp::of(&info.config),
+            stamp: StreamOwner::of(&info.config),
             messages: info.state.messages,
             bytes: info.state.bytes,
             first_sequence: info.state.first_sequence,
@@ -110,7 +110,7 @@ impl EventStream {
     ///
     /// # Errors
     /// Where NATS does not answer or refuses.
-    pub async fn create(&self, stamp: Stamp) -> Result<StreamState, StreamError> {
+    pub async fn create(&self, stamp: StreamOwner) -> Result<StreamState, StreamError> {
         let wanted = shape::wanted(&self.options, stamp);
         let created = self.context.create_stream(wanted).await;
         let created = created.map_err(|error| self.refused("a new one", error))?;
@@ -123,7 +123,7 @@ impl EventStream {
     ///
     /// # Errors
     /// Where NATS does not answer or refuses.
-    pub async fn mark(&self, stamp: Stamp) -> Result<(), StreamError> {
+    pub async fn mark(&self, stamp: StreamOwner) -> Result<(), StreamError> {
         let info = self.info().await?.ok_or_else(|| self.missing())?;
         let marked = Config {
             description: Some(stamp.on(info.config.description.as_deref())),
@@ -151,7 +151,7 @@ impl EventStream {
     /// [`StreamError::Foreign`].
     pub fn not_foreign(&self, state: &StreamState, ours: Uuid) -> Result<(), StreamError> {
         match state.stamp {
-            Some(Stamp { store: owner, .. }) if owner != ours => Err(StreamError::Foreign {
+            Some(StreamOwner { store: owner, .. }) if owner != ours => Err(StreamError::Foreign {
                 stream: self.options.stream.clone(),
                 owner,
                 ours,

@@ -32,12 +32,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
+    failure_log::{FailureLog, Loudness, chain},
+    lease_keeper::LeaseKeeper,
     message,
-    provenance::Vouch,
+    provenance::StreamCheck,
     start,
     stream::{DEADLINE, EventStream, StreamError, StreamState},
-    tenure::Tenure,
-    trouble::{Loudness, Trouble, chain},
 };
 use crate::event_sourcing::{
     Epoch, Lease, Position, StoreError,
@@ -120,7 +120,7 @@ pub enum Step {
 }
 
 /// One consumer's life.
-struct Session {
+struct Subscription {
     messages: Messages,
     created: String,
     epoch: Epoch,
@@ -142,10 +142,10 @@ struct Chunk {
 /// Feeds the projection `P` while it holds the lease `L`.
 pub struct Subscriber<P, L> {
     stream: EventStream,
-    vouch: Vouch<SubscriberError>,
+    vouch: StreamCheck<SubscriberError>,
     projection: P,
-    tenure: Tenure<L>,
-    session: Option<Session>,
+    tenure: LeaseKeeper<L>,
+    session: Option<Subscription>,
     /// How many looks in a row may find that messages should have come, before the consumer is
     /// made again: more each time, so that a slow one is not thrown away for ever.
     patience: u32,
@@ -157,7 +157,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     #[must_use]
     pub fn new(
         stream: EventStream,
-        vouch: Vouch<SubscriberError>,
+        vouch: StreamCheck<SubscriberError>,
         projection: P,
         lease: L,
         lease_ttl: Duration,
@@ -166,7 +166,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             stream,
             vouch,
             projection,
-            tenure: Tenure::new(lease, "projector", lease_ttl),
+            tenure: LeaseKeeper::new(lease, "projector", lease_ttl),
             session: None,
             patience: 1,
         }
@@ -176,7 +176,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     ///
     /// A step that is dropped halfway has applied its chunk whole or not at all.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut trouble = Trouble::new("subscriber");
+        let mut trouble = FailureLog::new("subscriber");
         while !cancel.is_cancelled() {
             let step = select! {
                 step = self.run_once() => step,
@@ -238,7 +238,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     }
 
     /// Makes a consumer that starts with the first event after the checkpoint.
-    async fn open(&self, epoch: Epoch) -> Result<Session, SubscriberError> {
+    async fn open(&self, epoch: Epoch) -> Result<Subscription, SubscriberError> {
         let began = Instant::now();
         let state = (self.vouch)().await?;
         let checkpoint = timeout(DEADLINE, self.projection.checkpoint()).await;
@@ -253,7 +253,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             elapsed = ?began.elapsed(),
             "a new consumer starts after the checkpoint"
         );
-        Ok(Session {
+        Ok(Subscription {
             messages,
             created: state.created,
             epoch,
@@ -301,7 +301,10 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
 
     /// Decides whether silence is right: the stream must be the same and hold nothing new. `None`
     /// where the consumer is to be made again.
-    async fn look(&mut self, mut session: Session) -> Result<Option<Session>, SubscriberError> {
+    async fn look(
+        &mut self,
+        mut session: Subscription,
+    ) -> Result<Option<Subscription>, SubscriberError> {
         let state: Option<StreamState> = self.stream.state().await?;
         let Some(state) = state.filter(|state| state.created == session.created) else {
             info!("the stream was deleted or made again, starting from the checkpoint");
@@ -327,7 +330,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     /// The first message and all that are there already, up to the size of a chunk.
     fn collect(
         &self,
-        session: &mut Session,
+        session: &mut Subscription,
         first: Option<Result<Message, MessagesError>>,
     ) -> Chunk {
         let mut events = Vec::new();
@@ -368,7 +371,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     /// event of ours.
     fn accept(
         &self,
-        session: &mut Session,
+        session: &mut Subscription,
         message: &Message,
     ) -> Result<Option<Delivery>, SubscriberError> {
         let place = message

@@ -11,18 +11,18 @@ use uuid::Uuid;
 
 use super::{
     message::identify,
-    stamp::Stamp,
+    owner::StreamOwner,
     stream::{EventStream, StreamError, StreamState},
 };
 use crate::event_sourcing::Position;
 
 /// Where the stream ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tail {
+pub struct StreamTail {
     /// The stream's own birthday, so that a recreated one is not taken for it.
     pub created: String,
     /// Whose it is, where it says so.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<StreamOwner>,
     /// The last sequence ever given out: what the next publication expects.
     pub sequence: u64,
     /// The last event that is still there.
@@ -51,7 +51,7 @@ pub enum End {
 ///
 /// # Errors
 /// Where NATS does not answer.
-pub async fn find(stream: &EventStream, state: StreamState) -> Result<Tail, StreamError> {
+pub async fn find(stream: &EventStream, state: StreamState) -> Result<StreamTail, StreamError> {
     let end = if state.last_sequence == 0 {
         End::New
     } else if state.messages == 0 {
@@ -59,7 +59,7 @@ pub async fn find(stream: &EventStream, state: StreamState) -> Result<Tail, Stre
     } else {
         last_event(stream, &state).await?
     };
-    Ok(Tail {
+    Ok(StreamTail {
         created: state.created,
         stamp: state.stamp,
         sequence: state.last_sequence,

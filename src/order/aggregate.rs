@@ -13,7 +13,7 @@ use super::{
     state::{Creation, Line, OrderState, Status},
     value::{CustomerId, ItemId, OrderId, Quantity},
 };
-use crate::event_sourcing::{Aggregate, Instant};
+use crate::event_sourcing::{Aggregate, Timestamp};
 
 /// An order, or the place where one could be.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Aggregate for Order {
         }
     }
 
-    fn evolve(&mut self, event: &OrderEvent, at: Instant) {
+    fn evolve(&mut self, event: &OrderEvent, at: Timestamp) {
         match (&mut *self, event) {
             (
                 _,

@@ -16,9 +16,9 @@ use super::{
     upcasters::upcasters,
 };
 use crate::event_sourcing::{
-    Aggregate, Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Instant,
-    Metadata, Position, Receipt, RecordedEvent, Repository, Request, SnapshotStore, StoreError,
-    StoredReceipt, StoredStream, StreamId, Version,
+    Aggregate, Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Metadata,
+    Position, Receipt, RecordedEvent, Repository, Request, SnapshotStore, StoreError,
+    StoredReceipt, StoredStream, StreamId, Timestamp, Version,
     repository::{Loaded, RepositoryOptions, stream_of},
     snapshot::{crosses, keep_snapshots},
     store::Until,
@@ -102,7 +102,7 @@ async fn with_and_without(store: &InMemoryEventStore, until: Until) -> [Option<W
 }
 
 /// All that a loaded order is, to be compared.
-type Whole = (Order, Version, Position, Instant);
+type Whole = (Order, Version, Position, Timestamp);
 
 fn whole(loaded: Loaded<Order>) -> Whole {
     (
@@ -235,7 +235,7 @@ async fn live(history: &[OrderCommand], every: u32) {
             );
         }
         for second in 0..history.len() / 2 {
-            let until = Until::Instant(instant(second));
+            let until = Until::Timestamp(instant(second));
             let [with, without] = with_and_without(&store, until).await;
             assert_eq!(with, without, "second {second}, a snapshot every {every}");
         }

@@ -12,7 +12,7 @@ use super::{
     money::Money,
     value::{CustomerId, ItemId, OrderId, ProductId, Quantity, Reason},
 };
-use crate::event_sourcing::Instant;
+use crate::event_sourcing::Timestamp;
 
 /// Where an order is in its life: `created` → `completed` | `cancelled`, both final.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,13 +64,13 @@ pub struct OrderState {
     /// Pieces over all lines.
     pub total_quantity: u64,
     /// When it was placed.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// When it last changed.
-    pub updated_at: Instant,
+    pub updated_at: Timestamp,
     /// When it was completed.
-    pub completed_at: Option<Instant>,
+    pub completed_at: Option<Timestamp>,
     /// When it was cancelled.
-    pub cancelled_at: Option<Instant>,
+    pub cancelled_at: Option<Timestamp>,
     /// Why it was cancelled.
     pub cancellation_reason: Option<Reason>,
     /// What it was created from, to recognise the same request.
@@ -89,7 +89,7 @@ pub struct Line {
     /// The price of one.
     pub price: Money,
     /// When it was added.
-    pub added_at: Instant,
+    pub added_at: Timestamp,
 }
 
 impl Line {
@@ -137,7 +137,7 @@ impl OrderState {
         customer_id: &CustomerId,
         currency: Currency,
         items: &[OrderedItem],
-        at: Instant,
+        at: Timestamp,
     ) -> Self {
         let mut order = Self {
             id,
@@ -172,7 +172,7 @@ impl OrderState {
     }
 
     /// Evolves by what happened after it was placed.
-    pub(super) fn evolve(&mut self, event: &OrderEvent, at: Instant) {
+    pub(super) fn evolve(&mut self, event: &OrderEvent, at: Timestamp) {
         self.updated_at = at;
         match event {
             // Handled by the order itself, which it makes.
@@ -226,7 +226,7 @@ pub fn allowed_actions(status: Status, lines: usize) -> Vec<&'static str> {
     actions
 }
 
-fn line(item: &OrderedItem, added_at: Instant) -> Line {
+fn line(item: &OrderedItem, added_at: Timestamp) -> Line {
     Line {
         item_id: item.item_id,
         product_id: item.product_id.clone(),

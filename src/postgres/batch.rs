@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
-use crate::event_sourcing::{Append, Instant, NewEvent, Position};
+use crate::event_sourcing::{Append, NewEvent, Position, Timestamp};
 
 /// What became of one command of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,7 @@ struct Columns<'a> {
     event_schemas: Vec<i16>,
     event_data: Vec<&'a str>,
     event_metadata: Vec<&'a str>,
-    event_times: Vec<Instant>,
+    event_times: Vec<Timestamp>,
 }
 
 impl<'a> Columns<'a> {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::{idempotency, queue::WriterHandle, read_last_position};
 use crate::{
     event_sourcing::{
-        Append, AppendError, Appended, EventStore, IdempotencyKey, Instant, Position, Pulse,
-        RecordedEvent, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
+        Append, AppendError, Appended, EventStore, IdempotencyKey, Position, Pulse, RecordedEvent,
+        StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Timestamp, Version,
         pulse::Silent, store::Until,
     },
     sql::while_alive,
@@ -57,7 +57,7 @@ struct EventRow {
     schema_version: i16,
     data: Json<Box<RawValue>>,
     metadata: Json<Box<RawValue>>,
-    created_at: Instant,
+    created_at: Timestamp,
 }
 
 impl From<EventRow> for RecordedEvent {
@@ -78,11 +78,11 @@ impl From<EventRow> for RecordedEvent {
 }
 
 /// The bounds of a past as SQL takes them.
-fn bounds(until: Until) -> (i32, Instant) {
+fn bounds(until: Until) -> (i32, Timestamp) {
     match until {
-        Until::Now => (i32::MAX, Instant::MAX_UTC),
-        Until::Version(version) => (version.get(), Instant::MAX_UTC),
-        Until::Instant(instant) => (i32::MAX, instant),
+        Until::Now => (i32::MAX, Timestamp::MAX_UTC),
+        Until::Version(version) => (version.get(), Timestamp::MAX_UTC),
+        Until::Timestamp(instant) => (i32::MAX, instant),
     }
 }
 
@@ -95,7 +95,7 @@ impl EventStore for PgEventStore {
     ) -> Result<StoredStream, StoreError> {
         let (version, instant) = bounds(until);
         // `infinity` where nothing bounds the time: chrono's largest instant is beyond SQL's.
-        let instant = (instant != Instant::MAX_UTC).then_some(instant);
+        let instant = (instant != Timestamp::MAX_UTC).then_some(instant);
         let rows = while_alive(&self.pool, &self.pulse, async |connection| {
             sqlx::query!(
                 r#"with snapshot as materialized (

@@ -56,7 +56,7 @@ pub(super) struct Checkpoint {
 
 /// Where the read model stands, and what is known of its rows there.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct KnownCheckpoint {
     pub(super) checkpoint: Checkpoint,
     pub(super) known: KnownRows,
 }
@@ -66,7 +66,7 @@ pub(super) struct Standing {
 #[derive(Debug)]
 struct Kept {
     connection: PgConnection,
-    standing: Option<Standing>,
+    standing: Option<KnownCheckpoint>,
 }
 
 /// Whoever writes rows asks here for the one connection.
@@ -82,7 +82,7 @@ pub(super) struct WriterConnection {
     /// The connection.
     pub(super) connection: PgConnection,
     /// What was left by whoever gave it back.
-    pub(super) standing: Option<Standing>,
+    pub(super) standing: Option<KnownCheckpoint>,
     kept: Arc<Mutex<Option<Kept>>>,
 }
 
@@ -157,7 +157,7 @@ impl RowWriter {
 
 impl WriterConnection {
     /// Reads where the read model stands; of its rows nothing is known then.
-    pub(super) async fn read_standing(&mut self) -> Result<Standing, StoreError> {
+    pub(super) async fn read_standing(&mut self) -> Result<KnownCheckpoint, StoreError> {
         let row = sqlx::query!(
             r#"select position, epoch, revision,
                       exists (select from projection_parked) as "has_parked!"
@@ -167,7 +167,7 @@ impl WriterConnection {
         .fetch_one(&mut self.connection)
         .await
         .map_err(store_error)?;
-        Ok(Standing {
+        Ok(KnownCheckpoint {
             checkpoint: Checkpoint {
                 position: Position::new(row.position),
                 epoch: Epoch(row.epoch),
@@ -178,7 +178,7 @@ impl WriterConnection {
     }
 
     /// Gives the connection back, for the next one to use.
-    pub(super) fn give_back(self, standing: Option<Standing>) {
+    pub(super) fn give_back(self, standing: Option<KnownCheckpoint>) {
         *lock(&self.kept) = Some(Kept {
             connection: self.connection,
             standing,

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     event_sourcing::{
-        Aggregate, EventStore, Instant, Position, RecordedEvent, StoreError, StreamId,
+        Aggregate, EventStore, Position, RecordedEvent, StoreError, StreamId, Timestamp,
         UpcasterChain, Version,
         testing::sabotage::{self, Safeguard},
     },
@@ -33,7 +33,7 @@ const PAGE: u32 = 1000;
 
 /// How a chunk is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Care {
+pub(super) enum WriteMode {
     /// All orders at once; data that the database refuses fails the chunk. So does a line that is
     /// added twice and an order that is created twice: that they are not there already is not looked up.
     Fast,
@@ -47,7 +47,7 @@ pub(super) enum Care {
 pub(super) struct Decoded {
     version: Version,
     position: Position,
-    at: Instant,
+    at: Timestamp,
     event_type: String,
     event: Result<OrderEvent, String>,
 }
@@ -78,7 +78,7 @@ impl Decoded {
     }
 
     /// When it happened.
-    pub(super) fn at(&self) -> Instant {
+    pub(super) fn at(&self) -> Timestamp {
         self.at
     }
 
@@ -104,7 +104,7 @@ impl Decoded {
     }
 }
 
-/// Applies events, in position order. With a guard (and [`Care::Fast`]) what is loaded need not be
+/// Applies events, in position order. With a guard (and [`WriteMode::Fast`]) what is loaded need not be
 /// locked: should anything have changed meanwhile, nothing is written and the answer is `None`, else the
 /// read model's new revision. Without one the caller's transaction must keep others from writing.
 ///
@@ -118,7 +118,7 @@ pub(super) async fn apply<S: EventStore>(
     upcasters: &UpcasterChain,
     events: Vec<RecordedEvent>,
     known: &mut KnownRows,
-    care: Care,
+    care: WriteMode,
     guard: Option<Guard>,
 ) -> Result<Option<i64>, WriteError> {
     let mut orders: BTreeMap<Uuid, Vec<Decoded>> = BTreeMap::new();
@@ -142,8 +142,8 @@ pub(super) async fn apply<S: EventStore>(
         *parked = events.iter().find_map(|event| event.apply_to(fold).err());
     }
     let revision = match care {
-        Care::Fast => write(connection, &changes, guard).await?,
-        Care::Bisect => {
+        WriteMode::Fast => write(connection, &changes, guard).await?,
+        WriteMode::Bisect => {
             changes.retain(|change| change.parked.is_some() || change.fold.changed_row().is_some());
             write_bisecting(connection, &changes).await?;
             None
@@ -164,7 +164,7 @@ async fn load(
     connection: &mut PgConnection,
     mut orders: BTreeMap<Uuid, Vec<Decoded>>,
     known: &mut KnownRows,
-    care: Care,
+    care: WriteMode,
 ) -> Result<Vec<Change>, StoreError> {
     let mut rows = BTreeMap::new();
     let mut unknown = Vec::new();
@@ -174,7 +174,7 @@ async fn load(
             Some(row) => {
                 rows.insert(*id, row);
             }
-            None if is_new && care == Care::Fast => {}
+            None if is_new && care == WriteMode::Fast => {}
             None => unknown.push(*id),
         }
     }
@@ -257,7 +257,7 @@ async fn fill_holes<S: EventStore>(
 async fn load_items(
     connection: &mut PgConnection,
     changes: &mut [Change],
-    care: Care,
+    care: WriteMode,
 ) -> Result<(), StoreError> {
     let mut touched = HashSet::new();
     for change in changes.iter().filter(|change| change.fold.row().is_some()) {
@@ -267,8 +267,8 @@ async fn load_items(
             .filter_map(|decoded| decoded.event.as_ref().ok());
         let id = change.fold.id();
         let items = events.filter_map(|event| match care {
-            Care::Fast => needed_item(event),
-            Care::Bisect => needed_item(event).or_else(|| added_item(event)),
+            WriteMode::Fast => needed_item(event),
+            WriteMode::Bisect => needed_item(event).or_else(|| added_item(event)),
         });
         touched.extend(items.map(|item| (id, item)));
     }

@@ -11,11 +11,11 @@ use sqlx::{Error, PgConnection};
 
 use super::{
     checkpoint::CHECKPOINT,
-    queries::{OrderView, OrderViews, ViewColumns},
+    queries::{OrderViews, OrderWithItems, ViewColumns},
     rows::OrderRow,
 };
 use crate::{
-    event_sourcing::{Instant, Position, StoreError},
+    event_sourcing::{Position, StoreError, Timestamp},
     order::{OrderId, Status},
     sql::error::store_error,
 };
@@ -40,7 +40,7 @@ pub enum ListSort {
 impl ListSort {
     /// The place of an order in a list so sorted: what [`ListStart::After`] of the next page holds.
     #[must_use]
-    pub fn key(self, order: &OrderRow) -> (Instant, OrderId) {
+    pub fn key(self, order: &OrderRow) -> (Timestamp, OrderId) {
         match self {
             Self::CreatedDescending | Self::CreatedAscending => (order.created_at, order.id),
             Self::UpdatedDescending | Self::UpdatedAscending => (order.updated_at, order.id),
@@ -54,7 +54,7 @@ pub enum ListStart {
     /// After so many orders.
     Offset(u32),
     /// After the order at this place: see [`ListSort::key`].
-    After(Instant, OrderId),
+    After(Timestamp, OrderId),
 }
 
 impl Default for ListStart {
@@ -73,13 +73,13 @@ pub struct ListQuery {
     /// That hold a line of this product now.
     pub product_id: Option<String>,
     /// Created at or after this.
-    pub created_from: Option<Instant>,
+    pub created_from: Option<Timestamp>,
     /// Created before this.
-    pub created_to: Option<Instant>,
+    pub created_to: Option<Timestamp>,
     /// Last changed at or after this.
-    pub updated_from: Option<Instant>,
+    pub updated_from: Option<Timestamp>,
     /// Last changed before this.
-    pub updated_to: Option<Instant>,
+    pub updated_to: Option<Timestamp>,
     /// How they are sorted.
     pub sort: ListSort,
     /// Where the page starts.
@@ -105,7 +105,7 @@ pub struct Total {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListPage {
     /// The orders, with their lines where those were asked for.
-    pub orders: Vec<OrderView>,
+    pub orders: Vec<OrderWithItems>,
     /// Whether others come after them.
     pub has_more: bool,
     /// How many match, where that was asked for.
@@ -119,7 +119,7 @@ struct Filters<'a> {
     customer_id: Option<&'a str>,
     statuses: Option<Vec<String>>,
     product_id: Option<&'a str>,
-    after: Option<(Instant, OrderId)>,
+    after: Option<(Timestamp, OrderId)>,
     offset: i64,
     limit: i64,
     query: &'a ListQuery,

@@ -29,7 +29,7 @@ pub use fold::{OrderFold, Unfit};
 pub use hot_views::{HotView, HotViews, Watched, WatchedLease};
 pub use list::{ListPage, ListQuery, ListSort, ListStart, Total};
 pub use projector::Projector;
-pub use queries::{Found, OrderView, OrderViews};
+pub use queries::{Found, OrderViews, OrderWithItems};
 pub use rebuild::{Phase, Rebuild, RebuildDifference, RebuildError, RebuildProgress, Rebuilt};
 pub use refold::Refolded;
 pub use rows::{ItemRow, OrderRow, ParkedOrder};

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    checkpoint::{CHECKPOINT, Checkpoint, RowWriter, Standing, WriterConnection},
-    chunk::{self, Care},
+    checkpoint::{CHECKPOINT, Checkpoint, KnownCheckpoint, RowWriter, WriterConnection},
+    chunk::{self, WriteMode},
     error::WriteError,
     known::KnownRows,
     tables::{self, Changes, Guard},
@@ -117,7 +117,7 @@ impl<S: EventStore> Projector<S> {
                 &self.upcasters,
                 events,
                 &mut standing.known,
-                Care::Fast,
+                WriteMode::Fast,
                 guard,
             )
             .await?;
@@ -160,7 +160,7 @@ impl<S: EventStore> Projector<S> {
             });
         };
         let known = &mut KnownRows::none(held.has_parked);
-        let (connection, care) = (held.connection(), Care::Bisect);
+        let (connection, care) = (held.connection(), WriteMode::Bisect);
         let (store, upcasters) = (&self.store, &self.upcasters);
         chunk::apply(connection, store, upcasters, events, known, care, None).await?;
         held.commit_at(checkpoint, epoch).await?;
@@ -250,7 +250,7 @@ async fn stand(
     writer: &mut WriterConnection,
     deliveries: &[Delivery],
     epoch: Epoch,
-) -> Result<Standing, StoreError> {
+) -> Result<KnownCheckpoint, StoreError> {
     let remembered = writer.standing.take().filter(|standing| {
         let follows = |first: &Delivery| first.previous == standing.checkpoint.position;
         deliveries.first().is_some_and(follows)

@@ -12,14 +12,14 @@ use super::{
     rows::{ItemRow, OrderRow},
 };
 use crate::{
-    event_sourcing::{Instant, Position, Pulse, StoreError, Version},
+    event_sourcing::{Position, Pulse, StoreError, Timestamp, Version},
     order::OrderId,
     sql::while_alive,
 };
 
 /// An order with its lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderView {
+pub struct OrderWithItems {
     /// The order.
     pub order: OrderRow,
     /// Its lines in order of addition; none where only the order was asked for.
@@ -30,7 +30,7 @@ pub struct OrderView {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The order, where the read model has it.
-    pub order: Option<OrderView>,
+    pub order: Option<OrderWithItems>,
     /// The version of the event that could not be applied, where the order is parked: `order` then
     /// is as it was before that event.
     pub parked: Option<Version>,
@@ -200,17 +200,17 @@ pub(super) struct ViewColumns {
     pub total_quantity: Option<i64>,
     pub version: Option<i32>,
     pub position: Option<i64>,
-    pub created_at: Option<Instant>,
-    pub updated_at: Option<Instant>,
-    pub completed_at: Option<Instant>,
-    pub cancelled_at: Option<Instant>,
+    pub created_at: Option<Timestamp>,
+    pub updated_at: Option<Timestamp>,
+    pub completed_at: Option<Timestamp>,
+    pub cancelled_at: Option<Timestamp>,
     pub cancellation_reason: Option<String>,
     pub item_ids: Option<Vec<Uuid>>,
     pub line_nos: Option<Vec<i32>>,
     pub product_ids: Option<Vec<String>>,
     pub quantities: Option<Vec<i32>>,
     pub prices: Option<Vec<i64>>,
-    pub added_ats: Option<Vec<Instant>>,
+    pub added_ats: Option<Vec<Timestamp>>,
     pub projection_position: i64,
     pub total: Option<i64>,
     pub parked_version: Option<i32>,
@@ -218,7 +218,7 @@ pub(super) struct ViewColumns {
 
 impl ViewColumns {
     /// The order and its lines; `None` where the row says only what holds for the whole answer.
-    pub(super) fn into_view(mut self) -> Option<OrderView> {
+    pub(super) fn into_view(mut self) -> Option<OrderWithItems> {
         let order = OrderRow {
             id: self.id?,
             customer_id: self.customer_id.take()?,
@@ -236,7 +236,7 @@ impl ViewColumns {
             cancellation_reason: self.cancellation_reason.take(),
         };
         let items = self.into_items(order.id);
-        Some(OrderView { order, items })
+        Some(OrderWithItems { order, items })
     }
 
     /// The arrays come from one aggregation: they are equally long.

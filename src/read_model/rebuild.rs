@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     checkpoint::lock_checkpoint,
-    chunk::{self, Care},
+    chunk::{self, WriteMode},
     error::WriteError,
     known::KnownRows,
     projector::Projector,
@@ -256,18 +256,22 @@ impl<S: EventStore> Rebuild<S> {
 
     async fn write(&self, after: Position, events: Vec<RecordedEvent>) -> Result<(), StoreError> {
         let last = events.last().map_or(after, |event| event.position);
-        match self.write_once(events, Care::Fast).await {
+        match self.write_once(events, WriteMode::Fast).await {
             Err(WriteError::Data(error)) => {
                 warn!(%error, "the database refuses a chunk, looking for the order");
                 let mut again = self.projector.store.read_all(after, CHUNK).await?;
                 again.retain(|event| event.position <= last);
-                Ok(self.write_once(again, Care::Bisect).await?)
+                Ok(self.write_once(again, WriteMode::Bisect).await?)
             }
             done => Ok(done?),
         }
     }
 
-    async fn write_once(&self, events: Vec<RecordedEvent>, care: Care) -> Result<(), WriteError> {
+    async fn write_once(
+        &self,
+        events: Vec<RecordedEvent>,
+        care: WriteMode,
+    ) -> Result<(), WriteError> {
         let Projector {
             pool,
             store,
@@ -349,7 +353,7 @@ impl<S: EventStore> Rebuild<S> {
             filled.events = filled.events.saturating_add(rest.len() as u64);
             filled.position = last;
             let (connection, known) = (session.connection(), &mut KnownRows::none(true));
-            let care = Care::Bisect;
+            let care = WriteMode::Bisect;
             chunk::apply(connection, store, upcasters, rest, known, care, None).await?;
         }
         session

@@ -1,7 +1,7 @@
 //! The rows of the read model, column by column as they are stored.
 
 use crate::{
-    event_sourcing::Instant,
+    event_sourcing::Timestamp,
     order::{ItemId, OrderId},
 };
 
@@ -27,13 +27,13 @@ pub struct OrderRow {
     /// The position of its last event.
     pub position: i64,
     /// When it was placed.
-    pub created_at: Instant,
+    pub created_at: Timestamp,
     /// When it last changed.
-    pub updated_at: Instant,
+    pub updated_at: Timestamp,
     /// When it was completed.
-    pub completed_at: Option<Instant>,
+    pub completed_at: Option<Timestamp>,
     /// When it was cancelled.
-    pub cancelled_at: Option<Instant>,
+    pub cancelled_at: Option<Timestamp>,
     /// Why it was cancelled.
     pub cancellation_reason: Option<String>,
 }
@@ -54,7 +54,7 @@ pub struct ItemRow {
     /// The price of one, in minor units.
     pub price_minor: i64,
     /// When the line was added.
-    pub added_at: Instant,
+    pub added_at: Timestamp,
 }
 
 /// An order whose event cannot be applied: a row of `projection_parked`.

@@ -9,7 +9,7 @@ use super::{
     rows::{ItemRow, OrderRow, ParkedOrder},
 };
 use crate::{
-    event_sourcing::{Epoch, Instant, Position, Version},
+    event_sourcing::{Epoch, Position, Timestamp, Version},
     sql::error::is_lost_race,
 };
 
@@ -127,8 +127,8 @@ pub(super) async fn write(
         &column(orders, |(row, _)| row.position),
         &column(orders, |(row, _)| row.created_at),
         &column(orders, |(row, _)| row.updated_at),
-        &column(orders, |(row, _)| row.completed_at) as &[Option<Instant>],
-        &column(orders, |(row, _)| row.cancelled_at) as &[Option<Instant>],
+        &column(orders, |(row, _)| row.completed_at) as &[Option<Timestamp>],
+        &column(orders, |(row, _)| row.cancelled_at) as &[Option<Timestamp>],
         &column(orders, |(row, _)| row.cancellation_reason.as_deref()) as &[Option<&str>],
         &column(items, |(row, _)| row.order_id),
         &column(items, |(row, _)| row.item_id),

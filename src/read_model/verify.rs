@@ -334,7 +334,7 @@ struct StoredEvent {
     schema_version: i16,
     data: Json<Box<RawValue>>,
     metadata: Json<Box<RawValue>>,
-    created_at: crate::event_sourcing::Instant,
+    created_at: crate::event_sourcing::Timestamp,
 }
 
 impl StoredEvent {

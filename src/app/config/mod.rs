@@ -1,8 +1,8 @@
-//! Configuration: read by clap from flags and environment ([`args`]), judged in [`judge`], all
+//! Configuration: read by clap from flags and environment ([`args`]), checked in [`validation`], all
 //! problems at once.
 
 pub mod args;
-pub mod judge;
+pub mod validation;
 
 use std::{fmt, net::SocketAddr, path::PathBuf};
 

@@ -16,7 +16,7 @@ use tracing::warn;
 use super::progress::Progress;
 use crate::{
     event_sourcing::{
-        Answer, ExecuteError, Executed, Instant, Metadata, Receipt, Request, Version,
+        Answer, ExecuteError, Executed, Metadata, Receipt, Request, Timestamp, Version,
     },
     order::{Order, OrderCommand, OrderError, OrderId, Orders, Status},
 };
@@ -40,7 +40,7 @@ pub struct Import {
     /// Where refused orders go.
     pub rejects: PathBuf,
     /// Tells the time.
-    pub clock: fn() -> Instant,
+    pub clock: fn() -> Timestamp,
 }
 
 /// What an import did.
@@ -150,7 +150,7 @@ async fn send_order(
     drafting: &Drafting,
     order: &SourceOrder,
     is_completed: bool,
-    clock: fn() -> Instant,
+    clock: fn() -> Timestamp,
 ) -> anyhow::Result<Fate> {
     let draft = match drafting.draft(order) {
         Ok(draft) => draft,
@@ -209,7 +209,7 @@ async fn execute(
     id: OrderId,
     command: OrderCommand,
     metadata: &Arc<Metadata>,
-    clock: fn() -> Instant,
+    clock: fn() -> Timestamp,
 ) -> anyhow::Result<Result<Executed, OrderError>> {
     for attempt in 1..=TRIES {
         let request = Request {

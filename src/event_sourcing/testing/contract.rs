@@ -103,7 +103,7 @@ pub async fn the_past_is_read_by_version_and_by_instant<S: EventStore>(store: &S
         .await
         .unwrap();
     let by_instant = store
-        .load(stream, Until::Instant(instant(1)), None)
+        .load(stream, Until::Timestamp(instant(1)), None)
         .await
         .unwrap();
 

@@ -43,7 +43,7 @@ fn is_within(event: &RecordedEvent, until: Until) -> bool {
     match until {
         Until::Now => true,
         Until::Version(version) => event.version <= version,
-        Until::Instant(instant) => event.occurred_at <= instant,
+        Until::Timestamp(instant) => event.occurred_at <= instant,
     }
 }
 

@@ -5,11 +5,11 @@ use std::fmt::Debug;
 
 use chrono::{DateTime, TimeDelta};
 
-use crate::event_sourcing::{Aggregate, Instant};
+use crate::event_sourcing::{Aggregate, Timestamp};
 
 /// The instant of the `n`-th event in a specification.
 #[must_use]
-pub fn instant(n: usize) -> Instant {
+pub fn instant(n: usize) -> Timestamp {
     let seconds = TimeDelta::seconds(i64::try_from(n).unwrap());
     DateTime::UNIX_EPOCH + seconds
 }

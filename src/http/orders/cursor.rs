@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::http::problem::error::{ApiError, Code};
 use crate::{
-    event_sourcing::Instant,
+    event_sourcing::Timestamp,
     read_model::{ListQuery, ListSort},
 };
 
@@ -16,7 +16,7 @@ const DIGEST: usize = 8;
 
 /// Writes the cursor after the order at `key`.
 #[must_use]
-pub fn encode(query: &ListQuery, (at, id): (Instant, Uuid)) -> String {
+pub fn encode(query: &ListQuery, (at, id): (Timestamp, Uuid)) -> String {
     let mut bytes = digest(query).to_vec();
     bytes.extend(at.timestamp_micros().to_be_bytes());
     bytes.extend(id.as_bytes());
@@ -27,7 +27,7 @@ pub fn encode(query: &ListQuery, (at, id): (Instant, Uuid)) -> String {
 ///
 /// # Errors
 /// 400 `invalid_cursor`.
-pub fn decode(query: &ListQuery, cursor: &str) -> Result<(Instant, Uuid), ApiError> {
+pub fn decode(query: &ListQuery, cursor: &str) -> Result<(Timestamp, Uuid), ApiError> {
     let invalid = || {
         ApiError::new(
             Code::InvalidCursor,

@@ -61,14 +61,14 @@ mod tests {
 
     use super::*;
     use crate::{
-        event_sourcing::{Instant, Version},
-        http::orders::view::{OrderSummary, Timestamp, amount},
+        event_sourcing::{Timestamp, Version},
+        http::orders::view::{OrderSummary, Rfc3339, amount},
         order::{Currency, Money, Status},
     };
 
-    type Line = (u128, String, u32, i64, Instant);
+    type Line = (u128, String, u32, i64, Timestamp);
 
-    fn instants() -> impl Strategy<Value = Instant> + Clone {
+    fn instants() -> impl Strategy<Value = Timestamp> + Clone {
         let micros = 0..4_000_000_000_000_000_i64;
         micros.prop_map(|micros| DateTime::from_timestamp_micros(micros).unwrap())
     }
@@ -114,10 +114,10 @@ mod tests {
                 total_quantity,
                 total: amount(Money::from_minor(total), currency),
                 version: Version::new(version),
-                created_at: Timestamp(created_at),
-                updated_at: Timestamp(created_at),
-                completed_at: closed_at.map(Timestamp),
-                cancelled_at: closed_at.map(Timestamp),
+                created_at: Rfc3339(created_at),
+                updated_at: Rfc3339(created_at),
+                completed_at: closed_at.map(Rfc3339),
+                cancelled_at: closed_at.map(Rfc3339),
                 cancellation_reason: reason.as_deref(),
             };
             let view = view.with_items(items.collect());

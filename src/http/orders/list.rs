@@ -27,7 +27,7 @@ use crate::http::{
 };
 use crate::{
     order::Status,
-    read_model::{ListQuery, ListSort, ListStart},
+    read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
 };
 
 /// How many orders a page may stand behind the first one.
@@ -99,7 +99,7 @@ pub async fn list_orders(
         .until(&consistency, async |views| views.list(&query).await)
         .await?;
     let entry = |rows| -> Result<OrderEntry<'_>, ApiError> {
-        let rows: &crate::read_model::OrderView = rows;
+        let rows: &OrderWithItems = rows;
         if query.with_items {
             view_of(rows).map(OrderEntry::Full)
         } else {

@@ -127,7 +127,7 @@ fn read_parameters(uri: &Uri) -> Result<Wanted, ApiError> {
     parameters.close()?;
     Ok(match (version, as_of) {
         (Some(version), _) => Wanted::Past(Until::Version(version)),
-        (None, Some(instant)) => Wanted::Past(Until::Instant(instant)),
+        (None, Some(instant)) => Wanted::Past(Until::Timestamp(instant)),
         (None, None) => Wanted::Now { min_version },
     })
 }
@@ -208,7 +208,7 @@ async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, A
             )))
         }
         (Some(loaded), _) => Ok(loaded),
-        (None, Until::Instant(instant)) if exists(api, id).await? => Err(no_such_version(
+        (None, Until::Timestamp(instant)) if exists(api, id).await? => Err(no_such_version(
             &format!("The order did not exist at {instant}."),
         )),
         (None, _) => Err(not_found(id)),

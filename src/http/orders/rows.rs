@@ -1,11 +1,11 @@
 //! Read rows as the JSON that clients see.
 
-use super::view::{ItemView, OrderSummary, OrderView, Timestamp, amount};
+use super::view::{ItemView, OrderSummary, OrderView, Rfc3339, amount};
 use crate::http::problem::error::ApiError;
 use crate::{
     event_sourcing::{StoreError, Version},
     order::{Currency, Money, Status},
-    read_model::{OrderRow, OrderView as Rows},
+    read_model::{OrderRow, OrderWithItems},
 };
 
 /// A row holds a word that is none of ours.
@@ -17,7 +17,7 @@ struct UnknownStatus(String);
 ///
 /// # Errors
 /// 500 where a row holds what no event could have put there.
-pub fn view_of(rows: &Rows) -> Result<OrderView<'_>, ApiError> {
+pub fn view_of(rows: &OrderWithItems) -> Result<OrderView<'_>, ApiError> {
     let summary = summary_of(&rows.order)?;
     let currency = summary.currency;
     let items = rows.items.iter().map(|item| {
@@ -54,10 +54,10 @@ pub fn summary_of(row: &OrderRow) -> Result<OrderSummary<'_>, ApiError> {
         total_quantity: row.total_quantity.cast_unsigned(),
         total: amount(Money::from_minor(row.total_minor), currency),
         version: Version::new(row.version),
-        created_at: Timestamp(row.created_at),
-        updated_at: Timestamp(row.updated_at),
-        completed_at: row.completed_at.map(Timestamp),
-        cancelled_at: row.cancelled_at.map(Timestamp),
+        created_at: Rfc3339(row.created_at),
+        updated_at: Rfc3339(row.updated_at),
+        completed_at: row.completed_at.map(Rfc3339),
+        cancelled_at: row.cancelled_at.map(Rfc3339),
         cancellation_reason: row.cancellation_reason.as_deref(),
     })
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    event_sourcing::{Instant, Metadata, RecordedEvent, Version, json::rfc3339},
+    event_sourcing::{Metadata, RecordedEvent, Timestamp, Version, json::rfc3339},
     order::{
         Currency, Money, OrderState, Reason, Status, money::DisplayMoney, state::allowed_actions,
     },
@@ -18,9 +18,9 @@ use crate::{
 /// An instant as RFC 3339, UTC, with six decimals.
 #[derive(Debug, Clone, Copy, ToSchema)]
 #[schema(value_type = String, format = DateTime, example = "2026-11-23T09:15:02.123456Z")]
-pub struct Timestamp(pub Instant);
+pub struct Rfc3339(pub Timestamp);
 
-impl Serialize for Timestamp {
+impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match rfc3339(self.0, &mut [0; 27]) {
             Some(text) => serializer.serialize_str(text),
@@ -66,15 +66,15 @@ pub struct OrderSummary<'a> {
     #[schema(value_type = i32, example = 1)]
     pub version: Version,
     /// When the order was placed.
-    pub created_at: Timestamp,
+    pub created_at: Rfc3339,
     /// When it last changed.
-    pub updated_at: Timestamp,
+    pub updated_at: Rfc3339,
     /// When it was completed.
     #[schema(required)]
-    pub completed_at: Option<Timestamp>,
+    pub completed_at: Option<Rfc3339>,
     /// When it was cancelled.
     #[schema(required)]
-    pub cancelled_at: Option<Timestamp>,
+    pub cancelled_at: Option<Rfc3339>,
     /// Why it was cancelled.
     #[schema(required)]
     pub cancellation_reason: Option<&'a str>,
@@ -109,15 +109,15 @@ pub struct OrderView<'a> {
     /// What can be asked of the order with success now; nothing where the past is shown.
     pub allowed_actions: Vec<&'static str>,
     /// When the order was placed.
-    pub created_at: Timestamp,
+    pub created_at: Rfc3339,
     /// When it last changed.
-    pub updated_at: Timestamp,
+    pub updated_at: Rfc3339,
     /// When it was completed.
     #[schema(required)]
-    pub completed_at: Option<Timestamp>,
+    pub completed_at: Option<Rfc3339>,
     /// When it was cancelled.
     #[schema(required)]
-    pub cancelled_at: Option<Timestamp>,
+    pub cancelled_at: Option<Rfc3339>,
     /// Why it was cancelled.
     #[schema(required)]
     pub cancellation_reason: Option<&'a str>,
@@ -141,7 +141,7 @@ pub struct ItemView<'a> {
     #[schema(example = "99.98")]
     pub line_total: Amount,
     /// When it was added.
-    pub added_at: Timestamp,
+    pub added_at: Rfc3339,
 }
 
 impl<'a> OrderSummary<'a> {
@@ -193,10 +193,10 @@ impl<'a> OrderView<'a> {
             total_quantity: order.total_quantity,
             total: amount(order.total, currency),
             version,
-            created_at: Timestamp(order.created_at),
-            updated_at: Timestamp(order.updated_at),
-            completed_at: order.completed_at.map(Timestamp),
-            cancelled_at: order.cancelled_at.map(Timestamp),
+            created_at: Rfc3339(order.created_at),
+            updated_at: Rfc3339(order.updated_at),
+            completed_at: order.completed_at.map(Rfc3339),
+            cancelled_at: order.cancelled_at.map(Rfc3339),
             cancellation_reason: order.cancellation_reason.as_ref().map(Reason::as_str),
         };
         summary.with_items(items.collect())
@@ -220,14 +220,14 @@ impl<'a> ItemView<'a> {
             quantity,
             price: amount(price, currency),
             line_total: amount(line_total, currency),
-            added_at: Timestamp(Instant::UNIX_EPOCH),
+            added_at: Rfc3339(Timestamp::UNIX_EPOCH),
         }
     }
 
     /// Says when the line was added.
     #[must_use]
-    pub fn added(mut self, at: Instant) -> Self {
-        self.added_at = Timestamp(at);
+    pub fn added(mut self, at: Timestamp) -> Self {
+        self.added_at = Rfc3339(at);
         self
     }
 }
@@ -300,7 +300,7 @@ pub struct HistoryEntry {
     /// The version of the shape of `data`.
     pub schema_version: i16,
     /// When it happened.
-    pub occurred_at: Timestamp,
+    pub occurred_at: Rfc3339,
     /// What happened in particular; its shape depends on `type`.
     #[schema(value_type = Object)]
     pub data: Box<RawValue>,
@@ -343,7 +343,7 @@ impl From<RecordedEvent> for HistoryEntry {
             version: event.version.get(),
             position: event.position.get(),
             schema_version: event.schema_version,
-            occurred_at: Timestamp(event.occurred_at),
+            occurred_at: Rfc3339(event.occurred_at),
             data: event.data,
             // Old events may have been stored with less, or with more.
             metadata: serde_json::from_str(event.metadata.get()).unwrap_or_default(),

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::json::parse_uuid;
-use crate::event_sourcing::{Instant, Version};
+use crate::event_sourcing::{Timestamp, Version};
 use crate::http::problem::error::{ApiError, FieldError};
 
 /// `/v1/orders/{id}`
@@ -192,7 +192,7 @@ impl Parameters {
     }
 
     /// Takes an RFC 3339 instant with an offset.
-    pub fn instant(&mut self, name: &str) -> Option<Instant> {
+    pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
         let text = self.take(name)?;
         // A plus that was not percent-encoded arrives as a space.
         let parsed = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
@@ -204,7 +204,7 @@ impl Parameters {
     }
 
     /// Takes an instant that bounds a range: the next whole microsecond, as stores keep them.
-    pub fn bound(&mut self, name: &str) -> Option<Instant> {
+    pub fn bound(&mut self, name: &str) -> Option<Timestamp> {
         let instant = self.instant(name)?;
         let whole = instant.trunc_subsecs(6);
         if whole == instant {

@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use super::request_metrics::RequestMetrics;
-use crate::event_sourcing::{Instant as Now, Metadata};
+use crate::event_sourcing::{Metadata, Timestamp};
 use crate::http::problem::error::{ApiError, Code};
 
 /// The header that names a request.
@@ -60,7 +60,7 @@ pub fn new_id() -> Uuid {
     reason = "the edge is where the clock is read"
 )]
 #[must_use]
-pub fn now() -> Now {
+pub fn now() -> Timestamp {
     Utc::now()
 }
 

@@ -17,7 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::{at_once::AtOnce, rate_limit::ClientAddress};
+use super::{rate_limit::ClientAddress, repoll::RepollOnSelfWake};
 
 /// How long a stream that has ended may take to reach its client when the service stops.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
@@ -29,7 +29,7 @@ pub struct EndlessBody;
 /// Serves `router` until `stopping`; then takes no more connections, closes those that are idle, and
 /// returns once what was asked on the others is answered.
 ///
-/// What `axum::serve` does, with each connection [`AtOnce`].
+/// What `axum::serve` does, with each connection [`RepollOnSelfWake`].
 pub async fn serve(mut listener: TcpListener, router: Router, stopping: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
@@ -61,7 +61,7 @@ pub async fn serve(mut listener: TcpListener, router: Router, stopping: Cancella
         let service = TowerToHyperService::new(service);
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         let stopping = stopping.clone();
-        connections.spawn(AtOnce::new(async move {
+        connections.spawn(RepollOnSelfWake::new(async move {
             let mut connection = pin!(connection);
             let ended = select! {
                 ended = connection.as_mut() => ended,

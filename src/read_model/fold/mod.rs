@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::rows::{ItemRow, OrderRow};
 use crate::{
-    event_sourcing::{Instant, Position, Version},
+    event_sourcing::{Position, Timestamp, Version},
     order::{
         Currency, CustomerId, ItemId, OrderEvent, OrderId, Status, error::MAX_LINES,
         event::OrderedItem,
@@ -246,7 +246,7 @@ impl OrderFold {
         event: &OrderEvent,
         version: Version,
         position: Position,
-        at: Instant,
+        at: Timestamp,
     ) -> Result<(), Unfit> {
         let expected = self.version().plus(1);
         if version != expected {
@@ -303,7 +303,7 @@ impl OrderFold {
         customer_id: &CustomerId,
         currency: Currency,
         items: &[OrderedItem],
-        at: Instant,
+        at: Timestamp,
     ) -> Result<(), Unfit> {
         if self.row.is_some() {
             return Err(Unfit::CreatedTwice);
@@ -350,7 +350,7 @@ impl OrderFold {
         item: &OrderedItem,
         currency: Currency,
         version: Version,
-        at: Instant,
+        at: Timestamp,
     ) -> Result<(), Unfit> {
         let order = self.open()?;
         if order.currency != currency.code() {
@@ -405,7 +405,7 @@ impl OrderFold {
         }
     }
 
-    fn item_row(&self, item: &OrderedItem, line_no: i32, added_at: Instant) -> ItemRow {
+    fn item_row(&self, item: &OrderedItem, line_no: i32, added_at: Timestamp) -> ItemRow {
         ItemRow {
             order_id: self.id,
             item_id: item.item_id,

@@ -18,7 +18,7 @@ fn eur() -> Currency {
     Currency::from_str("EUR").unwrap()
 }
 
-fn at(second: i32) -> Instant {
+fn at(second: i32) -> Timestamp {
     DateTime::from_timestamp(1_700_000_000 + i64::from(second), 0).unwrap()
 }
 

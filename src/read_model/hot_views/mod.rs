@@ -214,15 +214,15 @@ impl<L> WatchedLease<L> {
 
 /// Forgets everything unless it is settled that all went well: an error and a dropped future alike
 /// leave open what was applied.
-struct Doubt<'a>(Option<&'a HotViews>);
+struct InvalidateOnDrop<'a>(Option<&'a HotViews>);
 
-impl Doubt<'_> {
+impl InvalidateOnDrop<'_> {
     fn settle(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Doubt<'_> {
+impl Drop for InvalidateOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(views) = self.0 {
             views.forget(&mut views.write());
@@ -238,7 +238,7 @@ impl<P: Projection> Projection for Watched<P> {
     }
 
     async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
-        let doubt = Doubt(Some(&self.views));
+        let doubt = InvalidateOnDrop(Some(&self.views));
         self.views.applying(&deliveries);
         let last = deliveries.iter().map(|delivery| delivery.event.position);
         let last = last.max().unwrap_or_default();

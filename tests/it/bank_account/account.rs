@@ -1,7 +1,7 @@
 //! The account: `decide` holds every rule, `evolve` none. Amounts are minor units.
 
 use orders::event_sourcing::{
-    Aggregate, DecodeError, DomainEvent, Instant, UpcasterChain,
+    Aggregate, DecodeError, DomainEvent, Timestamp, UpcasterChain,
     upcast::{ChainError, JsonObject, Step, StepError},
 };
 use serde::{Deserialize, Serialize};
@@ -176,7 +176,7 @@ impl Aggregate for BankAccount {
         }
     }
 
-    fn evolve(&mut self, event: &AccountEvent, _at: Instant) {
+    fn evolve(&mut self, event: &AccountEvent, _at: Timestamp) {
         match (&mut *self, event) {
             (
                 _,

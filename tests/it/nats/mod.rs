@@ -1,7 +1,7 @@
 //! The relay and the subscriber against a real NATS server.
 
 mod cluster;
-mod lineage;
+mod lifecycle;
 mod relay;
 mod replicated;
 mod stream;

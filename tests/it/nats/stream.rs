@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, StorageType};
-use orders::nats::{NatsOptions, StreamError, connect, is_connected, stamp::Stamp};
+use orders::nats::{NatsOptions, StreamError, connect, is_connected, owner::StreamOwner};
 use uuid::Uuid;
 
 use super::support::{NatsServer, eventually};
@@ -78,7 +78,7 @@ async fn subjects_that_another_stream_has_are_refused_with_the_reason() {
     stream.context().create_stream(other).await.unwrap();
 
     let refused = stream
-        .create(Stamp {
+        .create(StreamOwner {
             store: STORE,
             incarnation: 1,
         })

@@ -24,7 +24,7 @@ use orders::{
     nats::{
         Alarm, EventStream, NatsOptions, Relay, RelayPorts, Subscriber, SubscriberError, connect,
         message::identify,
-        provenance::{Provenance, Vouch},
+        provenance::{Provenance, StreamCheck},
     },
 };
 use serde_json::value::RawValue;
@@ -231,7 +231,7 @@ impl StoreIdentity for Name {
 }
 
 /// Vouches for what comes from `log`.
-pub fn vouch(stream: &EventStream, log: &Log) -> Vouch<SubscriberError> {
+pub fn vouch(stream: &EventStream, log: &Log) -> StreamCheck<SubscriberError> {
     let provenance = Provenance {
         stream: stream.clone(),
         store: log.clone(),

@@ -1,6 +1,6 @@
 use orders::{
     order::Status,
-    read_model::{ListQuery, ListSort, ListStart, OrderView},
+    read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
 };
 use uuid::Uuid;
 
@@ -16,7 +16,7 @@ const SORTS: [ListSort; 4] = [
     ListSort::UpdatedAscending,
 ];
 
-async fn world() -> (World, Vec<OrderView>) {
+async fn world() -> (World, Vec<OrderWithItems>) {
     let world = World::new().await;
     store(&world.pool, &histories(&mut Dice(20), 90, 900)).await;
     world.projector.catch_up(|_| ()).await.unwrap();
@@ -24,7 +24,7 @@ async fn world() -> (World, Vec<OrderView>) {
     (world, all)
 }
 
-fn matches(query: &ListQuery, view: &OrderView) -> bool {
+fn matches(query: &ListQuery, view: &OrderWithItems) -> bool {
     let order = &view.order;
     query
         .customer_id
@@ -47,7 +47,7 @@ fn matches(query: &ListQuery, view: &OrderView) -> bool {
         && query.updated_to.is_none_or(|to| order.updated_at < to)
 }
 
-fn expected(query: &ListQuery, all: &[OrderView]) -> Vec<OrderView> {
+fn expected(query: &ListQuery, all: &[OrderWithItems]) -> Vec<OrderWithItems> {
     let mut found: Vec<_> = all
         .iter()
         .filter(|view| matches(query, view))

@@ -23,7 +23,7 @@ use orders::{
     live::FreshEvents,
     order::upcasters::upcasters,
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
-    read_model::{OrderFold, OrderView, OrderViews, Projector, queries::fitting_plans},
+    read_model::{OrderFold, OrderViews, OrderWithItems, Projector, queries::fitting_plans},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// What the read model shows of every order.
-    async fn shown(&self) -> BTreeMap<Uuid, OrderView> {
+    async fn shown(&self) -> BTreeMap<Uuid, OrderWithItems> {
         let ids: Vec<Uuid> = sqlx::query_scalar("select id from order_views")
             .fetch_all(&self.pool)
             .await
@@ -114,7 +114,7 @@ impl World {
     }
 
     /// What it should show: each order's events folded, up to one that does not fit.
-    async fn folded(&self) -> BTreeMap<Uuid, OrderView> {
+    async fn folded(&self) -> BTreeMap<Uuid, OrderWithItems> {
         let events = self
             .deliveries()
             .await
@@ -148,7 +148,7 @@ impl World {
 }
 
 /// Folds events of many orders.
-fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<Uuid, OrderView> {
+fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<Uuid, OrderWithItems> {
     let chain = upcasters(eur()).unwrap();
     let mut folds: BTreeMap<Uuid, (OrderFold, bool)> = BTreeMap::new();
     for event in events
@@ -171,7 +171,7 @@ fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<Uuid, Order
         let items = fold.items().into_iter().cloned().collect();
         fold.row()
             .cloned()
-            .map(|order| (id, OrderView { order, items }))
+            .map(|order| (id, OrderWithItems { order, items }))
     });
     views.collect()
 }

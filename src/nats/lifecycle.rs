@@ -6,7 +6,7 @@
 //! would mix two histories under the same positions; so nothing is published until the stream is a
 //! new one, filled from the store's first event on.
 //!
-//! **When that is safe.** The stream says which store it is filled from ([`Stamp`]), and a restored
+//! **When that is safe.** The stream says which store it is filled from ([`StreamOwner`]), and a restored
 //! backup has kept its name. So a stream of another store, or one that does not say, is left alone,
 //! and the relay stays stopped, loudly. A copy of the database that runs beside the original has its
 //! name as well; two things keep the two from taking the stream from one another: it is replaced
@@ -25,16 +25,16 @@ use tracing::{error, info};
 use uuid::Uuid;
 
 use super::{
+    owner::StreamOwner,
     provenance::Provenance,
     relay_error::RelayError,
-    stamp::Stamp,
     stream_error::Remedy,
-    tail::{self, Tail},
+    tail::{self, StreamTail},
 };
 use crate::event_sourcing::{Epoch, EventStore};
 
 /// The stream of a store through all its lives, as the relay sees to them.
-pub struct Lineage<S> {
+pub struct StreamLifecycle<S> {
     provenance: Provenance<S>,
     /// How long nobody must have written to a stream that is to be replaced.
     patience: Duration,
@@ -50,7 +50,7 @@ struct Leftover {
     since: Instant,
 }
 
-impl<S: EventStore> Lineage<S> {
+impl<S: EventStore> StreamLifecycle<S> {
     /// The lives of this stream; a leftover is replaced after `patience`.
     #[must_use]
     pub const fn new(provenance: Provenance<S>, patience: Duration) -> Self {
@@ -72,7 +72,7 @@ impl<S: EventStore> Lineage<S> {
     ///
     /// # Errors
     /// Where it does not agree and cannot be made anew (yet), or somebody does not answer.
-    pub async fn settle(&mut self, epoch: Epoch) -> Result<Tail, RelayError> {
+    pub async fn settle(&mut self, epoch: Epoch) -> Result<StreamTail, RelayError> {
         let ours = self.provenance.identity.id().await?;
         let Some(state) = self.provenance.stream.declare(ours).await? else {
             return self.begin(ours, 0, epoch).await;
@@ -94,7 +94,12 @@ impl<S: EventStore> Lineage<S> {
     }
 
     /// Makes a stream anew that is a leftover from before a restore, once it is certain to be one.
-    async fn replace(&mut self, ours: Uuid, tail: Tail, epoch: Epoch) -> Result<Tail, RelayError> {
+    async fn replace(
+        &mut self,
+        ours: Uuid,
+        tail: StreamTail,
+        epoch: Epoch,
+    ) -> Result<StreamTail, RelayError> {
         let disagreement = |remedy| self.provenance.disagreement(&tail.end, remedy);
         let Some(stamp) = tail.stamp else {
             return Err(disagreement(Remedy::Unproven).into());
@@ -132,27 +137,32 @@ impl<S: EventStore> Lineage<S> {
         self.create(next, epoch).await
     }
 
-    async fn begin(&mut self, ours: Uuid, after: i64, epoch: Epoch) -> Result<Tail, RelayError> {
+    async fn begin(
+        &mut self,
+        ours: Uuid,
+        after: i64,
+        epoch: Epoch,
+    ) -> Result<StreamTail, RelayError> {
         let stamp = self.next(ours, after, epoch).await?;
         self.create(stamp, epoch).await
     }
 
-    async fn next(&self, ours: Uuid, after: i64, epoch: Epoch) -> Result<Stamp, RelayError> {
+    async fn next(&self, ours: Uuid, after: i64, epoch: Epoch) -> Result<StreamOwner, RelayError> {
         let begun = self.provenance.identity.begin_incarnation(after, epoch);
         let incarnation = begun.await?.ok_or(RelayError::Superseded)?;
-        Ok(Stamp {
+        Ok(StreamOwner {
             store: ours,
             incarnation,
         })
     }
 
-    async fn create(&mut self, stamp: Stamp, epoch: Epoch) -> Result<Tail, RelayError> {
+    async fn create(&mut self, stamp: StreamOwner, epoch: Epoch) -> Result<StreamTail, RelayError> {
         let state = self.provenance.stream.create(stamp).await?;
         self.agree(stamp, epoch);
         Ok(tail::find(&self.provenance.stream, state).await?)
     }
 
-    fn agree(&mut self, stamp: Stamp, epoch: Epoch) {
+    fn agree(&mut self, stamp: StreamOwner, epoch: Epoch) {
         let incarnation = stamp.incarnation;
         if self.agreed != Some((epoch, incarnation)) {
             info!(incarnation, "stream and store agree");

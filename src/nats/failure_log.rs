@@ -42,7 +42,7 @@ impl Alarm {
 /// between attempts grows while the trouble lasts. What passes at once, such as a connection that
 /// is still being made at the start, is not worth a line.
 #[derive(Debug)]
-pub struct Trouble {
+pub struct FailureLog {
     task: &'static str,
     last: Option<String>,
     met: u32,
@@ -50,7 +50,7 @@ pub struct Trouble {
     alarm: Alarm,
 }
 
-impl Trouble {
+impl FailureLog {
     const SHORTEST: Duration = Duration::from_millis(50);
     const LONGEST: Duration = Duration::from_secs(2);
     /// How many steps in a row must fail before a warning is given.
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_pause_grows_while_the_trouble_lasts_and_shrinks_when_it_is_over() {
-        let mut trouble = Trouble::new("test");
+        let mut trouble = FailureLog::new("test");
         let error = StoreError::Overloaded;
 
         let first = trouble.met(&error, Loudness::Warning);
@@ -136,7 +136,7 @@ mod tests {
             trouble.met(&error, Loudness::Warning);
         }
 
-        assert_eq!(trouble.met(&error, Loudness::Warning), Trouble::LONGEST);
+        assert_eq!(trouble.met(&error, Loudness::Warning), FailureLog::LONGEST);
         trouble.over();
         assert_eq!(trouble.met(&error, Loudness::Alarm), first);
     }

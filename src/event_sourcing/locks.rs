@@ -19,17 +19,17 @@ const ORDINARY_WEIGHT: usize = 1024;
 
 /// The turns at aggregates, each with what its last holder left there for the next one. Bounded: what
 /// was not used for longest goes first, and with it only what can be loaded again.
-pub struct Turns<T>(Cache<Uuid, Turn<T>>);
+pub struct AggregateLocks<T>(Cache<Uuid, AggregateLock<T>>);
 
 /// One aggregate's turn.
 #[derive(Debug)]
-pub struct Turn<T> {
+pub struct AggregateLock<T> {
     left: Arc<Turnstile<Option<T>>>,
     /// For how many aggregates of ordinary size this one counts.
     share: u32,
 }
 
-impl<T> Clone for Turn<T> {
+impl<T> Clone for AggregateLock<T> {
     fn clone(&self) -> Self {
         Self {
             left: Arc::clone(&self.left),
@@ -38,7 +38,7 @@ impl<T> Clone for Turn<T> {
     }
 }
 
-impl<T> Default for Turn<T> {
+impl<T> Default for AggregateLock<T> {
     fn default() -> Self {
         Self {
             left: Arc::default(),
@@ -47,20 +47,20 @@ impl<T> Default for Turn<T> {
     }
 }
 
-impl<T> Turn<T> {
+impl<T> AggregateLock<T> {
     /// Waits for the turn; holds what was left there, where anything was.
     pub async fn lock(&self) -> MutexGuard<'_, Option<T>> {
         self.left.lock().await
     }
 }
 
-impl<T: Send + Sync + 'static> Turns<T> {
+impl<T: Send + Sync + 'static> AggregateLocks<T> {
     /// Turns that remember at most this many aggregates of ordinary size.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(capacity)
-            .weigher(|_, turn: &Turn<T>| turn.share)
+            .weigher(|_, turn: &AggregateLock<T>| turn.share)
             // Whatever is new is what the next commands are about, however often others were used.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_hours(1));
@@ -68,18 +68,18 @@ impl<T: Send + Sync + 'static> Turns<T> {
     }
 
     /// The turn at an aggregate.
-    pub fn of(&self, id: Uuid) -> Turn<T> {
-        self.0.get_with(id, Turn::default)
+    pub fn of(&self, id: Uuid) -> AggregateLock<T> {
+        self.0.get_with(id, AggregateLock::default)
     }
 
     /// Tells the cache where an aggregate of that many bytes has come to count for more, or fewer, than
     /// it did.
-    pub fn weigh(&self, id: Uuid, turn: &Turn<T>, bytes: usize) {
+    pub fn weigh(&self, id: Uuid, turn: &AggregateLock<T>, bytes: usize) {
         let share = bytes.div_ceil(ORDINARY_WEIGHT).max(1);
         let share = u32::try_from(share).unwrap_or(u32::MAX);
         if share != turn.share {
             let left = Arc::clone(&turn.left);
-            self.0.insert(id, Turn { left, share });
+            self.0.insert(id, AggregateLock { left, share });
         }
     }
 }
@@ -127,7 +127,11 @@ mod tests {
     use super::*;
 
     /// Leaves a number at each of these turns, as a state of so many bytes.
-    async fn leave(turns: &Turns<u128>, ids: impl IntoIterator<Item = u128>, bytes: usize) {
+    async fn leave(
+        turns: &AggregateLocks<u128>,
+        ids: impl IntoIterator<Item = u128>,
+        bytes: usize,
+    ) {
         for id in ids {
             let turn = turns.of(Uuid::from_u128(id));
             *turn.lock().await = Some(id);
@@ -138,14 +142,14 @@ mod tests {
     }
 
     /// At which of these turns something is left. Looking does not count as use.
-    fn left(turns: &Turns<u128>, ids: impl IntoIterator<Item = u128>) -> Vec<u128> {
+    fn left(turns: &AggregateLocks<u128>, ids: impl IntoIterator<Item = u128>) -> Vec<u128> {
         let found: HashSet<_> = turns.0.iter().map(|(id, _)| id.as_u128()).collect();
         ids.into_iter().filter(|id| found.contains(id)).collect()
     }
 
     #[tokio::test]
     async fn what_is_new_is_kept_however_often_others_were_used() {
-        let turns = Turns::new(10);
+        let turns = AggregateLocks::new(10);
         for _ in 0..50 {
             leave(&turns, 0..10, 1).await;
         }
@@ -162,7 +166,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_large_state_counts_for_several_until_it_is_small_again() {
-        let turns = Turns::new(10);
+        let turns = AggregateLocks::new(10);
         leave(&turns, 0..10, ORDINARY_WEIGHT).await;
 
         leave(&turns, [9], 4 * ORDINARY_WEIGHT + 1).await;
@@ -175,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_holds_a_turn_keeps_others_out() {
-        let turns = Turns::<u8>::new(10);
+        let turns = AggregateLocks::<u8>::new(10);
         let (mine, theirs) = (turns.of(Uuid::nil()), turns.of(Uuid::nil()));
 
         let held = mine.lock().await;

@@ -12,7 +12,7 @@ use crate::event_sourcing::{Epoch, Lease, StoreError};
 /// It is renewed when a third of its time has passed since it was last asked for, so that two
 /// renewals may fail before it runs out; where somebody else holds it, it is asked for as often.
 #[derive(Debug)]
-pub struct Tenure<L> {
+pub struct LeaseKeeper<L> {
     lease: L,
     name: &'static str,
     ttl: Duration,
@@ -20,7 +20,7 @@ pub struct Tenure<L> {
     epoch: Option<Epoch>,
 }
 
-impl<L: Lease> Tenure<L> {
+impl<L: Lease> LeaseKeeper<L> {
     /// A tenure that begins when the lease, which runs out after `ttl`, is first held.
     #[must_use]
     pub const fn new(lease: L, name: &'static str, ttl: Duration) -> Self {

@@ -11,14 +11,14 @@ const WORDS: &str = "every event of the service, in commit order";
 
 /// Whose a stream is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct StreamOwner {
     /// The event store that it is filled from.
     pub store: Uuid,
     /// How often that store's stream was made; a new life has a greater number.
     pub incarnation: i64,
 }
 
-impl Stamp {
+impl StreamOwner {
     /// The stamp of a stream, where it has one.
     #[must_use]
     pub fn of(config: &Config) -> Option<Self> {
@@ -37,12 +37,12 @@ impl Stamp {
     }
 }
 
-fn split(description: &str) -> (&str, Option<Stamp>) {
+fn split(description: &str) -> (&str, Option<StreamOwner>) {
     let stamped = description
         .rsplit_once("[store ")
         .and_then(|(words, rest)| {
             let (store, incarnation) = rest.strip_suffix(']')?.split_once(", incarnation ")?;
-            let stamp = Stamp {
+            let stamp = StreamOwner {
                 store: store.parse().ok()?,
                 incarnation: incarnation.parse().ok()?,
             };
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn a_stamp_stands_behind_the_words_and_is_read_back() {
-        let stamp = Stamp {
+        let stamp = StreamOwner {
             store: Uuid::from_u128(7),
             incarnation: 3,
         };
@@ -73,13 +73,13 @@ mod tests {
             let stamped = stamp.on(words);
 
             assert!(stamped.starts_with(words.unwrap_or(WORDS)), "{stamped}");
-            assert_eq!(Stamp::of(&described(&stamped)), Some(stamp));
+            assert_eq!(StreamOwner::of(&described(&stamped)), Some(stamp));
         }
     }
 
     #[test]
     fn a_new_stamp_takes_the_place_of_the_old_one() {
-        let stamp = |incarnation| Stamp {
+        let stamp = |incarnation| StreamOwner {
             store: Uuid::from_u128(7),
             incarnation,
         };
@@ -88,13 +88,17 @@ mod tests {
         let new = stamp(2).on(Some(&old));
 
         assert_eq!(new.matches("incarnation").count(), 1);
-        assert_eq!(Stamp::of(&described(&new)), Some(stamp(2)));
+        assert_eq!(StreamOwner::of(&described(&new)), Some(stamp(2)));
     }
 
     #[test]
     fn what_only_looks_like_a_stamp_is_none() {
         for description in ["", "[store x, incarnation 1]", "[store ", "ours"] {
-            assert_eq!(Stamp::of(&described(description)), None, "{description}");
+            assert_eq!(
+                StreamOwner::of(&described(description)),
+                None,
+                "{description}"
+            );
         }
     }
 }

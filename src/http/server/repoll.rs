@@ -25,7 +25,7 @@ const POLLED: u8 = 1;
 const WOKEN: u8 = 2;
 
 /// Polls `F` again where it was woken meanwhile.
-pub struct AtOnce<F> {
+pub struct RepollOnSelfWake<F> {
     future: Pin<Box<F>>,
     bell: Arc<Bell>,
     waker: Waker,
@@ -38,7 +38,7 @@ struct Bell {
     task: AtomicWaker,
 }
 
-impl<F> AtOnce<F> {
+impl<F> RepollOnSelfWake<F> {
     /// Wraps a future.
     pub fn new(future: F) -> Self {
         let bell = Arc::new(Bell::default());
@@ -51,7 +51,7 @@ impl<F> AtOnce<F> {
     }
 }
 
-impl<F: Future> Future for AtOnce<F> {
+impl<F: Future> Future for RepollOnSelfWake<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -119,9 +119,9 @@ mod tests {
     fn ready_after(
         polls: usize,
         mut each: impl FnMut(&Waker) + Send + 'static,
-    ) -> AtOnce<impl Future<Output = ()>> {
+    ) -> RepollOnSelfWake<impl Future<Output = ()>> {
         let mut polled = 0;
-        AtOnce::new(poll_fn(move |context| {
+        RepollOnSelfWake::new(poll_fn(move |context| {
             polled += 1;
             if polled == polls {
                 return Poll::Ready(());
@@ -131,7 +131,7 @@ mod tests {
         }))
     }
 
-    fn poll<F: Future>(future: &mut AtOnce<F>, count: &Arc<Count>) -> Poll<F::Output> {
+    fn poll<F: Future>(future: &mut RepollOnSelfWake<F>, count: &Arc<Count>) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(count));
         Pin::new(future).poll(&mut Context::from_waker(&waker))
     }

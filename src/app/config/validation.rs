@@ -16,9 +16,9 @@ use crate::{
 
 /// Collects problems while values are read.
 #[derive(Debug, Default)]
-struct Judge(Vec<String>);
+struct Validator(Vec<String>);
 
-impl Judge {
+impl Validator {
     fn refuse<T>(&mut self, problem: impl Into<String>) -> Option<T> {
         self.0.push(problem.into());
         None
@@ -67,8 +67,8 @@ impl LogArgs {
     ///
     /// # Errors
     /// Where the format is none of ours, the filter cannot be read, or both.
-    pub fn judge(&self) -> Result<(LogFormat, EnvFilter), ConfigProblems> {
-        let mut judge = Judge::default();
+    pub fn validate(&self) -> Result<(LogFormat, EnvFilter), ConfigProblems> {
+        let mut judge = Validator::default();
         let format = match self.format.as_str() {
             "pretty" => Some(LogFormat::Pretty),
             "json" => Some(LogFormat::Json),
@@ -88,7 +88,7 @@ impl StoreArgs {
     /// # Errors
     /// Where it is no currency.
     pub fn currency(&self) -> Result<Currency, ConfigProblems> {
-        let mut judge = Judge::default();
+        let mut judge = Validator::default();
         let currency = judge.currency(&self.default_currency);
         currency.ok_or(ConfigProblems(judge.0))
     }
@@ -99,9 +99,9 @@ impl ServeArgs {
     ///
     /// # Errors
     /// Every problem.
-    pub fn judge(&self) -> Result<Config, ConfigProblems> {
-        let mut judge = Judge::default();
-        if let Err(ConfigProblems(problems)) = self.store.log.judge() {
+    pub fn validate(&self) -> Result<Config, ConfigProblems> {
+        let mut judge = Validator::default();
+        if let Err(ConfigProblems(problems)) = self.store.log.validate() {
             judge.0.extend(problems);
         }
         let servers = self.servers(&mut judge);
@@ -170,7 +170,7 @@ impl ServeArgs {
         }
     }
 
-    fn servers(&self, judge: &mut Judge) -> Option<Servers> {
+    fn servers(&self, judge: &mut Validator) -> Option<Servers> {
         // A variable set to nothing is as good as not set.
         let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
         let (database_url, nats_url) = (given(&self.store.database_url), given(&self.nats_url));
@@ -197,7 +197,7 @@ impl ServeArgs {
         }
     }
 
-    fn listen_address(&self, judge: &mut Judge) -> Option<SocketAddr> {
+    fn listen_address(&self, judge: &mut Validator) -> Option<SocketAddr> {
         use std::net::ToSocketAddrs;
 
         let address = self
@@ -229,7 +229,7 @@ impl ServeArgs {
         Some(address)
     }
 
-    fn cors_origins(&self, judge: &mut Judge) -> Vec<String> {
+    fn cors_origins(&self, judge: &mut Validator) -> Vec<String> {
         let mut origins = vec![];
         for origin in self
             .cors_origins
@@ -253,7 +253,7 @@ impl ServeArgs {
 }
 
 /// Names that NATS takes: tokens without white space, wildcards and, in a stream's name, dots.
-fn check_name(judge: &mut Judge, name: &str, value: &str, may_have_dots: bool) {
+fn check_name(judge: &mut Validator, name: &str, value: &str, may_have_dots: bool) {
     let is_good = |token: &str| {
         !token.is_empty()
             && token
