@@ -17,7 +17,7 @@ use crate::{
 
 /// An instant as RFC 3339, UTC, with six decimals.
 #[derive(Debug, Clone, Copy, ToSchema)]
-#[schema(value_type = String, format = DateTime, example = "2026-11-23T09:15:02.123456Z")]
+#[schema(as = Timestamp, value_type = String, format = DateTime, example = "2026-11-23T09:15:02.123456Z")]
 pub struct Rfc3339(pub Timestamp);
 
 impl Serialize for Rfc3339 {

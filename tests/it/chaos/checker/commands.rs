@@ -82,7 +82,7 @@ fn check_attempts(command: &Command, case: &Case, found: &mut Found) {
             Answer::Done(_) | Answer::DoneBefore | Answer::Refused(_) | Answer::NotApplied(_) => {
                 found.add_unless(own.is_empty(), Rule::Phantom, case_of);
             }
-            Answer::Senseless(_) => found.add(Rule::FailureLog, case_of()),
+            Answer::Senseless(_) => found.add(Rule::Trouble, case_of()),
             Answer::Unknown(_) => {}
         }
         // Ids of lines are never chosen twice, so it could only meet itself.

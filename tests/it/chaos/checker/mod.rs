@@ -44,7 +44,7 @@ pub enum Rule {
     /// The checkpoint went back, or moved under an epoch that had passed.
     Checkpoint,
     /// A process ended by itself, or the fleet does not catch up.
-    FailureLog,
+    Trouble,
 }
 
 /// One thing that must not be.
@@ -86,7 +86,7 @@ pub fn check(observed: &Observed) -> Vec<Violation> {
     views::check(observed, &folds, &mut found);
     reads::check(observed, &folds, &mut found);
     for trouble in &observed.troubles {
-        found.add(Rule::FailureLog, trouble);
+        found.add(Rule::Trouble, trouble);
     }
     found.0
 }

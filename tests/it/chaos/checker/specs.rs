@@ -339,10 +339,10 @@ fn an_answer_that_shows_what_never_was_is_noticed() {
 
 #[test]
 fn a_process_that_ends_by_itself_is_noticed() {
-    assert_notices(Rule::FailureLog, |it| {
+    assert_notices(Rule::Trouble, |it| {
         it.troubles.push("it ended".to_owned());
     });
-    assert_notices(Rule::FailureLog, |it| {
+    assert_notices(Rule::Trouble, |it| {
         it.attempts[2].answer = Answer::Senseless("500".to_owned());
     });
 }
