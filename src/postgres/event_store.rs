@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use sqlx::{PgPool, types::Json};
 use tokio::select;
-use uuid::Uuid;
 
 use super::{idempotency, queue::WriterHandle, read_last_position};
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
         StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Timestamp, Version,
         pulse::Silent, store::Until,
     },
-    sql::while_alive,
+    sql::{EventRow, while_alive},
 };
 
 /// The event store in PostgreSQL.
@@ -46,43 +45,12 @@ impl PgEventStore {
     }
 }
 
-/// A row of `events`.
-struct EventRow {
-    position: i64,
-    event_id: Uuid,
-    aggregate_type: String,
-    aggregate_id: Uuid,
-    version: i32,
-    event_type: String,
-    schema_version: i16,
-    data: Json<Box<RawValue>>,
-    metadata: Json<Box<RawValue>>,
-    created_at: Timestamp,
-}
-
-impl From<EventRow> for RecordedEvent {
-    fn from(row: EventRow) -> Self {
-        Self {
-            position: Position::new(row.position),
-            event_id: row.event_id,
-            aggregate_type: row.aggregate_type,
-            aggregate_id: row.aggregate_id,
-            version: Version::new(row.version),
-            event_type: row.event_type,
-            schema_version: row.schema_version,
-            data: row.data.0,
-            metadata: row.metadata.0,
-            occurred_at: row.created_at,
-        }
-    }
-}
-
-/// The bounds of a past as SQL takes them.
-fn bounds(until: Until) -> (i32, Timestamp) {
+/// The newest version and the newest time that belong to `until`; no time where it is unbounded.
+fn bounds(until: Until) -> (i32, Option<Timestamp>) {
     match until {
-        Until::Now => (i32::MAX, Timestamp::MAX_UTC),
-        Until::Version(version) => (version.get(), Timestamp::MAX_UTC),
-        Until::Timestamp(instant) => (i32::MAX, instant),
+        Until::Now => (i32::MAX, None),
+        Until::Version(version) => (version.get(), None),
+        Until::Timestamp(instant) => (i32::MAX, Some(instant)),
     }
 }
 
@@ -94,8 +62,6 @@ impl EventStore for PgEventStore {
         snapshot: Option<i32>,
     ) -> Result<StoredStream, StoreError> {
         let (version, instant) = bounds(until);
-        // `infinity` where nothing bounds the time: chrono's largest instant is beyond SQL's.
-        let instant = (instant != Timestamp::MAX_UTC).then_some(instant);
         let rows = while_alive(&self.pool, &self.pulse, async |connection| {
             sqlx::query!(
                 r#"with snapshot as materialized (
@@ -139,18 +105,21 @@ impl EventStore for PgEventStore {
                         state,
                     });
                 }
-                None => stored.events.push(RecordedEvent {
-                    position: Position::new(row.position),
-                    event_id: row.event_id,
-                    aggregate_type: row.aggregate_type,
-                    aggregate_id: row.aggregate_id,
-                    version: Version::new(row.version),
-                    event_type: row.event_type,
-                    schema_version: row.schema_version,
-                    data: row.data.0,
-                    metadata: row.metadata.0,
-                    occurred_at: row.created_at,
-                }),
+                None => {
+                    let event = EventRow {
+                        position: row.position,
+                        event_id: row.event_id,
+                        aggregate_type: row.aggregate_type,
+                        aggregate_id: row.aggregate_id,
+                        version: row.version,
+                        event_type: row.event_type,
+                        schema_version: row.schema_version,
+                        data: row.data,
+                        metadata: row.metadata,
+                        created_at: row.created_at,
+                    };
+                    stored.events.push(event.into());
+                }
             }
         }
         Ok(stored)

@@ -1,6 +1,7 @@
 //! Asking PostgreSQL: an answer, or the certainty that there will be none. For the adapters that do.
 
 pub mod error;
+mod event_row;
 
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::{select, time::timeout};
 
 use crate::event_sourcing::{Pulse, StoreError, pulse::Silent};
 use error::store_error;
+pub use event_row::EventRow;
 
 /// How long a query may take before its connection is given up.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(5);
