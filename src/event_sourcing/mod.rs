@@ -6,6 +6,7 @@
 //! model promises) → [`testing`] (given/when/then and the contract every store passes).
 
 pub mod aggregate;
+pub mod error_chain;
 pub mod event;
 pub mod execute;
 pub mod identity;
@@ -24,6 +25,7 @@ pub mod upcast;
 mod repository_tests;
 
 pub use aggregate::Aggregate;
+pub use error_chain::error_chain;
 pub use event::{
     DecodeError, DomainEvent, Metadata, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
     Version,

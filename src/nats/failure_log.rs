@@ -2,12 +2,13 @@
 
 use std::{
     error::Error,
-    fmt::Write,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tracing::{debug, error, info, warn};
+
+use crate::event_sourcing::error_chain;
 
 /// How loud a trouble is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl FailureLog {
 
     /// Logs the error where it differs from the last one, and says how long to wait now.
     pub fn met(&mut self, trouble: &dyn Error, loudness: Loudness) -> Duration {
-        let text = chain(trouble);
+        let text = error_chain(trouble);
         self.met = self.met.saturating_add(1);
         let is_passing = loudness == Loudness::Warning && self.met < Self::PATIENCE;
         if is_passing {
@@ -108,19 +109,6 @@ impl FailureLog {
     }
 }
 
-/// An error with all its causes in one line.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        // Writing to a String does not fail.
-        let _ = write!(text, ": {source}");
-        cause = source.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,12 +127,5 @@ mod tests {
         assert_eq!(trouble.met(&error, Loudness::Warning), FailureLog::LONGEST);
         trouble.over();
         assert_eq!(trouble.met(&error, Loudness::Alarm), first);
-    }
-
-    #[test]
-    fn an_error_is_shown_with_its_causes() {
-        let error = StoreError::unavailable(std::io::Error::other("no route"));
-
-        assert_eq!(chain(&error), "the store is unavailable: no route");
     }
 }

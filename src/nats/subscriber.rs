@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    failure_log::{FailureLog, Loudness, chain},
+    failure_log::{FailureLog, Loudness},
     lease_keeper::LeaseKeeper,
     message,
     provenance::StreamCheck,
@@ -40,7 +40,7 @@ use super::{
     stream::{DEADLINE, EventStream, StreamError, StreamState},
 };
 use crate::event_sourcing::{
-    Epoch, Lease, Position, StoreError,
+    Epoch, Lease, Position, StoreError, error_chain,
     projection::{Delivery, Projection},
 };
 
@@ -393,7 +393,7 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
                 warn!(
                     subject = message.subject.as_str(),
                     sequence = place.stream_sequence,
-                    error = chain(&error),
+                    error = error_chain(&error),
                     "skipped a message that is no event"
                 );
                 Ok(None)

@@ -12,7 +12,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use super::{
-    error::{WriteError, chain},
+    error::WriteError,
     fold::{OrderFold, added_item, needed_item},
     known::KnownRows,
     rows::ParkedOrder,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     event_sourcing::{
         Aggregate, EventStore, Position, RecordedEvent, StoreError, StreamId, Timestamp,
-        UpcasterChain, Version,
+        UpcasterChain, Version, error_chain,
         testing::sabotage::{self, Safeguard},
     },
     order::{Order, OrderEvent},
@@ -341,7 +341,7 @@ fn write_bisecting<'a>(
             [] => Ok(()),
             // Which of its events it was is not known: the first stands for them.
             [culprit] => {
-                let reason = chain(&refusal);
+                let reason = error_chain(&refusal);
                 let first = culprit.events.first();
                 let parked = Change {
                     fold: OrderFold::absent(culprit.fold.id()),

@@ -37,15 +37,3 @@ impl From<WriteError> for StoreError {
         }
     }
 }
-
-/// An error with all its causes in one line, for a parked order's reason.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}

@@ -1,6 +1,6 @@
 //! What surrounds every request: its id, the access log, and errors written as problem documents.
 
-use std::{error::Error, fmt::Write as _, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -14,7 +14,7 @@ use tracing::{debug, error, warn};
 use uuid::Uuid;
 
 use super::request_metrics::RequestMetrics;
-use crate::event_sourcing::{Metadata, Timestamp};
+use crate::event_sourcing::{Metadata, Timestamp, error_chain};
 use crate::http::problem::error::{ApiError, Code};
 
 /// The header that names a request.
@@ -202,12 +202,7 @@ fn foreign_error(response: &Response) -> Option<ApiError> {
 /// Each cause goes to the log once, here, with the whole chain and the request that met it.
 fn log(error: &ApiError, method: &Method, path: &str, id: &RequestId) {
     let Some(cause) = &error.cause else { return };
-    let mut chain = cause.to_string();
-    let mut source = cause.source();
-    while let Some(inner) = source {
-        let _ = write!(chain, ": {inner}");
-        source = inner.source();
-    }
+    let chain = error_chain(&**cause);
     let request_id = id.as_str();
     if error.code.status() == 500 {
         error!(%method, path, request_id, error = chain, "request failed");
