@@ -68,7 +68,7 @@ impl Decoded {
             position: event.position,
             at: event.occurred_at,
             event_type: event.event_type.clone(),
-            event: upcasters.decode(event).map_err(|error| chain(&error)),
+            event: upcasters.decode(event).map_err(|error| error_chain(&error)),
         }
     }
 
