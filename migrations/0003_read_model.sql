@@ -1,6 +1,21 @@
--- The read model: what the GET endpoints show, kept by the projector from the events.
+-- The read model: the tables that the GET endpoints read. The projector fills them from the events.
 
--- One row an order. version and position are those of the order's last event.
+-- The minute in which an order was last changed; see order_views.updated_slot.
+create function updated_slot(updated_at timestamptz) returns timestamptz
+    language sql immutable parallel safe
+    return date_bin('1 minute', updated_at, '2000-01-01 00:00:00+00');
+
+-- order_views: one row per order.
+--   total_minor         sum of the lines in the currency's minor unit (cents)
+--   item_count          number of lines
+--   total_quantity      sum of the lines' quantities
+--   version, position   those of the order's last event
+--   updated_slot        minute of updated_at, for lists sorted by updated_at
+--
+-- Why updated_slot: PostgreSQL updates a row without new index entries (HOT) only while no indexed column
+-- changes. An index on updated_at itself would cost a new entry in all four indexes for each event. An
+-- order is mostly changed many times within a minute, so the minute is indexed, and a list sorts the rows
+-- of one minute. The free space that the fillfactor leaves is where such updates go.
 create table order_views (
     id                  uuid        not null,
     customer_id         text        not null,
@@ -16,13 +31,16 @@ create table order_views (
     completed_at        timestamptz,
     cancelled_at        timestamptz,
     cancellation_reason text,
+    updated_slot        timestamptz not null generated always as (updated_slot(updated_at)) stored,
     constraint order_views_pkey primary key (id)
 ) with (fillfactor = 80);
 create index order_views_created_at_idx on order_views (created_at, id);
-create index order_views_updated_at_idx on order_views (updated_at, id);
+create index order_views_updated_slot_idx on order_views (updated_slot);
 create index order_views_customer_idx on order_views (customer_id, created_at, id);
 
--- One row a line. line_no rises in order of addition; holes are fine.
+-- order_items: one row per order line.
+--   line_no      rises in order of addition; gaps are allowed
+--   price_minor  price of one piece in the currency's minor unit
 create table order_items (
     order_id    uuid        not null,
     item_id     uuid        not null,
@@ -35,19 +53,24 @@ create table order_items (
 );
 create index order_items_product_idx on order_items (product_id, order_id);
 
--- Up to which event the read model of this name is complete; moves in the transaction that moves
--- the rows. epoch is that of the lease under which it moved last.
+-- projection_checkpoint: how far the read model is. It is updated in the transaction that writes the rows.
+--   name        name of the read model; the only one is 'orders'
+--   position    the read model includes all events up to here
+--   epoch       epoch of the lease under which it was last updated
+--   revision    number of transactions that wrote rows; a refold or a rebuild changes it, not position
 create table projection_checkpoint (
     name       text        not null,
     position   bigint      not null,
     epoch      bigint      not null default 0,
     updated_at timestamptz not null default now(),
+    revision   bigint      not null default 0,
     constraint projection_checkpoint_pkey primary key (name)
 );
 insert into projection_checkpoint (name, position) values ('orders', 0);
 
--- Orders with an event that cannot be applied. Their rows stay as they were before it; the write
--- side answers for them until the order is refolded.
+-- projection_parked: orders with an event that cannot be applied. Their rows stay as they were before
+-- that event, and reads of them are answered from the event store until the order is refolded.
+--   version, position, event_type  of the event that cannot be applied
 create table projection_parked (
     order_id   uuid        not null,
     version    integer     not null,
@@ -57,3 +80,144 @@ create table projection_parked (
     parked_at  timestamptz not null default now(),
     constraint projection_parked_pkey primary key (order_id)
 );
+
+-- Writes the changed rows of a chunk of events, in one call.
+--
+-- With a guard, the call is the whole transaction: it writes only if the checkpoint is still where the
+-- caller read it, and updates it with the rows. So a caller may fold on rows that it read or wrote
+-- earlier, without a lock.
+--   from_position, from_revision  the checkpoint that the caller read; null: no guard, because the
+--                                 caller's transaction has locked the checkpoint, or writes tables that
+--                                 are not in use yet
+--   to_position                   the new position
+--   to_epoch                      epoch of the caller's lease
+-- Arrays with one element per order:
+--   from_versions                 version of the stored row; 0: there is no row
+-- Arrays with one element per line, from line_order_ids on:
+--   are_known                     whether the line is stored
+-- removed_…: lines to delete. parked_…: orders to park; an order that is parked keeps its first reason.
+--
+-- Returns the new revision (0 without a guard), or null when the checkpoint has moved and nothing was
+-- written. Raises serialization_failure when a stored row has another version than from_versions.
+create function write_chunk(
+    from_position     bigint,
+    from_revision     bigint,
+    to_position       bigint,
+    to_epoch          bigint,
+    ids               uuid[],
+    from_versions     integer[],
+    customer_ids      text[],
+    statuses          text[],
+    currencies        text[],
+    totals            bigint[],
+    item_counts       integer[],
+    total_quantities  bigint[],
+    versions          integer[],
+    positions         bigint[],
+    created_ats       timestamptz[],
+    updated_ats       timestamptz[],
+    completed_ats     timestamptz[],
+    cancelled_ats     timestamptz[],
+    reasons           text[],
+    line_order_ids    uuid[],
+    line_item_ids     uuid[],
+    line_nos          integer[],
+    product_ids       text[],
+    quantities        integer[],
+    prices            bigint[],
+    added_ats         timestamptz[],
+    are_known         boolean[],
+    removed_order_ids uuid[],
+    removed_item_ids  uuid[],
+    parked_ids        uuid[],
+    parked_versions   integer[],
+    parked_positions  bigint[],
+    parked_types      text[],
+    parked_reasons    text[]
+) returns bigint language plpgsql as $$
+declare
+    reached  bigint := 0;
+    inserted bigint := 0;
+    changed  bigint := 0;
+begin
+    if from_position is not null then
+        update projection_checkpoint c
+        set position = to_position, epoch = to_epoch, revision = c.revision + 1, updated_at = now()
+        where c.name = 'orders' and c.position = from_position and c.revision = from_revision
+            and c.epoch <= to_epoch
+        returning c.revision into reached;
+        if not found then
+            return null;
+        end if;
+    end if;
+
+    if 0 = any(from_versions) then
+        insert into order_views (id, customer_id, status, currency, total_minor, item_count,
+                                 total_quantity, version, position, created_at, updated_at,
+                                 completed_at, cancelled_at, cancellation_reason)
+        select new.id, new.customer_id, new.status, new.currency, new.total_minor, new.item_count,
+               new.total_quantity, new.version, new.position, new.created_at, new.updated_at,
+               new.completed_at, new.cancelled_at, new.cancellation_reason
+        from unnest(ids, from_versions, customer_ids, statuses, currencies, totals, item_counts,
+                    total_quantities, versions, positions, created_ats, updated_ats, completed_ats,
+                    cancelled_ats, reasons)
+             as new(id, from_version, customer_id, status, currency, total_minor, item_count,
+                    total_quantity, version, position, created_at, updated_at, completed_at,
+                    cancelled_at, cancellation_reason)
+        where new.from_version = 0;
+        get diagnostics inserted = row_count;
+    end if;
+    if 0 < any(from_versions) then
+        update order_views v
+        set status = new.status, total_minor = new.total_minor, item_count = new.item_count,
+            total_quantity = new.total_quantity, version = new.version, position = new.position,
+            updated_at = new.updated_at, completed_at = new.completed_at,
+            cancelled_at = new.cancelled_at, cancellation_reason = new.cancellation_reason
+        from unnest(ids, from_versions, statuses, totals, item_counts, total_quantities, versions,
+                    positions, updated_ats, completed_ats, cancelled_ats, reasons)
+             as new(id, from_version, status, total_minor, item_count, total_quantity, version,
+                    position, updated_at, completed_at, cancelled_at, cancellation_reason)
+        where new.from_version > 0 and v.id = new.id and v.version = new.from_version;
+        get diagnostics changed = row_count;
+    end if;
+    if inserted + changed <> cardinality(ids) then
+        raise exception 'a row of the read model was changed by another writer'
+            using errcode = 'serialization_failure';
+    end if;
+
+    if false = any(are_known) then
+        insert into order_items (order_id, item_id, line_no, product_id, quantity, price_minor,
+                                 added_at)
+        select new.order_id, new.item_id, new.line_no, new.product_id, new.quantity,
+               new.price_minor, new.added_at
+        from unnest(line_order_ids, line_item_ids, line_nos, product_ids, quantities, prices,
+                    added_ats, are_known)
+             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at,
+                    is_known)
+        where not new.is_known;
+    end if;
+    if true = any(are_known) then
+        update order_items i
+        set line_no = new.line_no, product_id = new.product_id, quantity = new.quantity,
+            price_minor = new.price_minor, added_at = new.added_at
+        from unnest(line_order_ids, line_item_ids, line_nos, product_ids, quantities, prices,
+                    added_ats, are_known)
+             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at,
+                    is_known)
+        where new.is_known and i.order_id = new.order_id and i.item_id = new.item_id;
+    end if;
+    if cardinality(removed_order_ids) > 0 then
+        delete from order_items i
+        using unnest(removed_order_ids, removed_item_ids) as gone(order_id, item_id)
+        where i.order_id = gone.order_id and i.item_id = gone.item_id;
+    end if;
+
+    if cardinality(parked_ids) > 0 then
+        insert into projection_parked (order_id, version, position, event_type, reason)
+        select * from unnest(parked_ids, parked_versions, parked_positions, parked_types,
+                             parked_reasons)
+        on conflict (order_id) do nothing;
+    end if;
+    return reached;
+end
+$$;

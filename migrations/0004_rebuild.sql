@@ -1,25 +1,25 @@
--- Rebuilding the read model beside the live one: `orders replay --full`.
+-- Functions of a rebuild of the read model beside the live one: `orders replay --full`.
 --
--- The new tables stand in a schema of their own, read_model_next, under the very names of the live
--- ones, indexes and constraints included. So the projector's statements fill them as they are (with
--- that schema first in the search path), and the switch is to move them over. They are made from
--- the catalogue, not from a second copy of the definitions that could grow apart from the first.
+-- The new tables are in the schema read_model_next and have the same names as the live ones, also for
+-- their indexes and constraints. So the projector's statements fill them unchanged (with that schema
+-- first in the search path), and the switch only moves them. They are created from the catalogue,
+-- because a second copy of the definitions could become different from the first.
 
--- Where the live tables are: beside the checkpoint, which has no twin.
+-- The schema of the live tables. The checkpoint tells: it exists only there.
 create function rebuild_live_schema() returns name language sql stable as $$
     select n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.oid = 'projection_checkpoint'::regclass
 $$;
 
--- Starts over: drops what an interrupted rebuild has left and makes the tables, empty, with their
--- keys (which filling needs), storage options and grants, without the other indexes.
+-- Creates the new tables, empty, with keys (filling them needs keys), storage options and grants, but
+-- without the other indexes. Drops what an interrupted rebuild has left.
 create function rebuild_start() returns void language plpgsql as $$
 declare
     live name := rebuild_live_schema();
     tab  name;
     part record;
 begin
-    -- What stands on the live tables would be left behind by the switch: say so before the work.
+    -- The switch cannot carry over views on the live tables, so refuse them before the work begins.
     for part in
         select distinct r.ev_class::regclass as view
         from pg_depend d join pg_rewrite r on r.oid = d.objid
@@ -27,7 +27,8 @@ begin
             and d.refobjid in ('order_views'::regclass, 'order_items'::regclass,
                                'projection_parked'::regclass)
     loop
-        raise exception 'view % stands on the read model: drop it before a rebuild and make it again after',
+        raise exception
+            'view % depends on the read model: drop it before a rebuild and create it again afterwards',
             part.view using errcode = 'dependent_objects_still_exist';
     end loop;
     drop schema if exists read_model_next cascade;
@@ -62,7 +63,7 @@ begin
 end
 $$;
 
--- Makes the indexes that the live tables have beside their keys.
+-- Creates the indexes that the live tables have besides their keys.
 create function rebuild_index() returns void language plpgsql as $$
 declare
     live name := rebuild_live_schema();
@@ -82,8 +83,8 @@ begin
 end
 $$;
 
--- Compares live and rebuilt rows, all in one snapshot; answers how many orders differ. Orders whose
--- live rows have moved on beyond up_to are left out: they are not behind, they are ahead.
+-- Compares live and rebuilt rows in one snapshot and returns how many orders differ. Leaves out orders
+-- whose live rows have events after up_to: the rebuilt rows do not include those yet.
 create function rebuild_compare(up_to bigint) returns bigint language plpgsql as $$
 declare
     live    name := rebuild_live_schema();
@@ -117,7 +118,8 @@ begin
 end
 $$;
 
--- In what the first orders differ: a field, or the id of a line, with its live and rebuilt value.
+-- Returns what differs in the first orders that rebuild_compare found: the name of a field, or the id of
+-- a line, with its live and its rebuilt value. updated_slot follows from updated_at and is left out.
 create function rebuild_examples(at_most integer)
 returns table (order_id uuid, field text, live text, rebuilt text) language plpgsql as $$
 #variable_conflict use_column
@@ -125,8 +127,10 @@ begin
     return query execute format($query$
         with documents as (
             select d.id,
-                (select to_jsonb(v) from %1$I.order_views v where v.id = d.id) as live,
-                (select to_jsonb(v) from read_model_next.order_views v where v.id = d.id) as rebuilt,
+                (select to_jsonb(v) - 'updated_slot'
+                 from %1$I.order_views v where v.id = d.id) as live,
+                (select to_jsonb(v) - 'updated_slot'
+                 from read_model_next.order_views v where v.id = d.id) as rebuilt,
                 (select jsonb_object_agg(i.item_id, to_jsonb(i) - 'order_id')
                  from %1$I.order_items i where i.order_id = d.id) as live_items,
                 (select jsonb_object_agg(i.item_id, to_jsonb(i) - 'order_id')
@@ -157,9 +161,9 @@ begin
 end
 $$;
 
--- Puts the rebuilt tables in the place of the live ones. The caller's transaction holds the
--- checkpoint, so nobody writes; readers wait. All queries name views, then items, then parked
--- orders: locking in that order cannot deadlock with them.
+-- Replaces the live tables by the rebuilt ones. The caller's transaction has locked the checkpoint, so
+-- nothing is written meanwhile; readers wait. The tables are locked in the order in which all queries
+-- name them (views, items, parked), so this cannot deadlock with a query.
 create function rebuild_switch() returns void language plpgsql as $$
 declare
     live name := rebuild_live_schema();

@@ -130,7 +130,7 @@ pub async fn append_commands(
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
     let positions = sqlx::query_scalar!(
         r#"select append_commands($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                                  $16, $17, $18, $19, $20, $21) as "positions!""#,
+                                  $16, $17, $18, $19, $20) as "positions!""#,
         &columns.command_ids,
         &columns.aggregate_ids,
         &columns.expected_versions,
@@ -138,8 +138,6 @@ pub async fn append_commands(
         &columns.keys as &[Option<&str>],
         &columns.fingerprints as &[Option<&[u8]>],
         &columns.statuses as &[Option<i16>],
-        // The texts of answers, which are not stored any more.
-        &[] as &[&str],
         &columns.versions as &[Option<i32>],
         &columns.locations as &[Option<&str>],
         key_ttl,

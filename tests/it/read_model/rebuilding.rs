@@ -214,7 +214,7 @@ async fn a_view_on_the_live_tables_is_named_before_the_work() {
 
     let source = std::error::Error::source(&refused).unwrap().to_string();
     assert!(
-        source.contains("view report stands on the read model"),
+        source.contains("view report depends on the read model"),
         "{source}"
     );
     world.assert_caught_up().await;
