@@ -131,11 +131,15 @@ pub struct Metadata {
 
 /// An event of a domain: a fact with a stored name and a schema version.
 pub trait DomainEvent: Sized + Clone + Send + Sync + 'static {
-    /// Every event's stored name with the schema version that is written today.
+    /// All stored names with the schema version that is written today. An event that is missing here
+    /// cannot be appended, because it could not be read back.
     const SCHEMAS: &'static [(&'static str, i16)];
 
     /// The stored name. It is a promise: never derive it from the Rust name.
     fn event_type(&self) -> &'static str;
+
+    /// The schema version that [`Self::encode`] writes; the same as in [`Self::SCHEMAS`].
+    fn schema_version(&self) -> i16;
 
     /// The JSON that is stored: the event in the newest schema version.
     ///

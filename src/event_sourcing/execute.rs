@@ -303,14 +303,17 @@ fn decide<A: Aggregate>(
 }
 
 fn new_event<E: DomainEvent>(event: &E) -> Result<NewEvent, StoreError> {
-    let event_type = event.event_type();
-    let schema_version = E::SCHEMAS
-        .iter()
-        .find(|(name, _)| *name == event_type)
-        .map_or(1, |s| s.1);
+    let (event_type, schema_version) = (event.event_type(), event.schema_version());
+    let corrupt = || format!("event type {event_type}");
+    if !E::SCHEMAS.contains(&(event_type, schema_version)) {
+        return Err(StoreError::corrupt(
+            corrupt(),
+            UnlistedSchema(schema_version),
+        ));
+    }
     let data = event
         .encode()
-        .map_err(|error| StoreError::corrupt(event_type, error))?;
+        .map_err(|error| StoreError::corrupt(corrupt(), error))?;
     Ok(NewEvent {
         event_id: new_id(),
         event_type,
@@ -318,6 +321,11 @@ fn new_event<E: DomainEvent>(event: &E) -> Result<NewEvent, StoreError> {
         data,
     })
 }
+
+/// An event that is not in its domain's list of schemas could not be read after a restart.
+#[derive(Debug, thiserror::Error)]
+#[error("schema version {0} is not in the list of schemas")]
+struct UnlistedSchema(i16);
 
 #[expect(
     clippy::disallowed_methods,

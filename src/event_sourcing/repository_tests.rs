@@ -38,6 +38,7 @@ enum Command {
     Set(u32),
     Add(u32),
     Close,
+    ForgetToList,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,8 @@ enum Event {
     WasSet(u32),
     Added,
     Closed,
+    /// Not in `SCHEMAS`.
+    Unlisted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,12 +63,19 @@ impl DomainEvent for Event {
     const SCHEMAS: &'static [(&'static str, i16)] =
         &[("Opened", 1), ("WasSet", 1), ("Added", 1), ("Closed", 1)];
 
+    fn schema_version(&self) -> i16 {
+        match self {
+            Self::Opened | Self::WasSet(_) | Self::Added | Self::Closed | Self::Unlisted => 1,
+        }
+    }
+
     fn event_type(&self) -> &'static str {
         match self {
             Self::Opened => "Opened",
             Self::WasSet(_) => "WasSet",
             Self::Added => "Added",
             Self::Closed => "Closed",
+            Self::Unlisted => "Unlisted",
         }
     }
 
@@ -104,6 +114,7 @@ impl Aggregate for Counter {
             Command::Add(count) if self.n + count > LIMIT => Err(Refusal::TooMany),
             Command::Add(count) => Ok((0..*count).map(|_| Event::Added).collect()),
             Command::Close => Ok(vec![Event::Closed]),
+            Command::ForgetToList => Ok(vec![Event::Unlisted]),
         }
     }
 
@@ -114,6 +125,7 @@ impl Aggregate for Counter {
             Event::WasSet(n) => self.n = *n,
             Event::Added => self.n += 1,
             Event::Closed => self.is_open = false,
+            Event::Unlisted => {}
         }
     }
 
@@ -765,6 +777,21 @@ async fn an_event_that_cannot_be_read_is_corruption_and_no_guess() {
         );
         assert_eq!(versions(&store).await, [1, 2]);
     }
+}
+
+#[tokio::test]
+async fn an_event_without_a_listed_schema_is_not_stored() {
+    let store = Observed::default();
+    let process = process(&store);
+    execute(&process, ask(Command::Open)).await.unwrap();
+
+    let executed = execute(&process, ask(Command::ForgetToList)).await;
+
+    let Err(ExecuteError::Store(error @ StoreError::Corrupt { .. })) = executed else {
+        panic!("{executed:?}")
+    };
+    assert_eq!(error.to_string(), "event type Unlisted is corrupt");
+    assert_eq!(versions(&store).await, [1]);
 }
 
 #[tokio::test]

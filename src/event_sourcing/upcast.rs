@@ -205,6 +205,10 @@ mod tests {
             "Old"
         }
 
+        fn schema_version(&self) -> i16 {
+            3
+        }
+
         fn encode(&self) -> Result<Box<RawValue>, serde_json::Error> {
             RawValue::from_string(self.0.clone())
         }

@@ -88,6 +88,17 @@ impl DomainEvent for OrderEvent {
         (ORDER_CANCELLED, 1),
     ];
 
+    fn schema_version(&self) -> i16 {
+        match self {
+            Self::Created { .. } => 3,
+            Self::ItemAdded { .. }
+            | Self::ItemQuantityChanged { .. }
+            | Self::ItemRemoved { .. }
+            | Self::Completed
+            | Self::Cancelled { .. } => 1,
+        }
+    }
+
     fn event_type(&self) -> &'static str {
         match self {
             Self::Created { .. } => ORDER_CREATED,

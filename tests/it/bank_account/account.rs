@@ -87,6 +87,13 @@ impl DomainEvent for AccountEvent {
         ("AccountClosed", 1),
     ];
 
+    fn schema_version(&self) -> i16 {
+        match self {
+            Self::Opened { .. } => 2,
+            Self::Deposited(_) | Self::Withdrawn(_) | Self::Closed {} => 1,
+        }
+    }
+
     fn event_type(&self) -> &'static str {
         match self {
             Self::Opened { .. } => "AccountOpened",
