@@ -41,7 +41,7 @@ fn main() -> anyhow::Result<()> {
 
 fn scene() -> anyhow::Result<Scene> {
     let create = OrderCommand::Create {
-        order_id: Uuid::from_u128(1),
+        order_id: Uuid::from_u128(1).into(),
         customer_id: CustomerId::parse("17850.0")?,
         currency: "GBP".parse()?,
         items: vec![],
@@ -73,7 +73,7 @@ fn add_item(line: u128) -> anyhow::Result<OrderCommand> {
     let Ok((mut item, _)) = bodies::add_item(BODY) else {
         anyhow::bail!("the body is refused");
     };
-    item.item_id = Uuid::from_u128(line);
+    item.item_id = Uuid::from_u128(line).into();
     Ok(OrderCommand::AddItem(item))
 }
 
@@ -118,7 +118,7 @@ fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
 fn fold(criterion: &mut Criterion, scene: &Scene) {
     criterion.bench_function("fold: rows from six events", |bencher| {
         bencher.iter(|| {
-            let mut fold = OrderFold::absent(Uuid::from_u128(1));
+            let mut fold = OrderFold::absent(Uuid::from_u128(1).into());
             for (event, number) in black_box(&scene.events).iter().zip(1..) {
                 let place = (Version::new(number), Position::new(i64::from(number)));
                 let applied = fold.apply(event, place.0, place.1, AT);

@@ -36,7 +36,8 @@ pub fn read(bytes: &[u8]) {
 /// What each reader of bodies says: nothing, or its problem.
 fn bodies(bytes: &[u8]) -> [Option<Value>; 6] {
     let created = bodies::create_order(bytes, "EUR".parse().expect("a currency"));
-    let created = created.map(|(id, command)| decide(&command(id.unwrap_or(Uuid::from_u128(1)))));
+    let created =
+        created.map(|(id, command)| decide(&command(id.unwrap_or(Uuid::from_u128(1).into()))));
     [
         problem(created),
         problem(bodies::add_item(bytes)),

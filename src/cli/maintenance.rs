@@ -26,7 +26,7 @@ use crate::{
     event_sourcing::{Repository, repository::RepositoryOptions, upcast::UpcasterChain},
     http::server::context::now,
     live::FreshEvents,
-    order::{Currency, CustomerId, Order, upcasters::upcasters},
+    order::{Currency, CustomerId, Order, OrderId, upcasters::upcasters},
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
     read_model::{Phase, Projector, Rebuild, RebuildProgress, Refolded, Verify},
 };
@@ -256,7 +256,7 @@ pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<O
     let orders: Vec<_> = if orders.is_empty() {
         all.collect()
     } else {
-        orders.to_vec()
+        orders.iter().copied().map(OrderId::new).collect()
     };
     let mut still = 0;
     for id in &orders {

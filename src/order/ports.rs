@@ -71,7 +71,7 @@ impl<S: EventStore> OrderHistory for Repository<Order, S> {
         id: OrderId,
         until: Until,
     ) -> BoxFuture<'_, Result<Option<Loaded<Order>>, StoreError>> {
-        Box::pin(Repository::load(self, id, until))
+        Box::pin(Repository::load(self, id.get(), until))
     }
 
     fn events(
@@ -83,7 +83,7 @@ impl<S: EventStore> OrderHistory for Repository<Order, S> {
         Box::pin(async move {
             let events = self
                 .store()
-                .read_stream(stream_of::<Order>(id), from, limit)
+                .read_stream(stream_of::<Order>(id.get()), from, limit)
                 .await?;
             events
                 .into_iter()
@@ -126,7 +126,7 @@ async fn stream_after<S: EventStore>(
     after: Position,
     limit: u32,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
-    let stream = stream_of::<Order>(id);
+    let stream = stream_of::<Order>(id.get());
     let mut events = store.read_stream(stream, Version::new(1), limit).await?;
     let is_all = events.len() < limit as usize;
     if is_all || after == Position::ZERO {
@@ -211,7 +211,9 @@ mod tests {
             let positions: Vec<_> = all.await.unwrap().iter().map(|e| e.position).collect();
             for after in (0..=76).map(Position::new) {
                 for limit in [1, 2, 5, 36, 37, 38, 100] {
-                    let found = stream_after(&store, order, after, limit).await.unwrap();
+                    let found = stream_after(&store, order.into(), after, limit)
+                        .await
+                        .unwrap();
 
                     let found: Vec<_> = found.iter().map(|event| event.position).collect();
                     let behind = positions.iter().copied().filter(|at| *at > after);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    CustomerId, NewItem, Order, OrderCommand, ProductId, Quantity, command::Price,
+    CustomerId, ItemId, NewItem, Order, OrderCommand, OrderId, ProductId, Quantity, command::Price,
     upcasters::upcasters,
 };
 use crate::event_sourcing::{
@@ -25,7 +25,7 @@ use crate::event_sourcing::{
     testing::{InMemoryEventStore, instant},
 };
 
-const ORDER: Uuid = Uuid::from_u128(1);
+const ORDER: OrderId = OrderId::new(Uuid::from_u128(1));
 
 /// A store that counts its round trips, and where wanted forgets that there are snapshots.
 #[derive(Clone, Default)]
@@ -95,7 +95,7 @@ async fn with_and_without(store: &InMemoryEventStore, until: Until) -> [Option<W
             is_forgetful,
             loads: Arc::default(),
         };
-        let loaded = repository(store).load(ORDER, until).await.unwrap();
+        let loaded = repository(store).load(ORDER.get(), until).await.unwrap();
         loaded.map(whole)
     };
     [load(false).await, load(true).await]
@@ -124,9 +124,13 @@ fn answer(_: &Order, version: Version, has_changed: bool) -> Answer {
     }
 }
 
+fn id(n: u128) -> ItemId {
+    ItemId::new(Uuid::from_u128(0x100 + n))
+}
+
 fn item(n: u128, pieces: u32, minor: u32) -> NewItem {
     NewItem {
-        item_id: Uuid::from_u128(0x100 + n),
+        item_id: id(n),
         is_id_given: true,
         product_id: ProductId::parse(&format!("product-{}", n % 5)).unwrap(),
         quantity: Quantity::new(pieces).unwrap(),
@@ -146,17 +150,17 @@ fn create(items: Vec<NewItem>) -> OrderCommand {
 /// Commands that make histories: what the order refuses leaves no event. Ids are few, so that lines
 /// are changed, removed and asked for again; ends are rare, so that histories are long.
 fn command() -> impl Strategy<Value = OrderCommand> {
-    let id = 0..12_u128;
+    let number = 0..12_u128;
     prop_oneof![
         30 => (0..60_u128, 1..=10_000_u32, 0..100_000_u32)
             .prop_map(|(n, pieces, minor)| OrderCommand::AddItem(item(n, pieces, minor))),
-        30 => (id.clone(), 1..=10_000_u32).prop_map(|(n, pieces)| {
+        30 => (number.clone(), 1..=10_000_u32).prop_map(|(n, pieces)| {
             OrderCommand::ChangeItemQuantity {
-                item_id: Uuid::from_u128(0x100 + n),
+                item_id: id(n),
                 quantity: Quantity::new(pieces).unwrap(),
             }
         }),
-        10 => id.prop_map(|n| OrderCommand::RemoveItem { item_id: Uuid::from_u128(0x100 + n) }),
+        10 => number.prop_map(|n| OrderCommand::RemoveItem { item_id: id(n) }),
         1 => Just(OrderCommand::Complete),
         1 => Just(OrderCommand::Cancel { reason: None }),
     ]
@@ -192,7 +196,7 @@ async fn live(history: &[OrderCommand], every: u32) {
         let (mut version, mut newest) = (Version::ZERO, None);
         for (second, command) in history.iter().enumerate() {
             let request = Request {
-                id: ORDER,
+                id: ORDER.get(),
                 command: command.clone(),
                 expected: None,
                 is_new: false,
@@ -215,7 +219,7 @@ async fn live(history: &[OrderCommand], every: u32) {
             }
             let stored = store
                 .load(
-                    stream_of::<Order>(ORDER),
+                    stream_of::<Order>(ORDER.get()),
                     Until::Now,
                     Some(Order::STATE_SCHEMA),
                 )
@@ -281,12 +285,12 @@ async fn an_order_with(events: i32) -> InMemoryEventStore {
             create(vec![item(0, 1, 100)])
         } else {
             OrderCommand::ChangeItemQuantity {
-                item_id: Uuid::from_u128(0x100),
+                item_id: id(0),
                 quantity: Quantity::new(2 + n.unsigned_abs() % 9).unwrap(),
             }
         };
         let request = Request {
-            id: ORDER,
+            id: ORDER.get(),
             command,
             expected: None,
             is_new: false,
@@ -300,7 +304,7 @@ async fn an_order_with(events: i32) -> InMemoryEventStore {
 }
 
 async fn save(store: &InMemoryEventStore, version: i32, schema: i32, state: String) {
-    let stream = stream_of::<Order>(ORDER);
+    let stream = stream_of::<Order>(ORDER.get());
     let saved = store.save(stream, Version::new(version), schema, state);
     saved.await.unwrap();
 }
@@ -343,7 +347,9 @@ async fn a_long_order_is_loaded_in_one_round_trip() {
         ..Watched::default()
     };
 
-    let loaded = repository(watched.clone()).load(ORDER, Until::Now).await;
+    let loaded = repository(watched.clone())
+        .load(ORDER.get(), Until::Now)
+        .await;
 
     assert_eq!(loaded.unwrap().unwrap().version, Version::new(5000));
     assert_eq!(watched.loads.load(SeqCst), 1);

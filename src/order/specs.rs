@@ -3,16 +3,16 @@
 use uuid::Uuid;
 
 use super::{
-    Currency, CustomerId, InvalidMoney, Money, NewItem, Order, OrderCommand, OrderError,
-    OrderEvent, ProductId, Quantity, Reason, Status, command::Price, error::MAX_LINES,
+    Currency, CustomerId, InvalidMoney, ItemId, Money, NewItem, Order, OrderCommand, OrderError,
+    OrderEvent, OrderId, ProductId, Quantity, Reason, Status, command::Price, error::MAX_LINES,
     event::OrderedItem, money::MAX_TOTAL,
 };
 use crate::event_sourcing::testing::{given, instant};
 
-const ORDER: Uuid = Uuid::from_u128(1);
+const ORDER: OrderId = OrderId::new(Uuid::from_u128(1));
 
-fn id(n: u128) -> Uuid {
-    Uuid::from_u128(0x100_u128.wrapping_add(n))
+fn id(n: u128) -> ItemId {
+    ItemId::new(Uuid::from_u128(0x100_u128.wrapping_add(n)))
 }
 
 fn eur() -> Currency {

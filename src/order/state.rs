@@ -124,7 +124,7 @@ impl Creation {
             let _ = write!(text, "\n{product:?} {quantity} {}", item.price.minor());
         }
         Self {
-            digest: Uuid::new_v5(&order_id, text.as_bytes()),
+            digest: Uuid::new_v5(&order_id.get(), text.as_bytes()),
             item_ids: items.iter().map(|item| item.item_id).collect(),
         }
     }

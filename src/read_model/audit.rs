@@ -5,8 +5,6 @@ use std::{
     fmt,
 };
 
-use uuid::Uuid;
-
 use super::{
     chunk::Decoded,
     fold::OrderFold,
@@ -14,7 +12,7 @@ use super::{
 };
 use crate::{
     event_sourcing::{Aggregate, Position, RecordedEvent, UpcasterChain, Version},
-    order::{ItemId, Order, OrderEvent},
+    order::{ItemId, Order, OrderEvent, OrderId},
 };
 
 /// What is wrong where.
@@ -23,7 +21,7 @@ pub enum Finding {
     /// An event is not what it should be.
     Store {
         /// Which order's.
-        order_id: Uuid,
+        order_id: OrderId,
         /// Which event of it.
         version: i32,
         /// What is wrong with it.
@@ -32,7 +30,7 @@ pub enum Finding {
     /// A row is not the fold of the events.
     ReadModel {
         /// Which order's.
-        order_id: Uuid,
+        order_id: OrderId,
         /// `order` or `item <id>` where the row is missing or superfluous, else the column:
         /// `status`, `item <id> quantity`, `parked`.
         field: String,
@@ -78,7 +76,7 @@ impl fmt::Display for Finding {
 /// One order while it is verified.
 #[derive(Debug)]
 pub(super) struct Audit {
-    order_id: Uuid,
+    order_id: OrderId,
     fold: OrderFold,
     domain: Order,
     parked: Option<ParkedOrder>,
@@ -92,7 +90,7 @@ pub(super) struct Audit {
 }
 
 impl Audit {
-    pub(super) fn new(order_id: Uuid) -> Self {
+    pub(super) fn new(order_id: OrderId) -> Self {
         Self {
             order_id,
             fold: OrderFold::absent(order_id),

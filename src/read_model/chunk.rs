@@ -24,7 +24,7 @@ use crate::{
         UpcasterChain, Version, error_chain,
         testing::sabotage::{self, Safeguard},
     },
-    order::{Order, OrderEvent},
+    order::{Order, OrderEvent, OrderId},
     sql::error::store_error,
 };
 
@@ -93,7 +93,7 @@ impl Decoded {
         folded.map_err(|reason| self.parked(fold.id(), reason))
     }
 
-    fn parked(&self, order_id: Uuid, reason: String) -> ParkedOrder {
+    fn parked(&self, order_id: OrderId, reason: String) -> ParkedOrder {
         ParkedOrder {
             order_id,
             version: self.version.get(),
@@ -121,10 +121,10 @@ pub(super) async fn apply<S: EventStore>(
     care: WriteMode,
     guard: Option<Guard>,
 ) -> Result<Option<i64>, WriteError> {
-    let mut orders: BTreeMap<Uuid, Vec<Decoded>> = BTreeMap::new();
+    let mut orders: BTreeMap<OrderId, Vec<Decoded>> = BTreeMap::new();
     for event in events {
         if event.aggregate_type == Order::TYPE {
-            let order = orders.entry(event.aggregate_id).or_default();
+            let order = orders.entry(event.aggregate_id.into()).or_default();
             order.push(Decoded::new(event, upcasters));
         }
     }
@@ -162,7 +162,7 @@ pub(super) async fn apply<S: EventStore>(
 /// Finds the orders' rows, and leaves out what is parked or was applied before.
 async fn load(
     connection: &mut PgConnection,
-    mut orders: BTreeMap<Uuid, Vec<Decoded>>,
+    mut orders: BTreeMap<OrderId, Vec<Decoded>>,
     known: &mut KnownRows,
     care: WriteMode,
 ) -> Result<Vec<Change>, StoreError> {
@@ -175,13 +175,13 @@ async fn load(
                 rows.insert(*id, row);
             }
             None if is_new && care == WriteMode::Fast => {}
-            None => unknown.push(*id),
+            None => unknown.push(id.get()),
         }
     }
     if known.has_parked && !unknown.is_empty() {
         let parked = tables::load_parked(connection, &unknown).await;
         for id in parked.map_err(store_error)? {
-            orders.remove(&id);
+            orders.remove(&id.into());
         }
     }
     if !unknown.is_empty() {
@@ -217,7 +217,7 @@ async fn fill_holes<S: EventStore>(
 ) -> Result<(), StoreError> {
     let stream = StreamId {
         aggregate_type: Order::TYPE,
-        aggregate_id: change.fold.id(),
+        aggregate_id: change.fold.id().get(),
     };
     let mut expected = change.fold.version().plus(1);
     let has_hole = change.events.iter().any(|event| {
@@ -270,7 +270,7 @@ async fn load_items(
             WriteMode::Fast => needed_item(event),
             WriteMode::Bisect => needed_item(event).or_else(|| added_item(event)),
         });
-        touched.extend(items.map(|item| (id, item)));
+        touched.extend(items.map(|item| (id.get(), item.get())));
     }
     if touched.is_empty() {
         return Ok(());

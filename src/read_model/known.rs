@@ -51,9 +51,13 @@ mod tests {
     use super::*;
     use crate::event_sourcing::testing::instant;
 
+    fn id(number: usize) -> OrderId {
+        OrderId::new(Uuid::from_u128(number as u128))
+    }
+
     fn row(number: usize, status: Status) -> OrderRow {
         OrderRow {
-            id: Uuid::from_u128(number as u128),
+            id: id(number),
             customer_id: "c".to_owned(),
             status: status.as_str().to_owned(),
             currency: "EUR".to_owned(),
@@ -75,11 +79,8 @@ mod tests {
         let mut known = KnownRows::none(false);
         known.keep(row(1, Status::Created));
 
-        assert_eq!(
-            known.take(Uuid::from_u128(1)),
-            Some(row(1, Status::Created))
-        );
-        assert_eq!(known.take(Uuid::from_u128(1)), None);
+        assert_eq!(known.take(id(1)), Some(row(1, Status::Created)));
+        assert_eq!(known.take(id(1)), None);
     }
 
     #[test]
@@ -88,8 +89,8 @@ mod tests {
         known.keep(row(1, Status::Completed));
         known.keep(row(2, Status::Cancelled));
 
-        assert_eq!(known.take(Uuid::from_u128(1)), None);
-        assert_eq!(known.take(Uuid::from_u128(2)), None);
+        assert_eq!(known.take(id(1)), None);
+        assert_eq!(known.take(id(2)), None);
     }
 
     #[test]
@@ -97,13 +98,13 @@ mod tests {
         let mut known = KnownRows::none(false);
         for number in 0..3 * GENERATION {
             known.keep(row(number, Status::Created));
-            let recent = known.take(Uuid::from_u128(number as u128)).unwrap();
+            let recent = known.take(id(number)).unwrap();
             known.keep(recent);
         }
 
         assert!(known.young.len() + known.old.len() <= 2 * GENERATION);
-        assert_eq!(known.take(Uuid::from_u128(0)), None);
-        let newest = Uuid::from_u128(3 * GENERATION as u128 - 1);
+        assert_eq!(known.take(id(0)), None);
+        let newest = id(3 * GENERATION - 1);
         assert!(known.take(newest).is_some());
     }
 }

@@ -199,7 +199,7 @@ macro_rules! list {
             $filters.query.updated_to,
             $filters.product_id,
             $filters.after.map(|(at, _)| at),
-            $filters.after.map(|(_, id)| id),
+            $filters.after.map(|(_, id)| id.get()),
             $filters.limit,
             $filters.offset,
             $filters.query.with_items,

@@ -136,7 +136,7 @@ impl OrderViews {
                 where i.order_id = $1
             ) i on true
             where c.name = $2"#,
-                    id,
+                    id.get(),
                     CHECKPOINT,
                 )
                 .fetch_one(connection)
@@ -220,7 +220,7 @@ impl ViewColumns {
     /// The order and its lines; `None` where the row says only what holds for the whole answer.
     pub(super) fn into_view(mut self) -> Option<OrderWithItems> {
         let order = OrderRow {
-            id: self.id?,
+            id: self.id?.into(),
             customer_id: self.customer_id.take()?,
             status: self.status.take()?,
             currency: self.currency.take()?,
@@ -240,7 +240,7 @@ impl ViewColumns {
     }
 
     /// The arrays come from one aggregation: they are equally long.
-    fn into_items(self, order_id: Uuid) -> Vec<ItemRow> {
+    fn into_items(self, order_id: OrderId) -> Vec<ItemRow> {
         let texts = self.product_ids.unwrap_or_default().into_iter();
         let ids = self.item_ids.unwrap_or_default().into_iter();
         let numbers = self.line_nos.unwrap_or_default().into_iter();
@@ -253,7 +253,7 @@ impl ViewColumns {
             .map(
                 |(((item_id, line_no), product_id), ((quantity, price_minor), added_at))| ItemRow {
                     order_id,
-                    item_id,
+                    item_id: item_id.into(),
                     line_no,
                     product_id,
                     quantity,

@@ -78,7 +78,7 @@ async fn refold<S: EventStore>(
 ) -> Result<(OrderFold, Option<ParkedOrder>), StoreError> {
     let stream = StreamId {
         aggregate_type: Order::TYPE,
-        aggregate_id: order_id,
+        aggregate_id: order_id.get(),
     };
     let mut fold = OrderFold::absent(order_id);
     let mut from = Version::new(1);

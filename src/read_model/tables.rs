@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     event_sourcing::{Epoch, Position, Timestamp, Version},
+    order::{ItemId, OrderId},
     sql::error::is_lost_race,
 };
 
@@ -22,7 +23,7 @@ pub(super) struct Changes<'a> {
     /// row, which is guarded by its version, must be written with them.
     pub(super) items: Vec<(&'a ItemRow, bool)>,
     /// Lines that go: pairs of an order and an item.
-    pub(super) removed: Vec<(Uuid, Uuid)>,
+    pub(super) removed: Vec<(OrderId, ItemId)>,
     /// Orders to park; one that is parked already keeps its first reason.
     pub(super) parked: Vec<&'a ParkedOrder>,
 }
@@ -106,7 +107,7 @@ pub(super) async fn write(
         removed,
         parked,
     } = changes;
-    let (removed_orders, removed_items): (Vec<Uuid>, Vec<Uuid>) = removed.iter().copied().unzip();
+
     let written = sqlx::query_scalar!(
         "select write_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
                             $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30,
@@ -115,7 +116,7 @@ pub(super) async fn write(
         guard.map(|guard| guard.from.revision) as Option<i64>,
         guard.map(|guard| guard.to.get()) as Option<i64>,
         guard.map(|guard| guard.epoch.0) as Option<i64>,
-        &column(orders, |(row, _)| row.id),
+        &column(orders, |(row, _)| row.id.get()),
         &column(orders, |(_, from)| from.get()),
         &column(orders, |(row, _)| row.customer_id.as_str()) as &[&str],
         &column(orders, |(row, _)| row.status.as_str()) as &[&str],
@@ -130,17 +131,17 @@ pub(super) async fn write(
         &column(orders, |(row, _)| row.completed_at) as &[Option<Timestamp>],
         &column(orders, |(row, _)| row.cancelled_at) as &[Option<Timestamp>],
         &column(orders, |(row, _)| row.cancellation_reason.as_deref()) as &[Option<&str>],
-        &column(items, |(row, _)| row.order_id),
-        &column(items, |(row, _)| row.item_id),
+        &column(items, |(row, _)| row.order_id.get()),
+        &column(items, |(row, _)| row.item_id.get()),
         &column(items, |(row, _)| row.line_no),
         &column(items, |(row, _)| row.product_id.as_str()) as &[&str],
         &column(items, |(row, _)| row.quantity),
         &column(items, |(row, _)| row.price_minor),
         &column(items, |(row, _)| row.added_at),
         &column(items, |(_, is_stored)| *is_stored),
-        &removed_orders,
-        &removed_items,
-        &column(parked, |order| order.order_id),
+        &column(removed, |(order, _)| order.get()),
+        &column(removed, |(_, item)| item.get()),
+        &column(parked, |order| order.order_id.get()),
         &column(parked, |order| order.version),
         &column(parked, |order| order.position),
         &column(parked, |order| order.event_type.as_str()) as &[&str],
@@ -155,12 +156,12 @@ pub(super) async fn write(
 }
 
 /// Deletes all rows of an order, before it is folded anew, and forgets that it was parked.
-pub(super) async fn delete_order(connection: &mut PgConnection, id: Uuid) -> Result<(), Error> {
+pub(super) async fn delete_order(connection: &mut PgConnection, id: OrderId) -> Result<(), Error> {
     sqlx::query!(
         "with items as (delete from order_items where order_id = $1),
               parked as (delete from projection_parked where order_id = $1)
          delete from order_views where id = $1",
-        id,
+        id.get(),
     )
     .execute(connection)
     .await?;

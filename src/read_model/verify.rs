@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     event_sourcing::{Aggregate, EventStore, Position, RecordedEvent, StoreError, Version},
-    order::Order,
+    order::{Order, OrderId},
     sql::error::store_error,
 };
 
@@ -241,9 +241,13 @@ impl<S: EventStore> Verify<S> {
         &self,
         connection: &mut PgConnection,
         ids: &[Uuid],
-    ) -> Result<(BTreeMap<Uuid, Audit>, u64), StoreError> {
-        let mut audits: BTreeMap<Uuid, Audit> =
-            ids.iter().map(|id| (*id, Audit::new(*id))).collect();
+    ) -> Result<(BTreeMap<OrderId, Audit>, u64), StoreError> {
+        let mut audits: BTreeMap<OrderId, Audit> = ids
+            .iter()
+            .copied()
+            .map(OrderId::new)
+            .map(|id| (id, Audit::new(id)))
+            .collect();
         let up_to = sqlx::query_scalar!(
             "select position from projection_checkpoint where name = $1",
             CHECKPOINT,
@@ -267,7 +271,7 @@ impl<S: EventStore> Verify<S> {
         .fetch(&mut *connection);
         while let Some(event) = events.try_next().await.map_err(store_error)? {
             count = count.saturating_add(1);
-            if let Some(audit) = audits.get_mut(&event.aggregate_id) {
+            if let Some(audit) = audits.get_mut(&event.aggregate_id.into()) {
                 audit.event(event.recorded(), &self.projector.upcasters);
             }
         }

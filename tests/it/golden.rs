@@ -9,17 +9,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orders::{
     event_sourcing::{Aggregate, DomainEvent, Position, RecordedEvent, Version},
     order::{
-        CustomerId, Money, Order, OrderEvent, ProductId, Quantity, Reason, event::OrderedItem,
-        upcasters::upcasters,
+        CustomerId, ItemId, Money, Order, OrderEvent, OrderId, ProductId, Quantity, Reason,
+        event::OrderedItem, upcasters::upcasters,
     },
     read_model::{OrderFold, OrderRow},
 };
 use serde_json::{Value, value::RawValue};
 use uuid::Uuid;
 
-const ORDER: Uuid = Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_4f0e_6a1b_2c3d);
-const FIRST: Uuid = Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0001);
-const SECOND: Uuid = Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0002);
+const ORDER: OrderId = OrderId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_4f0e_6a1b_2c3d));
+const FIRST: ItemId = ItemId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0001));
+const SECOND: ItemId = ItemId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0002));
 
 /// Everything that can happen to an order, as `(type, schema version)`, with its end.
 const COMPLETED: &[(&str, i16)] = &[
@@ -51,7 +51,7 @@ fn stored(event_type: &str, schema_version: i16, version: i32) -> RecordedEvent 
         position: Position::new(i64::from(version) + 100),
         event_id: Uuid::nil(),
         aggregate_type: Order::TYPE.to_owned(),
-        aggregate_id: ORDER,
+        aggregate_id: ORDER.get(),
         version: Version::new(version),
         event_type: event_type.to_owned(),
         schema_version,
@@ -97,7 +97,7 @@ fn says(event_type: &str, schema_version: i16, event: &OrderEvent) {
     );
 }
 
-fn item(item_id: Uuid, product: &str, quantity: u32, minor: i64) -> OrderedItem {
+fn item(item_id: ItemId, product: &str, quantity: u32, minor: i64) -> OrderedItem {
     OrderedItem {
         item_id,
         product_id: ProductId::stored(product),
@@ -117,7 +117,7 @@ fn created(customer: &str, item: OrderedItem) -> OrderEvent {
 
 /// The one line of an order from before version 3.
 fn total_item() -> OrderedItem {
-    let derived = Uuid::new_v5(&ORDER, b"OrderCreated/total");
+    let derived = ItemId::new(Uuid::new_v5(&ORDER.get(), b"OrderCreated/total"));
     assert_eq!(derived.to_string(), "c676b38e-6259-5015-a448-25abd6a07d63");
     item(derived, "unknown", 1, 14_990)
 }

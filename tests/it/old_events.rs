@@ -327,7 +327,7 @@ async fn an_unreadable_event(event_type: &str, schema_version: i16, data: Value,
     app.wait_until_caught_up().await;
     let parked = projector(&app).parked().await.unwrap();
     assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].order_id, parked[0].version), (melted, 2));
+    assert_eq!((parked[0].order_id, parked[0].version), (melted.into(), 2));
     assert!(parked[0].reason.contains(reason), "{}", parked[0].reason);
 
     // What needs the event does not guess.
@@ -354,7 +354,7 @@ async fn an_unreadable_event(event_type: &str, schema_version: i16, data: Value,
     assert_eq!(list.json()["items"].as_array().unwrap().len(), 2);
 
     // It stays parked while nothing has changed, a rebuild or not.
-    let still = projector(&app).unpark(melted).await.unwrap();
+    let still = projector(&app).unpark(melted.into()).await.unwrap();
     assert!(matches!(still, Refolded::Parked(_)));
     Rebuild::new(projector(&app))
         .run(false, |_| ())
@@ -378,7 +378,7 @@ async fn an_unreadable_event(event_type: &str, schema_version: i16, data: Value,
     .await
     .unwrap();
     drop(connection.detach());
-    let whole = projector(&app).unpark(melted).await.unwrap();
+    let whole = projector(&app).unpark(melted.into()).await.unwrap();
     assert_eq!(whole, Refolded::Whole);
     let shown = app.get(&path).await;
     assert_eq!(

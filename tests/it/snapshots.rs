@@ -14,7 +14,7 @@ use orders::{
     },
     live::FreshEvents,
     order::{
-        CustomerId, NewItem, Order, OrderCommand, OrderEvent, ProductId, Quantity, Reason,
+        CustomerId, ItemId, NewItem, Order, OrderCommand, OrderEvent, ProductId, Quantity, Reason,
         command::Price, upcasters::upcasters,
     },
     postgres::{self, PgEventStore, PgSnapshotStore, Writer, writer::WriterOptions},
@@ -56,8 +56,8 @@ fn answer(_: &Order, version: Version, _: bool) -> Answer {
     }
 }
 
-fn line(n: u32) -> Uuid {
-    Uuid::from_u128(0x100 + u128::from(n))
+fn line(n: u32) -> ItemId {
+    ItemId::new(Uuid::from_u128(0x100 + u128::from(n)))
 }
 
 /// The `n`-th command of a history with additions, changes, removals and refusals.
@@ -73,7 +73,7 @@ fn command(id: Uuid, n: u32) -> OrderCommand {
     };
     match n {
         0 => OrderCommand::Create {
-            order_id: id,
+            order_id: id.into(),
             customer_id: CustomerId::parse("customer-1").unwrap(),
             currency: "EUR".parse().unwrap(),
             items: vec![],

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use anyhow::Context as _;
 use orders::read_model::{ListQuery, OrderViews, Rebuild, Verify};
 use sqlx::{AssertSqlSafe, Executor};
 use tokio::task::JoinHandle;
@@ -140,7 +141,7 @@ fn read(
                 .orders
                 .first()
                 .map(|order| order.order.id)
-                .unwrap_or_default();
+                .context("an empty page")?;
             anyhow::ensure!(
                 views.find(first).await?.order.is_some(),
                 "order {first} is gone"

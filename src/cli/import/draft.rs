@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::source::{Places, SourceLine, SourceOrder};
 use crate::order::{
-    Currency, CustomerId, NewItem, OrderCommand, OrderId, ProductId, Quantity,
+    Currency, CustomerId, ItemId, NewItem, OrderCommand, OrderId, ProductId, Quantity,
     command::Price,
     money::{Decimal, Money},
 };
@@ -63,7 +63,7 @@ impl Drafting {
             .enumerate()
             .map(|(index, line)| {
                 let item_id = Uuid::new_v5(&id, index.to_string().as_bytes());
-                self.item(item_id, line).map_err(|reason| Refusal {
+                self.item(item_id.into(), line).map_err(|reason| Refusal {
                     line: Some(line.number),
                     reason,
                 })
@@ -72,12 +72,15 @@ impl Drafting {
         let customer_id = self.customer(order)?;
         let currency = self.currency;
         let command = OrderCommand::Create {
-            order_id: id,
+            order_id: id.into(),
             customer_id,
             currency,
             items,
         };
-        Ok(Draft { id, command })
+        Ok(Draft {
+            id: id.into(),
+            command,
+        })
     }
 
     fn customer(&self, order: &SourceOrder) -> Result<CustomerId, Refusal> {
@@ -105,7 +108,7 @@ impl Drafting {
         }
     }
 
-    fn item(&self, item_id: Uuid, line: &SourceLine) -> Result<NewItem, String> {
+    fn item(&self, item_id: ItemId, line: &SourceLine) -> Result<NewItem, String> {
         let product = cell(line, self.places.product)?;
         let quantity = cell(line, self.places.quantity)?;
         let price = cell(line, self.places.price)?;

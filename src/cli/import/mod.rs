@@ -213,7 +213,7 @@ async fn execute(
 ) -> anyhow::Result<Result<Executed, OrderError>> {
     for attempt in 1..=TRIES {
         let request = Request {
-            id,
+            id: id.get(),
             command: command.clone(),
             expected: None,
             is_new: false,

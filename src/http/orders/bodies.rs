@@ -14,8 +14,8 @@ use crate::http::{
 use crate::{
     event_sourcing::Version,
     order::{
-        Currency, CustomerId, InvalidMoney, NewItem, OrderCommand, OutOfRange, ProductId, Quantity,
-        Reason, command::Price, error::MAX_LINES,
+        Currency, CustomerId, InvalidMoney, NewItem, OrderCommand, OrderId, OutOfRange, ProductId,
+        Quantity, Reason, command::Price, error::MAX_LINES,
     },
 };
 
@@ -128,7 +128,7 @@ pub struct CancelOrder {
 }
 
 /// Makes the command once the order's id is known.
-pub type CreateCommand = Box<dyn FnOnce(Uuid) -> OrderCommand + Send>;
+pub type CreateCommand = Box<dyn FnOnce(OrderId) -> OrderCommand + Send>;
 
 /// Reads [`CreateOrder`].
 ///
@@ -137,10 +137,10 @@ pub type CreateCommand = Box<dyn FnOnce(Uuid) -> OrderCommand + Send>;
 pub fn create_order(
     body: &[u8],
     default_currency: Currency,
-) -> Result<(Option<Uuid>, CreateCommand), ApiError> {
+) -> Result<(Option<OrderId>, CreateCommand), ApiError> {
     let mut errors = Errors::default();
     let mut object = Object::open(well_formed(body)?, "#", &mut errors);
-    let id = object.optional_uuid("id", &mut errors);
+    let id = object.optional_uuid("id", &mut errors).map(OrderId::new);
     let customer_id = object.text("customerId", CustomerId::parse, &mut errors);
     let currency = currency(&mut object, default_currency, &mut errors);
     let elements = object
@@ -251,7 +251,7 @@ fn item(
         _ => price,
     };
     Some(NewItem {
-        item_id: given.unwrap_or_else(new_id),
+        item_id: given.unwrap_or_else(new_id).into(),
         is_id_given: given.is_some(),
         product_id: product_id?,
         quantity: quantity?,

@@ -13,7 +13,6 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use uuid::Uuid;
 
 use super::{
     bodies::{self, CancelOrder, ChangeItem, CompleteOrder, CreateOrder, NewOrderItem},
@@ -32,7 +31,7 @@ use crate::http::{
 };
 use crate::{
     event_sourcing::{Answer, Executed, Receipt, Request, Version},
-    order::{Order, OrderCommand, ports::WriteAnswer},
+    order::{Order, OrderCommand, OrderId, ports::WriteAnswer},
 };
 
 /// The headers that a command heeds.
@@ -69,7 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Call {
 
 /// A command that is ready to be executed.
 struct Ready {
-    id: Uuid,
+    id: OrderId,
     is_new: bool,
     command: OrderCommand,
     expected_in_body: Option<Version>,
@@ -85,7 +84,7 @@ impl Call {
             preconditions::fingerprint(self.method.as_str(), self.uri.path(), body)
         })?;
         let request = Request {
-            id: ready.id,
+            id: ready.id.get(),
             command: ready.command,
             expected,
             is_new: ready.is_new,
@@ -221,7 +220,7 @@ pub async fn create_order(
         ));
     }
     let (id, command) = bodies::create_order(&body, api.default_currency)?;
-    let order_id = id.unwrap_or_else(new_id);
+    let order_id = id.unwrap_or_else(|| new_id().into());
     let ready = Ready {
         id: order_id,
         is_new: id.is_none(),
@@ -368,7 +367,7 @@ pub async fn cancel_order(
 
 impl Ready {
     /// A command that changes an order and answers 200.
-    fn change(id: Uuid, command: OrderCommand, expected_in_body: Option<Version>) -> Self {
+    fn change(id: OrderId, command: OrderCommand, expected_in_body: Option<Version>) -> Self {
         let (is_new, answer, price_pointer) = (false, changed as WriteAnswer, price as _);
         Self {
             id,

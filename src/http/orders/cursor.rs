@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::http::problem::error::{ApiError, Code};
 use crate::{
     event_sourcing::Timestamp,
+    order::OrderId,
     read_model::{ListQuery, ListSort},
 };
 
@@ -16,10 +17,10 @@ const DIGEST: usize = 8;
 
 /// Writes the cursor after the order at `key`.
 #[must_use]
-pub fn encode(query: &ListQuery, (at, id): (Timestamp, Uuid)) -> String {
+pub fn encode(query: &ListQuery, (at, id): (Timestamp, OrderId)) -> String {
     let mut bytes = digest(query).to_vec();
     bytes.extend(at.timestamp_micros().to_be_bytes());
-    bytes.extend(id.as_bytes());
+    bytes.extend(id.get().as_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -27,7 +28,7 @@ pub fn encode(query: &ListQuery, (at, id): (Timestamp, Uuid)) -> String {
 ///
 /// # Errors
 /// 400 `invalid_cursor`.
-pub fn decode(query: &ListQuery, cursor: &str) -> Result<(Timestamp, Uuid), ApiError> {
+pub fn decode(query: &ListQuery, cursor: &str) -> Result<(Timestamp, OrderId), ApiError> {
     let invalid = || {
         ApiError::new(
             Code::InvalidCursor,
@@ -41,7 +42,7 @@ pub fn decode(query: &ListQuery, cursor: &str) -> Result<(Timestamp, Uuid), ApiE
     let at = DateTime::from_timestamp_micros(at).ok_or_else(invalid)?;
     let id = Uuid::from_slice(id).map_err(|_| invalid())?;
     if made_with == digest(query) {
-        Ok((at, id))
+        Ok((at, id.into()))
     } else {
         Err(invalid())
     }

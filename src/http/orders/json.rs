@@ -102,7 +102,7 @@ mod tests {
             reason in prop::option::of(".{0,9}"),
         ) {
             let items = lines.iter().map(|(id, product, quantity, price, at)| {
-                ItemView::new(Uuid::from_u128(*id), product, *quantity, Money::from_minor(*price), currency)
+                ItemView::new(Uuid::from_u128(*id).into(), product, *quantity, Money::from_minor(*price), currency)
                     .added(*at)
             });
             let view = OrderSummary {

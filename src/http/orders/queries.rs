@@ -15,7 +15,6 @@ use axum::{
 use bytes::Bytes;
 use serde::Serialize;
 use utoipa::IntoParams;
-use uuid::Uuid;
 
 use super::{
     rows::view_of,
@@ -32,7 +31,7 @@ use crate::http::{
 };
 use crate::{
     event_sourcing::{Position, Version, repository::Loaded, store::Until},
-    order::Order,
+    order::{Order, OrderId},
     read_model::HotView,
 };
 
@@ -134,14 +133,14 @@ fn read_parameters(uri: &Uri) -> Result<Wanted, ApiError> {
 
 async fn show_now(
     api: &Api,
-    id: Uuid,
+    id: OrderId,
     min_version: Option<Version>,
     seen: &IfNoneMatch,
     consistency: &Consistency,
 ) -> Result<Response, ApiError> {
     // Who has seen a version is not shown an older one.
     let at_least = min_version.max(seen.newest());
-    if let Some((view, position)) = api.reads.hot_views.get(id)
+    if let Some((view, position)) = api.reads.hot_views.get(id.get())
         && position >= consistency.required
         && at_least.is_none_or(|at_least| view.version >= at_least)
     {
@@ -163,7 +162,7 @@ async fn show_now(
             };
             let view = written(&view_of(order)?);
             let shown = show(&view, seen, consistency, position);
-            api.reads.hot_views.keep(id, position, view);
+            api.reads.hot_views.keep(id.get(), position, view);
             return Ok(shown);
         }
         return show_stored(api, id, min_version, seen, consistency, position).await;
@@ -178,7 +177,7 @@ async fn show_now(
 /// Shows an order as the write side knows it.
 async fn show_stored(
     api: &Api,
-    id: Uuid,
+    id: OrderId,
     min_version: Option<Version>,
     seen: &IfNoneMatch,
     consistency: &Consistency,
@@ -198,7 +197,7 @@ async fn show_stored(
     Ok(show(&view, seen, consistency, position))
 }
 
-async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, ApiError> {
+async fn load_past(api: &Api, id: OrderId, until: Until) -> Result<Loaded<Order>, ApiError> {
     let loaded = api.history.load(id, until).await?;
     match (loaded, until) {
         (Some(loaded), Until::Version(wanted)) if loaded.version < wanted => {
@@ -215,7 +214,7 @@ async fn load_past(api: &Api, id: Uuid, until: Until) -> Result<Loaded<Order>, A
     }
 }
 
-async fn exists(api: &Api, id: Uuid) -> Result<bool, ApiError> {
+async fn exists(api: &Api, id: OrderId) -> Result<bool, ApiError> {
     Ok(!api.history.events(id, Version::new(1), 1).await?.is_empty())
 }
 
@@ -333,7 +332,7 @@ fn view_of_state(loaded: &Loaded<Order>) -> Result<OrderView<'_>, ApiError> {
     })
 }
 
-pub(super) fn not_found(id: Uuid) -> ApiError {
+pub(super) fn not_found(id: OrderId) -> ApiError {
     ApiError::new(Code::OrderNotFound, format!("There is no order {id}."))
 }
 

@@ -46,7 +46,7 @@ pub fn summary_of(row: &OrderRow) -> Result<OrderSummary<'_>, ApiError> {
         .find(|status| status.as_str() == row.status)
         .ok_or_else(|| StoreError::corrupt(corrupt(), UnknownStatus(row.status.clone())))?;
     Ok(OrderSummary {
-        id: row.id,
+        id: row.id.get(),
         customer_id: &row.customer_id,
         status,
         currency,

@@ -13,7 +13,6 @@ use axum::{
     response::Response,
 };
 use utoipa::IntoParams;
-use uuid::Uuid;
 
 use super::{
     list::statuses,
@@ -30,6 +29,7 @@ use crate::http::{
     },
     server::serve::EndlessBody,
 };
+use crate::order::OrderId;
 
 /// The last event that a client has seen.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -135,7 +135,7 @@ async fn open(
     api: &Api,
     headers: &HeaderMap,
     last_seen: Option<Position>,
-    order: Option<Uuid>,
+    order: Option<OrderId>,
     filter: Filter,
 ) -> Result<Response, ApiError> {
     let consistency = Consistency::of(headers)?;
@@ -143,7 +143,11 @@ async fn open(
         .reads
         .until(&consistency, |views| async move { views.position().await })
         .await?;
-    let follower = api.live.feed.follow(last_seen, order).await?;
+    let follower = api
+        .live
+        .feed
+        .follow(last_seen, order.map(OrderId::get))
+        .await?;
     if let Some(id) = order {
         let first = api.history.events_after(Position::ZERO, order, 1).await?;
         if first.is_empty() {

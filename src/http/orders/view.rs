@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::{
     event_sourcing::{Metadata, RecordedEvent, Timestamp, Version, json::rfc3339},
     order::{
-        Currency, Money, OrderState, Reason, Status, money::DisplayMoney, state::allowed_actions,
+        Currency, ItemId, Money, OrderState, Reason, Status, money::DisplayMoney,
+        state::allowed_actions,
     },
 };
 
@@ -185,7 +186,7 @@ impl<'a> OrderView<'a> {
             .added(line.added_at)
         });
         let summary = OrderSummary {
-            id: order.id,
+            id: order.id.get(),
             customer_id: order.customer_id.as_str(),
             status: order.status,
             currency,
@@ -207,7 +208,7 @@ impl<'a> ItemView<'a> {
     /// A line; see [`Self::added`].
     #[must_use]
     pub fn new(
-        item_id: Uuid,
+        item_id: ItemId,
         product_id: &'a str,
         quantity: u32,
         price: Money,
@@ -215,7 +216,7 @@ impl<'a> ItemView<'a> {
     ) -> Self {
         let line_total = price.checked_mul(quantity).unwrap_or_default();
         Self {
-            item_id,
+            item_id: item_id.get(),
             product_id,
             quantity,
             price: amount(price, currency),

@@ -12,14 +12,15 @@ use uuid::Uuid;
 use super::json::parse_uuid;
 use crate::event_sourcing::{Timestamp, Version};
 use crate::http::problem::error::{ApiError, FieldError};
+use crate::order::{ItemId, OrderId};
 
 /// `/v1/orders/{id}`
 #[derive(Debug, Clone, Copy, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub struct OrderPath {
     /// The order's id.
-    #[param(example = "019aaf00-0000-7000-8000-000000000001")]
-    pub id: Uuid,
+    #[param(value_type = Uuid, example = "019aaf00-0000-7000-8000-000000000001")]
+    pub id: OrderId,
 }
 
 /// `/v1/orders/{id}/items/{itemId}`
@@ -27,11 +28,15 @@ pub struct OrderPath {
 #[into_params(parameter_in = Path)]
 pub struct ItemPath {
     /// The order's id.
-    #[param(example = "019aaf00-0000-7000-8000-000000000001")]
-    pub id: Uuid,
+    #[param(value_type = Uuid, example = "019aaf00-0000-7000-8000-000000000001")]
+    pub id: OrderId,
     /// The line's id.
-    #[param(rename = "itemId", example = "019aaf00-0000-7000-8000-0000000000a1")]
-    pub item_id: Uuid,
+    #[param(
+        rename = "itemId",
+        value_type = Uuid,
+        example = "019aaf00-0000-7000-8000-0000000000a1"
+    )]
+    pub item_id: ItemId,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
@@ -39,7 +44,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let [id] = path_ids(parts, state, ["id"]).await?;
-        Ok(Self { id })
+        Ok(Self { id: id.into() })
     }
 }
 
@@ -48,7 +53,10 @@ impl<S: Send + Sync> FromRequestParts<S> for ItemPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let [id, item_id] = path_ids(parts, state, ["id", "itemId"]).await?;
-        Ok(Self { id, item_id })
+        Ok(Self {
+            id: id.into(),
+            item_id: item_id.into(),
+        })
     }
 }
 

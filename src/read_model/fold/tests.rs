@@ -9,10 +9,10 @@ use crate::{
     order::{Money, Order, ProductId, Quantity, Reason},
 };
 
-const ORDER: Uuid = Uuid::from_u128(1);
-const FIRST: Uuid = Uuid::from_u128(11);
-const SECOND: Uuid = Uuid::from_u128(12);
-const THIRD: Uuid = Uuid::from_u128(13);
+const ORDER: OrderId = OrderId::new(Uuid::from_u128(1));
+const FIRST: ItemId = ItemId::new(Uuid::from_u128(11));
+const SECOND: ItemId = ItemId::new(Uuid::from_u128(12));
+const THIRD: ItemId = ItemId::new(Uuid::from_u128(13));
 
 fn eur() -> Currency {
     Currency::from_str("EUR").unwrap()
@@ -22,7 +22,7 @@ fn at(second: i32) -> Timestamp {
     DateTime::from_timestamp(1_700_000_000 + i64::from(second), 0).unwrap()
 }
 
-fn item(item_id: Uuid, quantity: u32, price: i64) -> OrderedItem {
+fn item(item_id: ItemId, quantity: u32, price: i64) -> OrderedItem {
     OrderedItem {
         item_id,
         product_id: ProductId::stored("product"),
@@ -47,14 +47,14 @@ fn added(item: OrderedItem) -> OrderEvent {
     }
 }
 
-fn changed(item_id: Uuid, quantity: u32) -> OrderEvent {
+fn changed(item_id: ItemId, quantity: u32) -> OrderEvent {
     OrderEvent::ItemQuantityChanged {
         item_id,
         quantity: Quantity::new(quantity).unwrap(),
     }
 }
 
-fn removed(item_id: Uuid) -> OrderEvent {
+fn removed(item_id: ItemId) -> OrderEvent {
     OrderEvent::ItemRemoved { item_id }
 }
 
@@ -221,7 +221,7 @@ fn a_creation_of_another_order_or_with_a_line_twice_does_not_fit() {
     let mut fold = OrderFold::absent(ORDER);
     assert_eq!(apply(&mut fold, 1, &twice), Err(Unfit::ItemTwice(FIRST)));
 
-    let mut other = OrderFold::absent(SECOND);
+    let mut other = OrderFold::absent(SECOND.get().into());
     let unfit = apply(&mut other, 1, &created(vec![]));
     assert_eq!(unfit, Err(Unfit::OtherOrder(ORDER)));
 }

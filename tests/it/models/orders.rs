@@ -8,8 +8,8 @@ use orders::{
         repository::RepositoryOptions, store::Until, testing::InMemoryEventStore,
     },
     order::{
-        CustomerId, NewItem, Order, OrderCommand, OrderError, ProductId, Quantity, Status,
-        command::Price, upcasters::upcasters,
+        CustomerId, ItemId, NewItem, Order, OrderCommand, OrderError, OrderId, ProductId, Quantity,
+        Status, command::Price, upcasters::upcasters,
     },
 };
 use proptest::{
@@ -20,7 +20,7 @@ use proptest::{
 };
 use uuid::Uuid;
 
-const ORDER: Uuid = Uuid::from_u128(1);
+const ORDER: OrderId = OrderId::new(Uuid::from_u128(1));
 
 #[derive(Debug, Clone, Copy)]
 enum Ask {
@@ -140,8 +140,8 @@ impl Model {
     }
 }
 
-fn id_of(line: u8) -> Uuid {
-    Uuid::from_u128(100 + u128::from(line))
+fn id_of(line: u8) -> ItemId {
+    ItemId::new(Uuid::from_u128(100 + u128::from(line)))
 }
 
 fn item(line: u8, quantity: u32) -> NewItem {
@@ -180,7 +180,7 @@ type Orders = Repository<Order, InMemoryEventStore>;
 async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Outcome {
     let fingerprint = digest(&format!("{ask:?}"));
     let request = Request {
-        id: ORDER,
+        id: ORDER.get(),
         command: command(ask),
         expected: beside.map(|beside| Version::new((version + beside).max(0))),
         is_new: false,
@@ -254,7 +254,7 @@ fn an_order_does_what_the_model_says() {
                 let came_to = execute(orders, step, version).await;
                 assert_eq!(came_to, model.step(step), "{step:?} at version {version}");
             }
-            let loaded = services[0].load(ORDER, Until::Now).await.unwrap();
+            let loaded = services[0].load(ORDER.get(), Until::Now).await.unwrap();
             let Some(loaded) = loaded else {
                 return assert_eq!(model.version, 0);
             };

@@ -6,7 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orders::{
     event_sourcing::DomainEvent,
     order::{
-        Currency, CustomerId, Money, OrderEvent, ProductId, Quantity, Reason, event::OrderedItem,
+        Currency, CustomerId, ItemId, Money, OrderEvent, ProductId, Quantity, Reason,
+        event::OrderedItem,
     },
 };
 use sqlx::PgPool;
@@ -75,7 +76,7 @@ pub fn at(second: i64) -> DateTime<Utc> {
 struct Draft {
     id: Uuid,
     version: i32,
-    lines: Vec<Uuid>,
+    lines: Vec<ItemId>,
     is_open: bool,
 }
 
@@ -115,7 +116,7 @@ impl Draft {
         if self.version == 0 {
             let items: Vec<_> = (0..dice.below(4)).map(|_| self.item(dice)).collect();
             return OrderEvent::Created {
-                order_id: self.id,
+                order_id: self.id.into(),
                 customer_id: CustomerId::stored(&format!("customer-{}", dice.below(5))),
                 currency: eur(),
                 items,
@@ -148,7 +149,7 @@ impl Draft {
     }
 
     fn item(&mut self, dice: &mut Dice) -> OrderedItem {
-        let item_id = Uuid::from_u128(u128::from(dice.below(u64::MAX)));
+        let item_id = ItemId::new(Uuid::from_u128(u128::from(dice.below(u64::MAX))));
         self.lines.push(item_id);
         OrderedItem {
             item_id,

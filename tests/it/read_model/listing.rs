@@ -175,7 +175,7 @@ async fn a_total_is_capped_at_ten_thousand() {
 async fn an_unknown_order_is_not_found_and_the_position_is_said() {
     let (world, _) = world().await;
 
-    let found = world.views.find(Uuid::nil()).await.unwrap();
+    let found = world.views.find(Uuid::nil().into()).await.unwrap();
 
     assert_eq!((found.order, found.parked), (None, None));
     assert_eq!(

@@ -97,7 +97,7 @@ impl World {
             .unwrap();
         let mut shown = BTreeMap::new();
         for id in ids {
-            shown.insert(id, self.views.find(id).await.unwrap().order.unwrap());
+            shown.insert(id, self.views.find(id.into()).await.unwrap().order.unwrap());
         }
         let lines: i64 = sqlx::query_scalar("select count(*) from order_items")
             .fetch_one(&self.pool)
@@ -139,7 +139,7 @@ impl World {
 
     async fn parked(&self) -> Vec<Uuid> {
         let parked = self.projector.parked().await.unwrap();
-        parked.into_iter().map(|row| row.order_id).collect()
+        parked.into_iter().map(|row| row.order_id.get()).collect()
     }
 
     async fn run(&self, statements: &'static str) {
@@ -158,7 +158,7 @@ fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<Uuid, Order
         let id = event.aggregate_id;
         let (fold, is_parked) = folds
             .entry(id)
-            .or_insert_with(|| (OrderFold::absent(id), false));
+            .or_insert_with(|| (OrderFold::absent(id.into()), false));
         let (version, position, at) = (event.version, event.position, event.occurred_at);
         let decoded = chain.decode(event);
         *is_parked = *is_parked

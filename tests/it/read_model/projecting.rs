@@ -165,7 +165,10 @@ async fn a_poison_event_parks_its_order_and_the_others_flow() {
 
     let parked = world.projector.parked().await.unwrap();
     assert_eq!(parked.len(), 1);
-    assert_eq!((parked[0].order_id, parked[0].version), (poisoned, 3));
+    assert_eq!(
+        (parked[0].order_id, parked[0].version),
+        (poisoned.into(), 3)
+    );
     assert!(
         parked[0].reason.contains("OrderMelted"),
         "{}",
@@ -173,10 +176,10 @@ async fn a_poison_event_parks_its_order_and_the_others_flow() {
     );
     assert_eq!(world.shown().await, world.folded().await);
     assert_eq!(world.shown().await[&poisoned].order.version, 2);
-    let found = world.views.find(poisoned).await.unwrap();
+    let found = world.views.find(poisoned.into()).await.unwrap();
     assert_eq!(found.parked, Some(Version::new(3)));
 
-    let still = world.projector.unpark(poisoned).await.unwrap();
+    let still = world.projector.unpark(poisoned.into()).await.unwrap();
     assert!(matches!(still, Refolded::Parked(_)));
     assert_eq!(world.shown().await[&poisoned].order.version, 2);
     let mut connection = world.pool.acquire().await.unwrap();
@@ -191,7 +194,7 @@ async fn a_poison_event_parks_its_order_and_the_others_flow() {
         .unwrap();
     drop(connection);
     assert_eq!(
-        world.projector.unpark(poisoned).await.unwrap(),
+        world.projector.unpark(poisoned.into()).await.unwrap(),
         Refolded::Whole
     );
     world.assert_caught_up().await;
@@ -218,7 +221,7 @@ async fn data_that_the_database_refuses_parks_only_its_order() {
         .run("alter table order_views drop constraint refused")
         .await;
     assert_eq!(
-        world.projector.unpark(culprit).await.unwrap(),
+        world.projector.unpark(culprit.into()).await.unwrap(),
         Refolded::Whole
     );
     world.assert_caught_up().await;
@@ -271,7 +274,10 @@ async fn what_is_remembered_of_rows_ends_with_another_writer() {
     projector.apply(chunk, EPOCH).await.unwrap();
 
     for id in world.folded().await.into_keys() {
-        assert_eq!(world.projector.unpark(id).await.unwrap(), Refolded::Whole);
+        assert_eq!(
+            world.projector.unpark(id.into()).await.unwrap(),
+            Refolded::Whole
+        );
     }
     let rest = deliveries[third..].to_vec();
     projector.apply(rest, EPOCH).await.unwrap();
@@ -409,7 +415,7 @@ async fn an_old_creation_event_is_lifted() {
 
     world.apply(&world.deliveries().await).await;
 
-    let view = world.views.find(id).await.unwrap().order.unwrap();
+    let view = world.views.find(id.into()).await.unwrap().order.unwrap();
     assert_eq!(view.order.customer_id, "unknown");
     assert_eq!(view.order.total_minor, 1250);
     assert_eq!(view.items[0].product_id, "unknown");

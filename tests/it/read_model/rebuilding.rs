@@ -123,7 +123,7 @@ async fn readers_and_the_projector_go_on_while_a_rebuild_switches() {
                 assert!(page.orders.iter().all(|view| {
                     view.items.len() == usize::try_from(view.order.item_count).unwrap()
                 }));
-                assert!(views.find(id).await.unwrap().order.is_some());
+                assert!(views.find(id.into()).await.unwrap().order.is_some());
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         })
@@ -266,7 +266,7 @@ async fn a_rebuild_tries_parked_orders_again() {
     assert_eq!(world.shown().await, world.folded().await);
     let again = world
         .projector
-        .unpark(planted[poison].order_id)
+        .unpark(planted[poison].order_id.into())
         .await
         .unwrap();
     assert!(matches!(again, Refolded::Parked(_)));

@@ -35,7 +35,7 @@ fn rows(findings: &[Finding]) -> Vec<(Uuid, String)> {
     let rows = findings.iter().filter_map(|finding| match finding {
         Finding::ReadModel {
             order_id, field, ..
-        } => Some((*order_id, field.clone())),
+        } => Some((order_id.get(), field.clone())),
         Finding::Store { .. } => None,
     });
     rows.collect()
@@ -157,7 +157,7 @@ async fn a_store_with_bad_events_is_found_out() {
     assert!(report.in_store >= 3);
     for id in bad {
         let is_named = |finding: &Finding| match finding {
-            Finding::Store { order_id, .. } => *order_id == id,
+            Finding::Store { order_id, .. } => order_id.get() == id,
             Finding::ReadModel { .. } => false,
         };
         assert!(findings.iter().any(is_named), "{id}");

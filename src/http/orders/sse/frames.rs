@@ -14,7 +14,7 @@ use crate::{
     event_sourcing::{Aggregate, DomainEvent, Position, RecordedEvent, StoreError},
     http::orders::view::HistoryEntry,
     live::{Entry, FeedSource, Page},
-    order::{CustomerId, Order, OrderEvent, OrderHistory, Status},
+    order::{CustomerId, Order, OrderEvent, OrderHistory, OrderId, Status},
 };
 
 /// How many orders are remembered with their customers.
@@ -120,7 +120,9 @@ impl OrderFrames {
     }
 
     async fn look_up(&self, id: Uuid) -> Result<Option<CustomerId>, StoreError> {
-        let first = self.history.events_after(Position::ZERO, Some(id), 1);
+        let first = self
+            .history
+            .events_after(Position::ZERO, Some(id.into()), 1);
         let first = first.await?.into_iter().next();
         let customer = first.and_then(|event| Frame::of(event).customer);
         // At once: should another one fail, this one need not be looked up again.
@@ -142,7 +144,10 @@ impl FeedSource for OrderFrames {
         of: Option<Uuid>,
         limit: u32,
     ) -> Result<Page<Self::Item>, StoreError> {
-        let events = self.history.events_after(after, of, limit).await?;
+        let events = self
+            .history
+            .events_after(after, of.map(OrderId::new), limit)
+            .await?;
         let end = events.last().map(|event| event.position);
         let is_last = events.len() < limit as usize;
         let orders = events

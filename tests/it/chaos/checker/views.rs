@@ -52,14 +52,14 @@ fn view_of(state: &Order, version: i32, position: i64) -> Option<View> {
     let items = order.lines.iter().map(|line| {
         let product = line.product_id.as_str().to_owned();
         (
-            line.item_id,
+            line.item_id.get(),
             product,
             line.quantity.get(),
             line.price.minor(),
         )
     });
     Some(View {
-        id: order.id,
+        id: order.id.get(),
         customer_id: order.customer_id.as_str().to_owned(),
         status: order.status.as_str().to_owned(),
         total_minor: order.total.minor(),
