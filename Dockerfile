@@ -21,7 +21,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/orders/
 COPY --from=build /build/target/release/orders /usr/local/bin/orders
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="orders" \
       org.opencontainers.image.description="An event-sourced CQRS order-management microservice on PostgreSQL and NATS JetStream" \
       org.opencontainers.image.version="${VERSION}" \

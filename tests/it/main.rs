@@ -17,6 +17,7 @@ mod crashes;
 mod embedded;
 mod golden;
 mod importing;
+mod migrations;
 mod models;
 mod nats;
 mod old_events;

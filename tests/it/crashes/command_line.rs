@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::TcpListener};
 
+use sqlx::{Connection, PgConnection};
+
 use crate::support::{
     servers::{fresh_database, servers, url_of_database},
     service::orders,
@@ -95,6 +97,36 @@ async fn a_taken_port_ends_with_status_1() {
         said.contains(&format!("cannot listen on {address}")),
         "{said}"
     );
+}
+
+/// The fourteen migrations of 0.1 had other checksums than the baseline of 0.2.0.
+#[tokio::test]
+async fn a_database_from_before_the_first_release_is_refused_at_once() {
+    let (options, name) = fresh_database().await;
+    let mut connection = PgConnection::connect_with(&options).await.unwrap();
+    sqlx::raw_sql(
+        "truncate _sqlx_migrations;
+         insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         select n, 'of 0.1', true, sha384(n::text::bytea), 0 from generate_series(1, 14) n",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let settings = [
+        ("DATABASE_URL", &*url_of_database(&name)),
+        ("NATS_URL", &*servers().nats_url),
+        ("ORDERS_LISTEN", "127.0.0.1:0"),
+    ];
+
+    for (command, settings) in [("serve", &settings[..]), ("migrate", &settings[..1])] {
+        let ended = orders(&[command], settings).await;
+
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains("before 0.2.0, the first release"), "{said}");
+        assert!(said.contains("ORDERS_DATA_DIR"), "{said}");
+        assert!(!said.contains("waiting for PostgreSQL"), "{said}");
+    }
 }
 
 /// The wait is half a minute, and spent asleep.
