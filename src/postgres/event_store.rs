@@ -96,30 +96,27 @@ impl EventStore for PgEventStore {
         .await?;
         let mut stored = StoredStream::default();
         for row in rows {
-            match row.state {
-                Some(state) => {
-                    stored.snapshot = Some(StoredSnapshot {
-                        version: Version::new(row.version),
-                        position: Position::new(row.position),
-                        occurred_at: row.created_at,
-                        state,
-                    });
-                }
-                None => {
-                    let event = EventRow {
-                        position: row.position,
-                        event_id: row.event_id,
-                        aggregate_type: row.aggregate_type,
-                        aggregate_id: row.aggregate_id,
-                        version: row.version,
-                        event_type: row.event_type,
-                        schema_version: row.schema_version,
-                        data: row.data,
-                        metadata: row.metadata,
-                        created_at: row.created_at,
-                    };
-                    stored.events.push(event.into());
-                }
+            if let Some(state) = row.state {
+                stored.snapshot = Some(StoredSnapshot {
+                    version: Version::new(row.version),
+                    position: Position::new(row.position),
+                    occurred_at: row.created_at,
+                    state,
+                });
+            } else {
+                let event = EventRow {
+                    position: row.position,
+                    event_id: row.event_id,
+                    aggregate_type: row.aggregate_type,
+                    aggregate_id: row.aggregate_id,
+                    version: row.version,
+                    event_type: row.event_type,
+                    schema_version: row.schema_version,
+                    data: row.data,
+                    metadata: row.metadata,
+                    created_at: row.created_at,
+                };
+                stored.events.push(event.into());
             }
         }
         Ok(stored)
