@@ -1,40 +1,37 @@
-# syntax=docker/dockerfile:1
-FROM rust:1.95-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /build
 ENV SQLX_OFFLINE=true
-# The dependencies alone, over empty sources: this layer is rebuilt only when they change.
-COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests/it benches/store \
-    && echo 'fn main() {}' > src/main.rs \
-    && cp src/main.rs tests/it/main.rs && cp src/main.rs benches/store/main.rs \
-    && touch src/lib.rs \
-    && cargo build --release --locked \
-    && rm -r src tests benches
+# `make image-steps` builds with the profile dev, to save time.
+ARG PROFILE=release
 COPY . .
-# Newer than what was built from the empty sources, whatever the times of the copied files are.
-RUN touch src/lib.rs src/main.rs && cargo build --release --locked --bin orders
+# The cache mounts keep the compiled dependencies between two builds. A layer of dependencies over
+# stub sources would do the same, but the stubs must then follow each change of the manifest.
+# The main sources are touched because cargo compares times: a source that changed may still be
+# older than the last build.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    touch src/lib.rs src/main.rs \
+    && cargo install --locked --profile "$PROFILE" --path . --root out
 
-FROM debian:bookworm-slim
+FROM debian:12.15-slim
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/*
 COPY LICENSE-MIT LICENSE-APACHE /usr/share/doc/orders/
-COPY --from=build /build/target/release/orders /usr/local/bin/orders
-ARG VERSION=0.2.0
+COPY --from=build /build/out/bin/orders /usr/local/bin/orders
 LABEL org.opencontainers.image.title="orders" \
-      org.opencontainers.image.description="An event-sourced CQRS order-management microservice on PostgreSQL and NATS JetStream" \
-      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.description="An event-sourced CQRS order service on PostgreSQL and NATS JetStream" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0"
-# No user of the image's own system; nothing is written but to standard output.
+# A user that has no name and no files. The service writes only to standard output.
 USER 10001:10001
-# On an address that others reach the service starts only once ORDERS_AUTH is set: choose it where
-# the container is run.
+# The service does not start on this address until ORDERS_AUTH is set: set it where the container
+# is run.
 ENV ORDERS_LISTEN=0.0.0.0:8080 \
     ORDERS_LOG=json
 EXPOSE 8080
-# Liveness and not readiness: where PostgreSQL or NATS is down, a restart of this container would
-# not help. Bash itself can speak TCP, so the image needs no client for this.
+# Checks liveness, not readiness: while PostgreSQL or NATS is down, a restart of this container does
+# not help. Bash speaks TCP itself, so that the image needs no HTTP client.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=40s --retries=3 \
     CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8080 && printf 'GET /health/live HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n' >&3 && read -r answer <&3 && [[ $answer == 'HTTP/1.1 200'* ]]"]
 ENTRYPOINT ["orders"]
