@@ -52,5 +52,4 @@ fi
 buildah build --pull-never --build-arg "PROFILE=${PROFILE:-release}" --tag orders:check .
 container=$(buildah from --pull-never orders:check)
 buildah run "$container" -- orders --version
-# The health check's own command, against the program as the image starts it.
 echo "the image builds and its program starts"
