@@ -23,7 +23,7 @@ use crate::{
     postgres::{self, PgEventStore, PgSnapshotStore, Writer},
     read_model::{
         HotViews, OrderViews, Projector,
-        queries::{fitting_plans, one_plan},
+        queries::{custom_plans, generic_plans},
     },
 };
 
@@ -87,9 +87,9 @@ impl Parts {
 
 /// The queries on the read model, on pools of so many connections each.
 fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
-    let lists = fitting_plans(connect.clone());
+    let lists = custom_plans(connect.clone());
     OrderViews::new(
-        postgres::pool(one_plan(connect), connections),
+        postgres::pool(generic_plans(connect), connections),
         postgres::pool(lists, connections),
     )
 }

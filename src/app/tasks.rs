@@ -17,7 +17,7 @@ use crate::{
     nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, provenance::Provenance},
     order::upcasters::lift_where_possible,
     postgres::{PgLease, PgStoreIdentity, heartbeat, idempotency},
-    read_model::{Watched, WatchedLease},
+    read_model::{InvalidatingLease, InvalidatingProjection},
 };
 
 /// How often idempotency keys that have run out are looked for.
@@ -83,10 +83,10 @@ pub(super) fn spawn_relay_and_projector(
 
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
-        projection: Watched::new(parts.projector(), parts.hot_views.clone()),
+        projection: InvalidatingProjection::new(parts.projector(), parts.hot_views.clone()),
         projected,
     };
-    let lease = WatchedLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
+    let lease = InvalidatingLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
     let vouch = provenance.vouch();
     let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
     spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));

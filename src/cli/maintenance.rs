@@ -260,7 +260,7 @@ pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<O
     };
     let mut still = 0;
     for id in &orders {
-        match projector.unpark(*id).await? {
+        match projector.refold(*id).await? {
             Refolded::Whole => say(&format!("{id} is whole again"))?,
             Refolded::Parked(parked) => {
                 still += 1;

@@ -13,7 +13,7 @@ use crate::{
         StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Timestamp, Version,
         pulse::Silent, store::Until,
     },
-    sql::{EventRow, while_alive},
+    sql::{EventRow, run_query},
 };
 
 /// The event store in PostgreSQL.
@@ -62,7 +62,7 @@ impl EventStore for PgEventStore {
         snapshot: Option<i32>,
     ) -> Result<StoredStream, StoreError> {
         let (version, instant) = bounds(until);
-        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
+        let rows = run_query(&self.pool, &self.pulse, async |connection| {
             sqlx::query!(
                 r#"with snapshot as materialized (
                        select s.version, s.state::text as state
@@ -128,7 +128,7 @@ impl EventStore for PgEventStore {
         from: Version,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
+        let rows = run_query(&self.pool, &self.pulse, async |connection| {
             sqlx::query_as!(
                 EventRow,
                 r#"select position, event_id, aggregate_type, aggregate_id, version,
@@ -156,7 +156,7 @@ impl EventStore for PgEventStore {
         after: Position,
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let rows = while_alive(&self.pool, &self.pulse, async |connection| {
+        let rows = run_query(&self.pool, &self.pulse, async |connection| {
             sqlx::query_as!(
                 EventRow,
                 r#"select position, event_id, aggregate_type, aggregate_id, version,
@@ -178,7 +178,7 @@ impl EventStore for PgEventStore {
     }
 
     async fn newest(&self) -> Result<Position, StoreError> {
-        while_alive(&self.pool, &self.pulse, async |connection| {
+        run_query(&self.pool, &self.pulse, async |connection| {
             read_last_position(connection).await
         })
         .await
@@ -197,7 +197,7 @@ impl EventStore for PgEventStore {
         &self,
         key: &IdempotencyKey,
     ) -> Result<Option<StoredReceipt>, StoreError> {
-        while_alive(&self.pool, &self.pulse, async |connection| {
+        run_query(&self.pool, &self.pulse, async |connection| {
             idempotency::find(connection, key, self.key_ttl).await
         })
         .await

@@ -29,7 +29,7 @@ pub use writer::Writer;
 
 use crate::{
     event_sourcing::{Position, Pulse, StoreError},
-    sql::while_alive,
+    sql::run_query,
 };
 
 /// The server cancels a statement that takes longer.
@@ -72,7 +72,7 @@ async fn within<T>(
     pool: &PgPool,
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
-    while_alive(pool, &Pulse::unwatched(), query).await
+    run_query(pool, &Pulse::unwatched(), query).await
 }
 
 /// The position of the last event; zero when there is none.

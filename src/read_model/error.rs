@@ -10,16 +10,16 @@ use crate::{
 /// Why a chunk of events could not be written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WriteError {
-    /// The database refused the data itself: some order in the chunk is the culprit.
+    /// The database refused the data of some order in the chunk.
     #[error("the database refused the rows")]
     Data(#[source] Error),
-    /// Whatever the data, it could not be done.
+    /// The store or the read model failed, whatever the data.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl WriteError {
-    /// Tells a refusal of the data from a failure of the database.
+    /// Tells refused data from a failure of the database.
     pub(super) fn from_query(error: Error) -> Self {
         if is_about_data(&error) {
             Self::Data(error)

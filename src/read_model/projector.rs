@@ -1,47 +1,49 @@
-//! Keeps the read model from the events.
+//! The projector: keeps `order_views` and `order_items` from the events.
 //!
-//! The cursor of record is the checkpoint row: it moves in the transaction that moves the rows, and
-//! every writer of the rows (this, a rebuild's switch, a refold) counts up its revision. So each event
-//! is applied once, whatever is delivered how often and in whatever order. And nothing needs to be held
-//! while a chunk is folded: it is written only where the read model still stands where it was read,
-//! else it is folded again (optimistic concurrency, as for the aggregates).
+//! The cursor is the checkpoint row. It moves in the transaction that writes the rows, and every writer
+//! of rows (the projector, the switch of a rebuild, a refold) counts up its revision. So each event is
+//! applied once, however often and in whatever order it is delivered.
+//!
+//! No lock is held while a chunk is folded. The rows are written only if the checkpoint is still as it
+//! was read; if not, the chunk is folded again (optimistic concurrency, as for the aggregates).
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio::time::timeout;
 use tracing::warn;
 
 use super::{
-    checkpoint::{CHECKPOINT, Checkpoint, KnownCheckpoint, RowWriter, WriterConnection},
+    bookkeeping::{self, Checkpoint},
     chunk::{self, WriteMode},
     error::WriteError,
-    known::KnownRows,
+    row_cache::RowCache,
+    row_writer::{Baseline, RowWriter, WriterConnection},
     tables::{self, Changes, Guard},
 };
 use crate::{
     event_sourcing::{
-        Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
+        Epoch, EventStore, Position, Pulse, RecordedEvent, StoreError, UpcasterChain,
         projection::{Delivery, Projection},
         testing::sabotage::{self, Safeguard},
     },
-    sql::error::store_error,
+    sql::run_query,
 };
 
-/// How long a chunk may take, the server not answering at all included.
+/// How long a chunk may take, also if the server does not answer at all.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How many events of a gap, or of a catch-up, are applied in one transaction.
 const PAGE: u32 = 1000;
 
-/// How often a chunk is folded again because somebody else wrote rows meanwhile.
+/// How often a chunk is folded because another writer was faster each time.
 const ATTEMPTS: u32 = 4;
 
 /// The projection of orders onto `order_views` and `order_items`.
 ///
-/// Every future of this type can be dropped at any time: the connection is then closed, not
-/// reused, and the server rolls back. It is meant to be called from one
-/// long-lived loop all the same: a dropped chunk is work done twice.
+/// Every future of this type can be dropped at any time: its connection is then closed, not reused, and
+/// the server rolls back. Call it from one long-lived loop all the same, because the work of a dropped
+/// chunk is done again.
 #[derive(Debug, Clone)]
 pub struct Projector<S> {
     pub(super) pool: PgPool,
@@ -50,15 +52,17 @@ pub struct Projector<S> {
     pub(super) upcasters: Arc<UpcasterChain>,
 }
 
-/// What one transaction led to.
-struct Step {
+/// What one transaction achieved.
+struct Applied {
+    /// The position of the checkpoint afterwards.
     checkpoint: Position,
-    is_done: bool,
+    /// Whether all deliveries are applied. If not, a long gap before them needs more transactions.
+    is_complete: bool,
 }
 
 impl<S: EventStore> Projector<S> {
-    /// Makes a projector of the read model in the database of `pool`, which it reads through (it
-    /// writes on a connection of its own), that takes missing events from `store`.
+    /// Makes a projector. It reads through `pool`, writes to the same database on a connection of its
+    /// own, and reads missing events from `store`.
     #[must_use]
     pub fn new(pool: PgPool, store: S, upcasters: Arc<UpcasterChain>) -> Self {
         Self {
@@ -69,11 +73,11 @@ impl<S: EventStore> Projector<S> {
         }
     }
 
-    /// Applies what the store holds beyond the checkpoint, also beside a running service, and
-    /// answers up to where. `progress` hears of every chunk.
+    /// Applies all events of the store after the checkpoint and returns the new checkpoint. A running
+    /// service is not disturbed. `progress` is called with the checkpoint after every chunk.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn catch_up(&self, progress: impl Fn(Position)) -> Result<Position, StoreError> {
         loop {
             let checkpoint = self.read_checkpoint().await?;
@@ -91,18 +95,36 @@ impl<S: EventStore> Projector<S> {
         }
     }
 
+    /// Reads the checkpoint.
+    pub(super) async fn read_checkpoint(&self) -> Result<Checkpoint, StoreError> {
+        Ok(self.query(bookkeeping::read).await?.checkpoint)
+    }
+
+    /// Runs a short query on the pool.
+    pub(super) async fn query<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
+    ) -> Result<T, StoreError> {
+        run_query(&self.pool, &Pulse::unwatched(), query).await
+    }
+
     /// Applies the deliveries, or the first events of a long gap before them, in one transaction.
-    async fn step(&self, deliveries: &[Delivery], epoch: Epoch) -> Result<Step, WriteError> {
+    async fn apply_fast(
+        &self,
+        deliveries: &[Delivery],
+        epoch: Epoch,
+    ) -> Result<Applied, WriteError> {
         for _ in 0..ATTEMPTS {
             let mut writer = self.rows.take().await?;
-            let mut standing = stand(&mut writer, deliveries, epoch).await?;
-            let from = standing.checkpoint;
-            let (events, is_done) = self.complete(deliveries, from.position).await?;
+            let mut baseline = baseline(&mut writer, deliveries, epoch).await?;
+            let from = baseline.checkpoint;
+            let (events, is_complete) = self.fill_gaps(deliveries, from.position).await?;
             let Some(to) = events.last().map(|event| event.position) else {
-                writer.give_back(Some(standing));
-                return Ok(Step {
+                writer.baseline = Some(baseline);
+                self.rows.keep(writer);
+                return Ok(Applied {
                     checkpoint: from.position,
-                    is_done,
+                    is_complete,
                 });
             };
             let mut guard = Some(Guard { from, to, epoch });
@@ -116,63 +138,66 @@ impl<S: EventStore> Projector<S> {
                 &self.store,
                 &self.upcasters,
                 events,
-                &mut standing.known,
-                WriteMode::Fast,
-                guard,
+                &mut baseline.cache,
+                WriteMode::Fast(guard),
             )
             .await?;
-            standing.checkpoint = Checkpoint {
-                position: to,
-                epoch,
-                revision: written.unwrap_or_default(),
-            };
-            let is_written = written.is_some();
-            writer.give_back((is_written && guard.is_some()).then_some(standing));
-            if is_written {
-                return Ok(Step {
+            writer.baseline = written
+                .filter(|_| guard.is_some())
+                .map(|revision| Baseline {
+                    checkpoint: Checkpoint {
+                        position: to,
+                        epoch,
+                        revision,
+                    },
+                    cache: baseline.cache,
+                });
+            self.rows.keep(writer);
+            if written.is_some() {
+                return Ok(Applied {
                     checkpoint: to,
-                    is_done,
+                    is_complete,
                 });
             }
         }
-        Err(StoreError::unavailable(MovedOn).into())
+        Err(StoreError::unavailable(TooManyConflicts).into())
     }
 
-    /// The same where the database has refused the chunk: holds the checkpoint while it looks for the
-    /// order that is to blame.
-    async fn careful_step(
+    /// Applies what [`Self::apply_fast`] applies, after the database has refused the data: holds the
+    /// lock of the checkpoint while it looks for the order to blame.
+    async fn apply_bisecting(
         &self,
         deliveries: &[Delivery],
         epoch: Epoch,
-    ) -> Result<Step, WriteError> {
-        let mut held = self.rows.hold().await?;
-        let from = held.checkpoint;
-        if let Some(stale) = stale(epoch, from) {
-            held.rollback().await?;
+    ) -> Result<Applied, WriteError> {
+        let mut locked = self.rows.lock_checkpoint().await?;
+        let from = locked.checkpoint;
+        if let Err(stale) = check_epoch(epoch, from) {
+            locked.rollback().await?;
             return Err(stale.into());
         }
-        let (events, is_done) = self.complete(deliveries, from.position).await?;
+        let (events, is_complete) = self.fill_gaps(deliveries, from.position).await?;
         let Some(checkpoint) = events.last().map(|event| event.position) else {
-            held.rollback().await?;
-            return Ok(Step {
+            locked.rollback().await?;
+            return Ok(Applied {
                 checkpoint: from.position,
-                is_done,
+                is_complete,
             });
         };
-        let known = &mut KnownRows::none(held.has_parked);
-        let (connection, care) = (held.connection(), WriteMode::Bisect);
+        let cache = &mut RowCache::new(locked.has_parked);
+        let (connection, mode) = (locked.connection(), WriteMode::Bisect);
         let (store, upcasters) = (&self.store, &self.upcasters);
-        chunk::apply(connection, store, upcasters, events, known, care, None).await?;
-        held.commit_at(checkpoint, epoch).await?;
-        Ok(Step {
+        chunk::apply(connection, store, upcasters, events, cache, mode).await?;
+        locked.commit_at(checkpoint, epoch).await?;
+        Ok(Applied {
             checkpoint,
-            is_done,
+            is_complete,
         })
     }
 
-    /// The events that follow the checkpoint up to the last delivery, with what was not delivered
-    /// from the store; `false` where a long gap leaves more for the next transaction.
-    async fn complete(
+    /// The events after the checkpoint, up to the last delivery. Reads those that were not delivered
+    /// from the store. The flag is `false` if a long gap leaves more for the next transaction.
+    async fn fill_gaps(
         &self,
         deliveries: &[Delivery],
         checkpoint: Position,
@@ -185,35 +210,19 @@ impl<S: EventStore> Projector<S> {
             }
             if delivery.previous > cursor {
                 let mut missing = self.store.read_all(cursor, PAGE).await?;
-                let newest = missing.last().map(|event| event.position);
-                let is_closed = newest.is_some_and(|newest| newest >= delivery.previous);
+                let Some(newest) = missing.last().map(|event| event.position) else {
+                    return Err(StoreError::unavailable(NotInStore(delivery.previous)));
+                };
                 missing.retain(|event| event.position <= delivery.previous);
                 events.append(&mut missing);
-                match newest {
-                    _ if is_closed => {}
-                    Some(_) => return Ok((events, false)),
-                    None => return Err(StoreError::unavailable(NotInStore(delivery.previous))),
+                if newest < delivery.previous {
+                    return Ok((events, false));
                 }
             }
             cursor = delivery.event.position;
             events.push(delivery.event.clone());
         }
         Ok((events, true))
-    }
-
-    pub(super) async fn read_checkpoint(&self) -> Result<Checkpoint, StoreError> {
-        let row = sqlx::query!(
-            "select position, epoch, revision from projection_checkpoint where name = $1",
-            CHECKPOINT,
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(store_error)?;
-        Ok(Checkpoint {
-            position: Position::new(row.position),
-            epoch: Epoch(row.epoch),
-            revision: row.revision,
-        })
     }
 }
 
@@ -229,67 +238,65 @@ impl<S: EventStore> Projection for Projector<S> {
     ) -> Result<Position, StoreError> {
         deliveries.sort_unstable_by_key(|delivery| delivery.event.position);
         loop {
-            let step = timeout(DEADLINE, self.step(&deliveries, epoch)).await;
-            let step = match step.map_err(StoreError::unavailable)? {
+            let applied = timeout(DEADLINE, self.apply_fast(&deliveries, epoch)).await;
+            let applied = match applied.map_err(StoreError::unavailable)? {
                 Err(WriteError::Data(error)) => {
-                    warn!(%error, "the database refuses a chunk, looking for the order");
-                    let step = timeout(DEADLINE, self.careful_step(&deliveries, epoch)).await;
-                    step.map_err(StoreError::unavailable)?
+                    warn!(%error, "the database refuses the data of a chunk, looking for the order");
+                    let applied = timeout(DEADLINE, self.apply_bisecting(&deliveries, epoch)).await;
+                    applied.map_err(StoreError::unavailable)?
                 }
-                step => step,
+                applied => applied,
             }?;
-            if step.is_done {
-                return Ok(step.checkpoint);
+            if applied.is_complete {
+                return Ok(applied.checkpoint);
             }
         }
     }
 }
 
-/// Where the read model stands: remembered, where the deliveries follow it directly, else read.
-async fn stand(
+/// The kept baseline if the deliveries follow it directly; otherwise reads it.
+async fn baseline(
     writer: &mut WriterConnection,
     deliveries: &[Delivery],
     epoch: Epoch,
-) -> Result<KnownCheckpoint, StoreError> {
-    let remembered = writer.standing.take().filter(|standing| {
-        let follows = |first: &Delivery| first.previous == standing.checkpoint.position;
+) -> Result<Baseline, StoreError> {
+    let kept = writer.baseline.take().filter(|baseline| {
+        let follows = |first: &Delivery| first.previous == baseline.checkpoint.position;
         deliveries.first().is_some_and(follows)
     });
-    let standing = match remembered {
-        Some(standing) => standing,
-        None => writer.read_standing().await?,
+    let baseline = match kept {
+        Some(baseline) => baseline,
+        None => writer.read_baseline().await?,
     };
-    match stale(epoch, standing.checkpoint) {
-        Some(stale) => Err(stale),
-        None => Ok(standing),
-    }
+    check_epoch(epoch, baseline.checkpoint)?;
+    Ok(baseline)
 }
 
-/// Why nothing may be written under this epoch any more.
-fn stale(epoch: Epoch, checkpoint: Checkpoint) -> Option<StoreError> {
-    let is_stale = epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence);
-    is_stale.then(|| {
-        StoreError::unavailable(StaleEpoch {
+/// Refuses to write under an epoch that is no longer the newest.
+fn check_epoch(epoch: Epoch, checkpoint: Checkpoint) -> Result<(), StoreError> {
+    if epoch < checkpoint.epoch && !sabotage::is_out(Safeguard::EpochFence) {
+        return Err(StoreError::unavailable(StaleEpoch {
             held: epoch.0,
             newest: checkpoint.epoch.0,
-        })
-    })
+        }));
+    }
+    Ok(())
 }
 
-/// Others wrote rows whenever a chunk was to be written.
+/// Another writer changed the read model during each attempt to write a chunk.
 #[derive(Debug, thiserror::Error)]
-#[error("other writers have moved on in the read model {ATTEMPTS} times meanwhile")]
-struct MovedOn;
+#[error("another writer changed the read model during each of {ATTEMPTS} attempts")]
+struct TooManyConflicts;
 
-/// The caller's lease has passed to another.
+/// The caller's lease has passed to another process.
 #[derive(Debug, thiserror::Error)]
-#[error("the lease of epoch {held} has passed to another, of epoch {newest}")]
+#[error("the lease of epoch {held} is lost, the newest epoch is {newest}")]
 struct StaleEpoch {
     held: i64,
     newest: i64,
 }
 
-/// A message says that there is an event that the store does not show.
+/// A delivery names a preceding event that the store does not have.
 #[derive(Debug, thiserror::Error)]
-#[error("the event store does not show the event at position {0}")]
+#[error("the event store has no event up to position {0}")]
 struct NotInStore(Position);

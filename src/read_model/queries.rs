@@ -1,58 +1,50 @@
-//! What the GET endpoints ask of the read model.
+//! The queries of the GET endpoints for single orders, and the pools that all queries of the read model
+//! run on. Lists are in [`super::list`].
 //!
-//! Each answer comes from one statement, so from one snapshot: rows, lines, the projection's
-//! position and whether the order is parked belong together. A statement that is
-//! dropped midway (a client that hangs up) closes its connection (see [`crate::sql`]).
+//! Each answer comes from one statement, so from one snapshot: the rows, the position of the checkpoint
+//! and whether the order is parked belong together. A query that is dropped midway (a client that hangs
+//! up) closes its connection (see [`crate::sql::GuardedConnection`]).
 
 use sqlx::{PgConnection, PgPool, postgres::PgConnectOptions};
-use uuid::Uuid;
 
 use super::{
-    checkpoint::CHECKPOINT,
-    rows::{ItemRow, OrderRow},
+    bookkeeping::{self, CHECKPOINT},
+    rows::OrderWithItems,
+    view_columns::ViewColumns,
 };
 use crate::{
-    event_sourcing::{Position, Pulse, StoreError, Timestamp, Version},
+    event_sourcing::{Position, Pulse, StoreError, Version},
     order::OrderId,
-    sql::while_alive,
+    sql::run_query,
 };
-
-/// An order with its lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OrderWithItems {
-    /// The order.
-    pub order: OrderRow,
-    /// Its lines in order of addition; none where only the order was asked for.
-    pub items: Vec<ItemRow>,
-}
 
 /// The answer to [`OrderViews::find`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The order, where the read model has it.
+pub struct FoundOrder {
+    /// The order, if the read model has it.
     pub order: Option<OrderWithItems>,
-    /// The version of the event that could not be applied, where the order is parked: `order` then
-    /// is as it was before that event.
+    /// If the order is parked: the version of the event that could not be applied. `order` then shows
+    /// the events before it.
     pub parked: Option<Version>,
-    /// Up to where events were applied when this was read.
+    /// Events were applied up to this position when the answer was read.
     pub projection_position: Position,
 }
 
-/// The queries on the read model, on a pool of their own (of a replica, where there is one).
-///
-/// Its connections are opened with [`one_plan`] or, for lists with filters, with [`fitting_plans`].
+/// The queries on the read model. They run on pools of their own, of a replica if there is one.
 #[derive(Debug, Clone)]
 pub struct OrderViews {
+    /// For single orders and lists without filters; connections with [`generic_plans`].
     pool: PgPool,
-    lists: PgPool,
+    /// For lists with filters; connections with [`custom_plans`].
+    filtered_lists: PgPool,
     pulse: Pulse,
 }
 
-/// What connections for single orders and plain lists need: what is looked up by its key, or stands
-/// at an index's end, is planned once. Scans are ruled out, for a plan kept from when the tables were
-/// small would go on scanning them.
+/// Makes connections keep one generic plan for each statement: for single orders and lists without
+/// filters, which read a key or the end of an index. Table scans are ruled out: a plan made while the
+/// tables were small would otherwise be kept and go on scanning them.
 #[must_use]
-pub fn one_plan(options: PgConnectOptions) -> PgConnectOptions {
+pub fn generic_plans(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
         ("plan_cache_mode", "force_generic_plan"),
         ("jit", "off"),
@@ -61,11 +53,10 @@ pub fn one_plan(options: PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
-/// What connections for lists need: plans for the values at hand instead of one for all (lists with
-/// other filters need other indexes), and neither compilation nor parallel workers for statements
-/// that run for milliseconds.
+/// Makes connections plan each execution for its values: lists with other filters need other indexes.
+/// Compilation and parallel workers are off, because the statements run for milliseconds.
 #[must_use]
-pub fn fitting_plans(options: PgConnectOptions) -> PgConnectOptions {
+pub fn custom_plans(options: PgConnectOptions) -> PgConnectOptions {
     options.options([
         ("plan_cache_mode", "force_custom_plan"),
         ("jit", "off"),
@@ -74,47 +65,78 @@ pub fn fitting_plans(options: PgConnectOptions) -> PgConnectOptions {
 }
 
 impl OrderViews {
-    /// Makes queries on these pools: one for single orders, and one for lists.
+    /// Makes queries on these pools: the first with [`generic_plans`], the second with
+    /// [`custom_plans`].
     #[must_use]
-    pub fn new(pool: PgPool, lists: PgPool) -> Self {
-        let pulse = Pulse::unwatched();
-        Self { pool, lists, pulse }
+    pub fn new(pool: PgPool, filtered_lists: PgPool) -> Self {
+        Self {
+            pool,
+            filtered_lists,
+            pulse: Pulse::unwatched(),
+        }
     }
 
-    /// Gives up what it asks as soon as this pulse says that the database is dead.
+    /// Makes queries end as soon as this pulse reports that the database does not answer.
     #[must_use]
     pub fn watched_by(mut self, pulse: Pulse) -> Self {
         self.pulse = pulse;
         self
     }
 
-    /// Runs a query on one order, or on all, within a deadline.
-    pub(super) async fn ask<T>(
+    /// Runs a query that needs one generic plan.
+    pub(super) async fn query<T>(
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
     ) -> Result<T, StoreError> {
-        while_alive(&self.pool, &self.pulse, query).await
+        run_query(&self.pool, &self.pulse, query).await
     }
 
-    /// Runs a query on those orders that fit within a deadline.
-    pub(super) async fn ask_for_list<T>(
+    /// Runs a query that needs a plan for its values.
+    pub(super) async fn query_filtered<T>(
         &self,
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
     ) -> Result<T, StoreError> {
-        while_alive(&self.lists, &self.pulse, query).await
+        run_query(&self.filtered_lists, &self.pulse, query).await
     }
 
     /// Finds an order, in one round trip.
     ///
     /// # Errors
-    /// Where the database fails.
-    pub async fn find(&self, id: OrderId) -> Result<Found, StoreError> {
-        // The tables stand in the order in which a rebuild's switch locks them.
+    /// If the database fails, or a row cannot be decoded.
+    pub async fn find(&self, id: OrderId) -> Result<FoundOrder, StoreError> {
         let columns = self
-            .ask(async |connection| {
-                sqlx::query_as!(
-                    ViewColumns,
-                    r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
+            .query(async |connection| find(connection, id).await)
+            .await?;
+        Ok(FoundOrder {
+            parked: columns.parked_version.map(Version::new),
+            projection_position: Position::new(columns.projection_position),
+            order: columns.into_order()?,
+        })
+    }
+
+    /// Reads up to which position events are applied, and how many orders are parked.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn progress(&self) -> Result<(Position, i64), StoreError> {
+        self.query(bookkeeping::read_progress).await
+    }
+
+    /// Reads up to which position events are applied.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub async fn position(&self) -> Result<Position, StoreError> {
+        let bookkeeping = self.query(bookkeeping::read).await?;
+        Ok(bookkeeping.checkpoint.position)
+    }
+}
+
+/// Reads one order. The tables are in the order in which the switch of a rebuild locks them.
+async fn find(connection: &mut PgConnection, id: OrderId) -> Result<ViewColumns, sqlx::Error> {
+    sqlx::query_as!(
+        ViewColumns,
+        r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
                 v.currency as "currency?", v.total_minor as "total_minor?",
                 v.item_count as "item_count?", v.total_quantity as "total_quantity?",
                 v.version as "version?", v.position as "position?", v.created_at as "created_at?",
@@ -136,131 +158,9 @@ impl OrderViews {
                 where i.order_id = $1
             ) i on true
             where c.name = $2"#,
-                    id.get(),
-                    CHECKPOINT,
-                )
-                .fetch_one(connection)
-                .await
-            })
-            .await?;
-        Ok(Found {
-            parked: columns.parked_version.map(Version::new),
-            projection_position: Position::new(columns.projection_position),
-            order: columns.into_view(),
-        })
-    }
-
-    /// Up to where events are applied, and how many orders are parked.
-    ///
-    /// # Errors
-    /// Where the database does not answer.
-    pub async fn progress(&self) -> Result<(Position, i64), StoreError> {
-        let row = self
-            .ask(async |connection| {
-                sqlx::query!(
-                    r#"select position, (select count(*) from projection_parked) as "parked!"
-               from projection_checkpoint where name = $1"#,
-                    CHECKPOINT,
-                )
-                .fetch_one(connection)
-                .await
-            })
-            .await?;
-        Ok((Position::new(row.position), row.parked))
-    }
-
-    /// Up to where events are applied.
-    ///
-    /// # Errors
-    /// Where the database fails.
-    pub async fn position(&self) -> Result<Position, StoreError> {
-        let position = self
-            .ask(async |connection| {
-                sqlx::query_scalar!(
-                    "select position from projection_checkpoint where name = $1",
-                    CHECKPOINT,
-                )
-                .fetch_one(connection)
-                .await
-            })
-            .await?;
-        Ok(Position::new(position))
-    }
-}
-
-/// A row of an answer: an order's columns, its lines as arrays, and what holds for the whole answer.
-#[derive(Debug)]
-pub(super) struct ViewColumns {
-    pub id: Option<Uuid>,
-    pub customer_id: Option<String>,
-    pub status: Option<String>,
-    pub currency: Option<String>,
-    pub total_minor: Option<i64>,
-    pub item_count: Option<i32>,
-    pub total_quantity: Option<i64>,
-    pub version: Option<i32>,
-    pub position: Option<i64>,
-    pub created_at: Option<Timestamp>,
-    pub updated_at: Option<Timestamp>,
-    pub completed_at: Option<Timestamp>,
-    pub cancelled_at: Option<Timestamp>,
-    pub cancellation_reason: Option<String>,
-    pub item_ids: Option<Vec<Uuid>>,
-    pub line_nos: Option<Vec<i32>>,
-    pub product_ids: Option<Vec<String>>,
-    pub quantities: Option<Vec<i32>>,
-    pub prices: Option<Vec<i64>>,
-    pub added_ats: Option<Vec<Timestamp>>,
-    pub projection_position: i64,
-    pub total: Option<i64>,
-    pub parked_version: Option<i32>,
-}
-
-impl ViewColumns {
-    /// The order and its lines; `None` where the row says only what holds for the whole answer.
-    pub(super) fn into_view(mut self) -> Option<OrderWithItems> {
-        let order = OrderRow {
-            id: self.id?.into(),
-            customer_id: self.customer_id.take()?,
-            status: self.status.take()?,
-            currency: self.currency.take()?,
-            total_minor: self.total_minor?,
-            item_count: self.item_count?,
-            total_quantity: self.total_quantity?,
-            version: self.version?,
-            position: self.position?,
-            created_at: self.created_at?,
-            updated_at: self.updated_at?,
-            completed_at: self.completed_at,
-            cancelled_at: self.cancelled_at,
-            cancellation_reason: self.cancellation_reason.take(),
-        };
-        let items = self.into_items(order.id);
-        Some(OrderWithItems { order, items })
-    }
-
-    /// The arrays come from one aggregation: they are equally long.
-    fn into_items(self, order_id: OrderId) -> Vec<ItemRow> {
-        let texts = self.product_ids.unwrap_or_default().into_iter();
-        let ids = self.item_ids.unwrap_or_default().into_iter();
-        let numbers = self.line_nos.unwrap_or_default().into_iter();
-        let quantities = self.quantities.unwrap_or_default().into_iter();
-        let prices = self.prices.unwrap_or_default().into_iter();
-        let instants = self.added_ats.unwrap_or_default().into_iter();
-        ids.zip(numbers)
-            .zip(texts)
-            .zip(quantities.zip(prices).zip(instants))
-            .map(
-                |(((item_id, line_no), product_id), ((quantity, price_minor), added_at))| ItemRow {
-                    order_id,
-                    item_id: item_id.into(),
-                    line_no,
-                    product_id,
-                    quantity,
-                    price_minor,
-                    added_at,
-                },
-            )
-            .collect()
-    }
+        id.get(),
+        CHECKPOINT,
+    )
+    .fetch_one(connection)
+    .await
 }

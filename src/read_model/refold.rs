@@ -1,11 +1,12 @@
-//! Folds one order anew from all its events: how a parked order comes back, and how a row that is
-//! wrong is repaired.
+//! Folds one order again from all its events: brings a parked order back, and repairs a row that is
+//! wrong.
 
 use sqlx::PgConnection;
 use tokio::time::timeout;
 
 use super::{
-    chunk::Decoded,
+    bookkeeping,
+    chunk::DecodedEvent,
     error::WriteError,
     fold::OrderFold,
     projector::{DEADLINE, Projector},
@@ -17,60 +18,53 @@ use crate::{
         Aggregate, EventStore, Position, StoreError, StreamId, UpcasterChain, Version,
     },
     order::{Order, OrderId},
-    sql::error::store_error,
 };
 
 /// How many events are read from a stream at a time.
 const PAGE: u32 = 1000;
 
-/// What became of an order that was folded anew.
+/// The outcome of a refold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refolded {
-    /// Its rows show all its events up to the checkpoint.
+    /// The rows show all the order's events up to the checkpoint.
     Whole,
-    /// An event still cannot be applied: the rows are as before it.
+    /// An event still cannot be applied. The rows show the events before it.
     Parked(ParkedOrder),
 }
 
 impl<S: EventStore> Projector<S> {
-    /// Folds an order anew up to the checkpoint and takes it from the parked ones, where it was one,
-    /// in one transaction that holds the checkpoint.
+    /// Folds an order again, up to the checkpoint, and replaces its rows. An order that was parked is
+    /// not parked any more, unless an event still cannot be applied. All in one transaction that holds
+    /// the lock of the checkpoint.
     ///
     /// # Errors
-    /// Where the database fails; nothing is changed then.
-    pub async fn unpark(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
+    /// If the database fails. Nothing is changed then.
+    pub async fn refold(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
         let refolded = timeout(DEADLINE, self.refold_once(order_id)).await;
         refolded.map_err(StoreError::unavailable)?
     }
 
     async fn refold_once(&self, order_id: OrderId) -> Result<Refolded, StoreError> {
-        let mut held = self.rows.hold().await?;
-        let up_to = held.checkpoint.position;
-        let (fold, parked) = refold(&self.store, &self.upcasters, order_id, up_to).await?;
-        let written = replace(held.connection(), &fold, parked.as_ref()).await;
+        let mut locked = self.rows.lock_checkpoint().await?;
+        let up_to = locked.checkpoint.position;
+        let (fold, parked) = fold_stream(&self.store, &self.upcasters, order_id, up_to).await?;
+        let written = replace(locked.connection(), &fold, parked.as_ref()).await;
         written.map_err(WriteError::from_query)?;
-        held.commit().await?;
+        locked.commit().await?;
         Ok(parked.map_or(Refolded::Whole, Refolded::Parked))
     }
 
     /// Lists the parked orders, the longest parked first.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn parked(&self) -> Result<Vec<ParkedOrder>, StoreError> {
-        sqlx::query_as!(
-            ParkedOrder,
-            "select order_id, version, position, event_type, reason
-             from projection_parked order by parked_at, order_id",
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(store_error)
+        self.query(bookkeeping::read_parked).await
     }
 }
 
-/// Folds a stream's events up to a position; stops before one that cannot be applied.
-async fn refold<S: EventStore>(
+/// Folds a stream's events up to a position. Stops before one that cannot be applied.
+async fn fold_stream<S: EventStore>(
     store: &S,
     upcasters: &UpcasterChain,
     order_id: OrderId,
@@ -91,7 +85,7 @@ async fn refold<S: EventStore>(
             if event.position > up_to {
                 return Ok((fold, None));
             }
-            if let Err(parked) = Decoded::new(event, upcasters).apply_to(&mut fold) {
+            if let Err(parked) = DecodedEvent::new(event, upcasters).apply_to(&mut fold) {
                 return Ok((fold, Some(parked)));
             }
         }
@@ -99,19 +93,16 @@ async fn refold<S: EventStore>(
     }
 }
 
-/// Puts the folded rows in the place of the stored ones.
+/// Replaces the stored rows by the folded ones.
 async fn replace(
     connection: &mut PgConnection,
     fold: &OrderFold,
     parked: Option<&ParkedOrder>,
 ) -> Result<(), sqlx::Error> {
     tables::delete_order(connection, fold.id()).await?;
+    let order = fold.row().map(|row| (row, Version::ZERO));
     let rows = Changes {
-        orders: fold
-            .row()
-            .map(|row| (row, Version::ZERO))
-            .into_iter()
-            .collect(),
+        orders: order.into_iter().collect(),
         items: fold.items().into_iter().map(|item| (item, false)).collect(),
         removed: Vec::new(),
         parked: parked.into_iter().collect(),

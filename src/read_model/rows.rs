@@ -1,4 +1,4 @@
-//! The rows of the read model, column by column as they are stored.
+//! The rows of the read model, with their columns as they are stored.
 
 use crate::{
     event_sourcing::Timestamp,
@@ -10,17 +10,17 @@ use crate::{
 pub struct OrderRow {
     /// The order's id.
     pub id: OrderId,
-    /// Who ordered.
+    /// The customer.
     pub customer_id: String,
     /// The name of its [`Status`](crate::order::Status).
     pub status: String,
     /// The code of its [`Currency`](crate::order::Currency).
     pub currency: String,
-    /// Sum over the lines, in minor units.
+    /// The sum over the lines, in minor units of the currency.
     pub total_minor: i64,
-    /// How many lines it has.
+    /// The number of lines.
     pub item_count: i32,
-    /// Pieces over all lines.
+    /// The sum of the lines' quantities.
     pub total_quantity: i64,
     /// The version of its last event.
     pub version: i32,
@@ -41,26 +41,35 @@ pub struct OrderRow {
 /// A row of `order_items`: one line of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ItemRow {
-    /// Which order.
+    /// The order's id.
     pub order_id: OrderId,
     /// The line's id.
     pub item_id: ItemId,
-    /// Rises in order of addition; holes are fine.
+    /// The place among the lines. It rises in order of addition and may have holes.
     pub line_no: i32,
-    /// What is ordered.
+    /// The product.
     pub product_id: String,
-    /// How many.
+    /// The number of pieces.
     pub quantity: i32,
-    /// The price of one, in minor units.
+    /// The price of one piece, in minor units of the order's currency.
     pub price_minor: i64,
     /// When the line was added.
     pub added_at: Timestamp,
 }
 
+/// An order with its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderWithItems {
+    /// The order.
+    pub order: OrderRow,
+    /// Its lines in order of addition; empty if only the order was asked for.
+    pub items: Vec<ItemRow>,
+}
+
 /// An order whose event cannot be applied: a row of `projection_parked`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParkedOrder {
-    /// Which order.
+    /// The order's id.
     pub order_id: OrderId,
     /// The version of the event.
     pub version: i32,

@@ -1,12 +1,11 @@
-//! The service verifies itself: a slow, steady look at a few orders at a time, beside its work.
+//! The self-check: verifies a few orders at a time in the background, for as long as the service runs.
 //!
-//! Each round takes the orders that changed last, where any changed since the round before, and a
-//! random sample of all others, sets their rows beside the fold of their events, and folds anew
-//! what differs. Nothing should ever differ; that something did is logged and counted, because a
-//! difference that heals unseen is a bug that stays.
+//! Each round verifies the orders that changed last (if any changed since the round before) and a
+//! random sample of all others. Orders whose rows differ from the fold of their events are folded
+//! again. A difference is never expected, so each one is logged and counted: it is the trace of a bug.
 //!
-//! One process does this for all, by a lease. Two at once would do no harm: a repair is a fold of
-//! the events under the lock of the checkpoint, whoever does it.
+//! One process verifies for all, by a lease. Two at once would do no harm, because a repair holds the
+//! lock of the checkpoint.
 
 use std::time::Duration;
 
@@ -15,16 +14,19 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::{Finding, Projector, Verify, VerifyReport};
+use super::{
+    projector::Projector,
+    verify::{Finding, Verify, VerifyReport},
+};
 use crate::event_sourcing::{EventStore, Lease, Position, StoreError, projection::Projection};
 
 /// The name of the lease.
 pub const LEASE: &str = "self-check";
-/// How long a process may be silent before another one verifies in its place.
+/// How long the holder of the lease may be silent before another process takes over.
 pub const LEASE_TTL: Duration = Duration::from_secs(30);
-/// Over how many seconds a round's orders are spread.
+/// The length of a round: it verifies the orders of this many seconds.
 const ROUND_SECONDS: u32 = 5;
-/// The most orders of a round: they are read in one transaction.
+/// The highest number of orders in a round: they are read in one transaction.
 const MAX_ROUND: u32 = 200;
 
 const CHECKED: &str = "orders_verify_checked_total";
@@ -38,19 +40,19 @@ pub struct SelfCheck<S, L> {
     verify: Verify<S>,
     lease: L,
     per_second: u32,
-    /// The checkpoint of the last round.
-    seen: Position,
+    /// The checkpoint at the last round.
+    last_checkpoint: Position,
 }
 
 impl<S: EventStore, L: Lease> SelfCheck<S, L> {
-    /// Verifies what `projector` keeps, `per_second` orders a second (at least one), while `lease`
-    /// is held.
+    /// Makes a self-check of the projector's read model. It verifies `per_second` orders a second (at
+    /// least one) while it holds `lease`.
     #[must_use]
     pub fn new(projector: Projector<S>, lease: L, per_second: u32) -> Self {
-        describe_counter!(CHECKED, "Orders that the service has verified by itself");
-        describe_counter!(DIFFERENCES, "Differences that it found doing so");
-        describe_counter!(REPAIRED, "Orders that it has folded anew because of them");
-        // A counter that is there from the start can be alerted on.
+        describe_counter!(CHECKED, "Orders that the self-check has verified");
+        describe_counter!(DIFFERENCES, "Differences that the self-check has found");
+        describe_counter!(REPAIRED, "Orders that the self-check has folded again");
+        // The counters exist from the start, so that alerts on them work.
         for name in [CHECKED, DIFFERENCES, REPAIRED] {
             counter!(name).increment(0);
         }
@@ -59,20 +61,20 @@ impl<S: EventStore, L: Lease> SelfCheck<S, L> {
             projector,
             lease,
             per_second: per_second.max(1),
-            seen: Position::ZERO,
+            last_checkpoint: Position::ZERO,
         }
     }
 
-    /// Verifies round after round until cancelled. A round that fails costs nothing but itself.
+    /// Verifies round after round until cancelled. A failed round is logged, and the next one follows.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let pause = Duration::from_secs(self.round().into()) / self.per_second;
+        let pause = Duration::from_secs(self.round_size().into()) / self.per_second;
         let rounds = async {
             loop {
                 sleep(pause).await;
                 if let Err(error) = self.run_once().await {
                     warn!(
                         error = &error as &dyn std::error::Error,
-                        "self-verification failed"
+                        "a round of the self-check failed"
                     );
                 }
             }
@@ -80,22 +82,22 @@ impl<S: EventStore, L: Lease> SelfCheck<S, L> {
         cancel.run_until_cancelled(rounds).await.unwrap_or(());
     }
 
-    /// Verifies one round; nothing where another process holds the lease.
+    /// Verifies one round. Does nothing if another process holds the lease.
     ///
     /// # Errors
-    /// Where the database fails.
+    /// If the database fails.
     pub async fn run_once(&mut self) -> Result<VerifyReport, StoreError> {
         if self.lease.hold().await?.is_none() {
             return Ok(VerifyReport::default());
         }
         let checkpoint = self.projector.checkpoint().await?;
-        let round = self.round();
+        let size = self.round_size();
         let mut ids = vec![];
-        if checkpoint > self.seen {
-            ids = self.verify.recently_changed(round.div_ceil(2)).await?;
+        if checkpoint > self.last_checkpoint {
+            ids = self.verify.recently_changed(size.div_ceil(2)).await?;
         }
         if checkpoint > Position::ZERO {
-            let rest = (round as usize).saturating_sub(ids.len());
+            let rest = (size as usize).saturating_sub(ids.len());
             let positions: Vec<_> = (0..rest)
                 .map(|_| rand::random_range(1..=checkpoint.get()))
                 .collect();
@@ -104,24 +106,24 @@ impl<S: EventStore, L: Lease> SelfCheck<S, L> {
         ids.sort_unstable();
         ids.dedup();
         let report = self.verify.orders(&ids, true, log).await?;
-        self.seen = checkpoint;
+        self.last_checkpoint = checkpoint;
         counter!(CHECKED).increment(report.orders);
         counter!(DIFFERENCES).increment(report.in_store.saturating_add(report.in_read_model));
         counter!(REPAIRED).increment(report.repaired);
         Ok(report)
     }
 
-    /// How many orders a round has.
-    fn round(&self) -> u32 {
+    /// How many orders a round verifies.
+    fn round_size(&self) -> u32 {
         self.per_second.saturating_mul(ROUND_SECONDS).min(MAX_ROUND)
     }
 }
 
-/// What is wrong in the store needs a person; what is wrong in the read model is healed.
+/// Logs a finding: as a warning if it is repaired, as an error if an operator must act.
 fn log(finding: &Finding) {
     if finding.is_in_read_model() {
-        warn!(%finding, "the read model differs from the events, folding the order anew");
+        warn!(%finding, "the read model differs from the events, folding the order again");
     } else {
-        error!(%finding, "the store holds what it should not");
+        error!(%finding, "the event store holds an invalid event");
     }
 }

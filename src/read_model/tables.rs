@@ -5,7 +5,7 @@ use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
 use super::{
-    checkpoint::Checkpoint,
+    bookkeeping::Checkpoint,
     rows::{ItemRow, OrderRow, ParkedOrder},
 };
 use crate::{
@@ -50,19 +50,6 @@ pub(super) async fn load_orders(
                 v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
                 v.completed_at, v.cancelled_at, v.cancellation_reason
          from unnest($1::uuid[]) as asked(id) join order_views v on v.id = asked.id",
-        ids,
-    )
-    .fetch_all(connection)
-    .await
-}
-
-/// Finds out which of these orders are parked.
-pub(super) async fn load_parked(
-    connection: &mut PgConnection,
-    ids: &[Uuid],
-) -> Result<Vec<Uuid>, Error> {
-    sqlx::query_scalar!(
-        "select p.order_id from projection_parked p where p.order_id = any($1)",
         ids,
     )
     .fetch_all(connection)

@@ -1,4 +1,4 @@
-//! What a failed query means: the one place that knows SQLSTATEs.
+//! What a failed statement means: the only file that knows SQLSTATEs.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,8 @@ use sqlx::{Error, error::DatabaseError};
 
 use crate::event_sourcing::StoreError;
 
-/// Tells a store that does not answer (ask again) from an answer that is wrong (do not).
+/// Classifies a query's error: unavailable (the query can be tried again) or corrupt (trying again
+/// does not help).
 #[must_use]
 pub fn store_error(error: Error) -> StoreError {
     if is_unavailable(&error) {
@@ -30,10 +31,10 @@ fn is_unavailable(error: &Error) -> bool {
     }
 }
 
-/// SQLSTATEs after which the same statement can succeed: connection failure (08), a server that is
-/// a standby for now (25006), an aborted session (25P03), nobody let in (28, 3D, 55000), conflict
-/// between transactions (40), resources (53), lock not available (55P03), intervention by an
-/// operator (57), system error (58).
+/// SQLSTATEs after which the same statement can succeed: connection failure (08), the server is a
+/// standby for now (25006), the session was ended while idle (25P03), the server accepts no login or
+/// connection for now (28, 3D, 55000), conflict between transactions (40), resources (53), lock not
+/// available (55P03), intervention by an operator (57), system error (58).
 fn is_transient(code: &str) -> bool {
     matches!(
         code.get(..2),
@@ -41,23 +42,23 @@ fn is_transient(code: &str) -> bool {
     ) || matches!(code, "25006" | "25P03" | "55000" | "55P03")
 }
 
-/// Whether a failed statement has certainly stored nothing: the server says so with an error of its
-/// own. A session that an operator or a crash ended (57P01, 57P02) may have been ended just behind
-/// its commit.
+/// Whether a failed statement has certainly stored nothing: the server reported an error for it.
+/// A session that an operator or a crash ended (57P01, 57P02) is uncertain: the commit may have come
+/// first.
 #[must_use]
 pub fn has_stored_nothing(error: &Error) -> bool {
     code(error).is_some_and(|code| code != "57P01" && code != "57P02")
 }
 
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and
-/// features (0A) such as text with NUL.
+/// features (0A), such as text with NUL.
 #[must_use]
 pub fn is_about_data(error: &Error) -> bool {
     matches!(error, Error::Encode(_))
         || code(error).is_some_and(|code| matches!(code.get(..2), Some("22" | "23" | "54" | "0A")))
 }
 
-/// Whether somebody else was faster (40): nothing is wrong with the values or the database.
+/// Whether a concurrent transaction won (40): the values and the database are in order.
 #[must_use]
 pub fn is_lost_race(error: &Error) -> bool {
     code(error).is_some_and(|code| code.starts_with("40"))
@@ -67,7 +68,7 @@ fn code(error: &Error) -> Option<Cow<'_, str>> {
     error.as_database_error().and_then(DatabaseError::code)
 }
 
-/// The name of the constraint that a statement broke, if it broke one.
+/// The name of the constraint that a statement violated, if any.
 #[must_use]
 pub fn broken_constraint(error: &Error) -> Option<&str> {
     error

@@ -1,61 +1,18 @@
-//! Asking PostgreSQL: an answer, or the certainty that there will be none. For the adapters that do.
+//! How the adapters `postgres` and `read_model` talk to PostgreSQL: queries with a deadline,
+//! transactions, the row of an event, and what a failed statement means. What only one adapter needs
+//! belongs to that adapter.
+//!
+//! [`GuardedConnection`] is the rule behind queries and transactions: a connection goes back to its
+//! pool only after its last statement was answered.
 
+pub mod connection;
 pub mod error;
+pub mod query;
+pub mod transaction;
+
 mod event_row;
 
-use std::time::Duration;
-
-use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
-use tokio::{select, time::timeout};
-
-use crate::event_sourcing::{Pulse, StoreError, pulse::Silent};
-use error::store_error;
+pub use connection::GuardedConnection;
 pub use event_row::EventRow;
-
-/// How long a query may take before its connection is given up.
-pub const QUERY_DEADLINE: Duration = Duration::from_secs(5);
-
-/// A connection that is closed unless its query came to an end: on its way back to the pool sqlx asks
-/// it for a sign of life without a deadline, and one that is cut would keep its place for ever.
-struct Lent {
-    connection: PoolConnection<Postgres>,
-    is_done: bool,
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if !self.is_done {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-/// Runs a query within a deadline, given up as soon as the database is known to be dead. A connection
-/// whose query did not end is closed, never reused: it may be cut, and everybody who gets it would wait
-/// in turn.
-///
-/// # Errors
-/// Where the database does not answer, or with what the query's error means.
-pub async fn while_alive<T>(
-    pool: &PgPool,
-    pulse: &Pulse,
-    query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
-) -> Result<T, StoreError> {
-    pulse.alive().await?;
-    let connection = select! {
-        connection = pool.acquire() => connection.map_err(store_error)?,
-        () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
-    };
-    let mut lent = Lent {
-        connection,
-        is_done: false,
-    };
-    let answer = select! {
-        answer = timeout(QUERY_DEADLINE, query(&mut lent.connection)) => {
-            answer.map_err(StoreError::unavailable)
-        }
-        () = pulse.dead() => Err(StoreError::unavailable(Silent)),
-    };
-    lent.is_done = answer.is_ok();
-    answer?.map_err(store_error)
-}
+pub use query::{QUERY_DEADLINE, run_query};
+pub use transaction::Transaction;

@@ -354,7 +354,7 @@ async fn an_unreadable_event(event_type: &str, schema_version: i16, data: Value,
     assert_eq!(list.json()["items"].as_array().unwrap().len(), 2);
 
     // It stays parked while nothing has changed, a rebuild or not.
-    let still = projector(&app).unpark(melted.into()).await.unwrap();
+    let still = projector(&app).refold(melted.into()).await.unwrap();
     assert!(matches!(still, Refolded::Parked(_)));
     Rebuild::new(projector(&app))
         .run(false, |_| ())
@@ -378,7 +378,7 @@ async fn an_unreadable_event(event_type: &str, schema_version: i16, data: Value,
     .await
     .unwrap();
     drop(connection.detach());
-    let whole = projector(&app).unpark(melted.into()).await.unwrap();
+    let whole = projector(&app).refold(melted.into()).await.unwrap();
     assert_eq!(whole, Refolded::Whole);
     let shown = app.get(&path).await;
     assert_eq!(

@@ -1,13 +1,16 @@
-//! An event that cannot be applied parks its order, and everybody is told.
+//! An order that is parked because its event cannot be applied: what clients, readiness, metrics and the
+//! command line show.
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::support::{
     TestApp,
     service::{Service, orders},
 };
 
-/// The table refuses what the write side accepts, as after a change of the schema by hand.
+/// Makes the table refuse a customer whom the write side accepts, as a manual change of the schema
+/// could.
 async fn refuse_customer(app: &TestApp, customer: &str) {
     let refuse = format!(
         "alter table order_views add constraint refused check (customer_id <> '{customer}')"
@@ -18,8 +21,15 @@ async fn refuse_customer(app: &TestApp, customer: &str) {
         .unwrap();
 }
 
-/// How readiness finds the read model.
-async fn read_model(app: &TestApp) -> Value {
+async fn accept_all_customers(app: &TestApp) {
+    sqlx::raw_sql("alter table order_views drop constraint refused")
+        .execute(&app.database)
+        .await
+        .unwrap();
+}
+
+/// The check of the read model in the readiness answer.
+async fn read_model_check(app: &TestApp) -> Value {
     let ready = app.get("/health/ready").await;
     assert_eq!(ready.status, 200, "{}", ready.text);
     let checks = ready.json()["checks"].as_array().unwrap().clone();
@@ -29,35 +39,44 @@ async fn read_model(app: &TestApp) -> Value {
     check.expect("a check")
 }
 
-/// How many orders the metrics of a service of its own say are parked: the services of the test
+/// The metric `orders_parked` of a service in a process of its own, because all services of the test
 /// process share one recorder.
-async fn counted(service: &Service) -> String {
+async fn parked_metric(service: &Service) -> String {
     let metrics = reqwest::get(format!("{}/metrics", service.url))
         .await
         .unwrap();
     let metrics = metrics.text().await.unwrap();
-    let shown = metrics
+    let value = metrics
         .lines()
         .find_map(|line| line.strip_prefix("orders_parked "));
-    shown.expect("the gauge").to_owned()
+    value.expect("the gauge").to_owned()
+}
+
+/// Places a parked order and a healthy one, and adds a line to the parked one. Returns the parked
+/// order's id and the token of its last command.
+async fn place_and_change(app: &TestApp) -> (Uuid, String) {
+    let item = json!({"productId": "p", "quantity": 2, "price": "1.50"});
+    let order = |customer: &str| json!({"customerId": customer, "items": [item]});
+    let parked = app.post("/v1/orders", &order("refused")).await.id();
+    let healthy = app.post("/v1/orders", &order("accepted")).await.id();
+    app.wait_until_projected(healthy, 1).await;
+    let path = format!("/v1/orders/{parked}/items");
+    let added = app.post(&path, &item).await;
+    assert_eq!(added.status, 201, "{}", added.text);
+    app.wait_until_caught_up().await;
+    let other = app.get(&format!("/v1/orders/{healthy}")).await;
+    assert_eq!((other.status, other.header("order-parked")), (200, ""));
+    (parked, added.header("consistency-token").to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_parked_order_says_so_and_is_shown_as_the_write_side_knows_it() {
+async fn a_parked_order_is_marked_and_shown_from_the_write_side() {
     let app = TestApp::start().await;
-    refuse_customer(&app, "poison").await;
-    let item = json!({"productId": "p", "quantity": 2, "price": "1.50"});
-    let order = |customer: &str| json!({"customerId": customer, "items": [item]});
-    let parked = app.post("/v1/orders", &order("poison")).await.id();
-    let sound = app.post("/v1/orders", &order("sound")).await.id();
+    refuse_customer(&app, "refused").await;
+    let (parked, token) = place_and_change(&app).await;
     let path = format!("/v1/orders/{parked}");
 
-    // The others flow, and commands on the parked one go on.
-    app.wait_until_projected(sound, 1).await;
-    let added = app.post(&format!("{path}/items"), &item).await;
-    assert_eq!(added.status, 201, "{}", added.text);
-    app.wait_until_caught_up().await;
-    let token = [("consistency-token", added.header("consistency-token"))];
+    let token = [("consistency-token", token.as_str())];
     let shown = app.get_with(&path, &token).await;
     assert_eq!(
         (shown.status, shown.header("order-parked")),
@@ -72,22 +91,29 @@ async fn a_parked_order_says_so_and_is_shown_as_the_write_side_knows_it() {
         (unchanged.status, unchanged.header("order-parked")),
         (304, "version=1")
     );
-    let other = app.get(&format!("/v1/orders/{sound}")).await;
-    assert_eq!((other.status, other.header("order-parked")), (200, ""));
 
-    let check = read_model(&app).await;
+    accept_all_customers(&app).await;
+    let variables = [("DATABASE_URL", app.database_url.as_str())];
+    let retried = orders(&["parked", "retry"], &variables).await;
+    assert_eq!(retried.status.code(), Some(0), "{retried:?}");
+    let whole = app.get(&path).await;
+    assert_eq!((whole.status, whole.header("order-parked")), (200, ""));
+    assert_eq!(whole.text, shown.text);
+    app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_metrics_and_command_line_report_a_parked_order_until_it_is_retried() {
+    let app = TestApp::start().await;
+    refuse_customer(&app, "refused").await;
+    let (parked, _) = place_and_change(&app).await;
+    let service = Service::on_shared_servers(&app.config.nats_stream).await;
+
+    let check = read_model_check(&app).await;
     assert_eq!(check["status"], "degraded");
-    assert!(
-        check["detail"]
-            .as_str()
-            .unwrap()
-            .contains("1 orders are parked"),
-        "{check}"
-    );
-    let beside = Service::on_shared_servers(&app.config.nats_stream).await;
-    assert_eq!(counted(&beside).await, "1");
-
-    // On the command line: it is listed, and stays parked while nothing is mended.
+    let detail = check["detail"].as_str().unwrap();
+    assert!(detail.contains("1 orders are parked"), "{check}");
+    assert_eq!(parked_metric(&service).await, "1");
     let variables = [("DATABASE_URL", app.database_url.as_str())];
     let listed = orders(&["parked", "list"], &variables).await;
     assert_eq!(listed.status.code(), Some(0), "{listed:?}");
@@ -96,19 +122,15 @@ async fn a_parked_order_says_so_and_is_shown_as_the_write_side_knows_it() {
         listed.contains(&parked.to_string()) && listed.contains("refused"),
         "{listed}"
     );
+
+    // A retry leaves the order parked until the cause is removed.
     let retried = orders(&["parked", "retry"], &variables).await;
     assert_eq!(retried.status.code(), Some(1), "{retried:?}");
-    sqlx::raw_sql("alter table order_views drop constraint refused")
-        .execute(&app.database)
-        .await
-        .unwrap();
+    accept_all_customers(&app).await;
     let retried = orders(&["parked", "retry", &parked.to_string()], &variables).await;
     assert_eq!(retried.status.code(), Some(0), "{retried:?}");
 
-    let whole = app.get(&path).await;
-    assert_eq!((whole.status, whole.header("order-parked")), (200, ""));
-    assert_eq!(whole.text, shown.text);
-    assert_eq!(read_model(&app).await["status"], "ok");
-    assert_eq!(counted(&beside).await, "0");
+    assert_eq!(read_model_check(&app).await["status"], "ok");
+    assert_eq!(parked_metric(&service).await, "0");
     app.stop().await;
 }

@@ -1,4 +1,5 @@
-//! PostgreSQL restored to an earlier point under a running service, and a stream that is another's.
+//! PostgreSQL is restored from a backup under a running service, and a service on the stream of another
+//! store.
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, postgres::PgConnectOptions};
@@ -6,17 +7,17 @@ use uuid::Uuid;
 
 use crate::support::{TestApp, eventually, servers::servers, truth};
 
-/// Runs statements beside the database `name`, with nobody connected to it.
-async fn offline(name: &str, statements: &[String]) {
+/// Runs statements on the server while nothing is connected to the database `name`.
+async fn run_offline(name: &str, statements: &[String]) {
     let options: PgConnectOptions = servers().database_url.parse().unwrap();
     let mut server = PgConnection::connect_with(&options).await.unwrap();
-    let alone = [
+    let disconnect = [
         format!("alter database {name} with allow_connections false"),
         format!(
             "select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = '{name}'"
         ),
     ];
-    for statement in alone.iter().chain(statements) {
+    for statement in disconnect.iter().chain(statements) {
         sqlx::raw_sql(AssertSqlSafe(statement.as_str()))
             .execute(&mut server)
             .await
@@ -25,9 +26,9 @@ async fn offline(name: &str, statements: &[String]) {
     server.close().await.unwrap();
 }
 
-/// Copies the database as it is now.
+/// Copies the database.
 async fn back_up(name: &str) {
-    offline(
+    run_offline(
         name,
         &[
             format!("create database {name}_backup template {name}"),
@@ -37,9 +38,9 @@ async fn back_up(name: &str) {
     .await;
 }
 
-/// Puts the copy in the database's place.
+/// Replaces the database by its copy.
 async fn restore(name: &str) {
-    offline(
+    run_offline(
         name,
         &[
             format!("drop database {name} with (force)"),
@@ -49,7 +50,7 @@ async fn restore(name: &str) {
     .await;
 }
 
-/// Places an order, however long the database is away.
+/// Places an order. Tries again while the database is not available.
 async fn place(app: &TestApp, customer: &str) -> Uuid {
     let order = json!({"customerId": customer});
     let key = Uuid::now_v7().to_string();
@@ -66,7 +67,8 @@ async fn place(app: &TestApp, customer: &str) -> Uuid {
     .await
 }
 
-async fn relay(app: &TestApp) -> Value {
+/// The check of the relay in the readiness answer.
+async fn relay_check(app: &TestApp) -> Value {
     let ready = app.get("/health/ready").await.json();
     let checks = ready["checks"].as_array().unwrap().clone();
     let check = checks.into_iter().find(|check| check["name"] == "relay");
@@ -74,7 +76,7 @@ async fn relay(app: &TestApp) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_database_gets_a_new_stream_by_itself() {
+async fn a_new_stream_is_made_for_a_restored_database() {
     let app = TestApp::start().await;
     let name = app.config.nats_stream.clone();
     let kept = place(&app, "kept").await;
@@ -83,7 +85,7 @@ async fn a_restored_database_gets_a_new_stream_by_itself() {
     for number in 0..5 {
         place(&app, &format!("lost-{number}")).await;
     }
-    eventually("what will be lost is projected", || async {
+    eventually("the orders that will be lost are projected", || async {
         let lost: i64 = sqlx::query_scalar("select count(*) from order_views")
             .fetch_one(&app.database)
             .await
@@ -94,10 +96,10 @@ async fn a_restored_database_gets_a_new_stream_by_itself() {
 
     restore(&name).await;
 
-    // At once, at the position of a lost one.
+    // Placed at once, at the position of a lost order.
     let after = place(&app, "after").await;
-    eventually("the relay says so", || async {
-        let check = relay(&app).await;
+    eventually("readiness reports it", || async {
+        let check = relay_check(&app).await;
         let text = check["detail"].as_str().unwrap_or_default().to_owned();
         (check["status"] == "degraded" && text.contains("disagree")).then_some(())
     })
@@ -112,7 +114,7 @@ async fn a_restored_database_gets_a_new_stream_by_itself() {
     let listed = app.get("/v1/orders?includeTotal=true").await.json();
     assert_eq!(listed["totalCount"], 2, "{listed}");
     truth::assert_stream_holds_the_store(&servers().nats_url, &name, &app.database).await;
-    assert_eq!(relay(&app).await["status"], "ok");
+    assert_eq!(relay_check(&app).await["status"], "ok");
     app.stop().await;
 }
 
@@ -121,15 +123,15 @@ async fn a_service_on_another_stores_stream_neither_writes_nor_reads_it() {
     let owner = TestApp::start().await;
     let theirs = place(&owner, "theirs").await;
     owner.wait_until_projected(theirs, 1).await;
-    let stranger = TestApp::start_with(|config| {
+    let other = TestApp::start_with(|config| {
         config.nats_stream.clone_from(&owner.config.nats_stream);
         config.nats_prefix.clone_from(&owner.config.nats_prefix);
     })
     .await;
 
-    let ours = place(&stranger, "ours").await;
-    eventually("the relay says so", || async {
-        let check = relay(&stranger).await;
+    let ours = place(&other, "ours").await;
+    eventually("readiness reports it", || async {
+        let check = relay_check(&other).await;
         let text = check["detail"].as_str().unwrap_or_default().to_owned();
         (check["status"] == "degraded" && text.contains("belongs to")).then_some(())
     })
@@ -137,19 +139,17 @@ async fn a_service_on_another_stores_stream_neither_writes_nor_reads_it() {
     let theirs = place(&owner, "theirs").await;
     owner.wait_until_projected(theirs, 1).await;
 
-    // The write side serves; what the stream holds was not applied.
-    let shown = stranger
-        .get(&format!("/v1/orders/{ours}?minVersion=1"))
-        .await;
+    // The write side answers. No event of the stream was applied.
+    let shown = other.get(&format!("/v1/orders/{ours}?minVersion=1")).await;
     assert_eq!(shown.status, 200, "{}", shown.text);
     let projected: i64 = sqlx::query_scalar("select count(*) from order_views")
-        .fetch_one(&stranger.database)
+        .fetch_one(&other.database)
         .await
         .unwrap();
     assert_eq!(projected, 0);
     let name = &owner.config.nats_stream;
     truth::assert_stream_holds_the_store(&servers().nats_url, name, &owner.database).await;
     owner.stop().await;
-    // The stranger's read model never catches up, so it is not asked to.
-    drop(stranger);
+    // The read model of this service never catches up, and `stop` would wait for it.
+    drop(other);
 }

@@ -1,4 +1,4 @@
-//! The service verifies and heals itself.
+//! The self-check: what it finds, repairs and counts, and that one process does it for all.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -27,12 +27,13 @@ async fn place(app: &TestApp, customer: &str) -> Uuid {
     created.id()
 }
 
-async fn plant(app: &TestApp, statement: &'static str, order: Uuid) {
-    let planted = sqlx::query(statement).bind(order).execute(&app.database);
-    assert_eq!(planted.await.unwrap().rows_affected(), 1);
+/// Changes the rows of an order, so that they differ from its events.
+async fn damage(app: &TestApp, statement: &'static str, order: Uuid) {
+    let damaged = sqlx::query(statement).bind(order).execute(&app.database);
+    assert_eq!(damaged.await.unwrap().rows_affected(), 1);
 }
 
-/// A check as the service makes it, of the process `holder`.
+/// A self-check and its lease, as the process `holder` has them.
 fn check(app: &TestApp, holder: u128) -> (SelfCheck<PgEventStore, PgLease>, PgLease) {
     let options = postgres::connect_options(&app.database_url).unwrap();
     let pool: PgPool = postgres::pool(options.clone(), 4);
@@ -45,23 +46,23 @@ fn check(app: &TestApp, holder: u128) -> (SelfCheck<PgEventStore, PgLease>, PgLe
 }
 
 #[tokio::test]
-async fn a_planted_difference_heals_by_itself() {
+async fn a_running_service_repairs_a_difference() {
     let app = TestApp::start_with(|config| config.verify_per_second = 1000).await;
-    let (changed, gone) = (
+    let (changed, deleted) = (
         place(&app, "customer-1").await,
         place(&app, "customer-2").await,
     );
-    let right = app.wait_until_projected(changed, 1).await;
-    app.wait_until_projected(gone, 1).await;
+    let correct = app.wait_until_projected(changed, 1).await;
+    app.wait_until_projected(deleted, 1).await;
 
     let set = "update order_views set total_minor = 1, status = 'completed' where id = $1";
-    plant(&app, set, changed).await;
-    plant(&app, "delete from order_views where id = $1", gone).await;
+    damage(&app, set, changed).await;
+    damage(&app, "delete from order_views where id = $1", deleted).await;
 
-    eventually("both orders are right again", || async {
+    eventually("both orders are repaired", || async {
         let shown = app.get(&format!("/v1/orders/{changed}")).await.json();
-        let back = app.get(&format!("/v1/orders/{gone}")).await;
-        (shown == right && back.status == 200).then_some(())
+        let back = app.get(&format!("/v1/orders/{deleted}")).await;
+        (shown == correct && back.status == 200).then_some(())
     })
     .await;
     app.stop().await;
@@ -71,9 +72,9 @@ async fn a_planted_difference_heals_by_itself() {
 async fn a_round_counts_what_it_found_and_repaired() {
     let recorder = PrometheusBuilder::new().build_recorder();
     let metrics = recorder.handle();
-    // The test runs on one thread, so everything it awaits counts here.
+    // The test runs on one thread, so this recorder counts everything that it awaits.
     let _counting = metrics::set_default_local_recorder(&recorder);
-    let counted = || -> HashMap<String, String> {
+    let counters = || -> HashMap<String, String> {
         let text = metrics.render();
         let lines = text
             .lines()
@@ -91,8 +92,8 @@ async fn a_round_counts_what_it_found_and_repaired() {
     app.wait_until_projected(one, 1).await;
     app.wait_until_projected(other, 1).await;
     let (mut check, _) = check(&app, 1);
-    assert_eq!(counted()["orders_verify_checked_total"], "0");
-    plant(
+    assert_eq!(counters()["orders_verify_checked_total"], "0");
+    damage(
         &app,
         "update order_views set total_minor = 1 where id = $1",
         one,
@@ -105,7 +106,7 @@ async fn a_round_counts_what_it_found_and_repaired() {
         (report.orders, report.in_read_model, report.repaired),
         (2, 1, 1)
     );
-    let counted = counted();
+    let counted = counters();
     assert_eq!(counted["orders_verify_checked_total"], "2");
     assert_eq!(counted["orders_verify_differences_total"], "1");
     assert_eq!(counted["orders_verify_repaired_total"], "1");
@@ -114,15 +115,15 @@ async fn a_round_counts_what_it_found_and_repaired() {
 }
 
 #[tokio::test]
-async fn an_old_order_is_verified_as_part_of_the_sample() {
+async fn an_order_that_has_not_changed_is_verified_in_the_sample() {
     let app = TestApp::start().await;
     let order = place(&app, "customer-1").await;
     app.wait_until_projected(order, 1).await;
     let (mut check, _) = check(&app, 1);
     assert!(check.run_once().await.unwrap().is_clean());
 
-    // Nothing has happened since the round before: what it finds it finds by the sample.
-    plant(
+    // No order has changed since the last round, so only the sample can find the difference.
+    damage(
         &app,
         "update order_views set total_minor = 1 where id = $1",
         order,
@@ -135,7 +136,7 @@ async fn an_old_order_is_verified_as_part_of_the_sample() {
 }
 
 #[tokio::test]
-async fn one_process_verifies_for_all() {
+async fn only_the_holder_of_the_lease_verifies() {
     let app = TestApp::start().await;
     let order = place(&app, "customer-1").await;
     app.wait_until_projected(order, 1).await;
@@ -149,7 +150,7 @@ async fn one_process_verifies_for_all() {
 }
 
 #[tokio::test]
-async fn an_empty_store_is_as_it_should_be() {
+async fn an_empty_store_has_no_finding() {
     let app = TestApp::start().await;
 
     let report = check(&app, 1).0.run_once().await.unwrap();

@@ -13,7 +13,7 @@ use crate::http::{
 };
 use crate::{
     event_sourcing::{Position, StoreError},
-    read_model::{Found, HotViews, ListPage, OrderViews},
+    read_model::{FoundOrder, HotViews, ListPage, OrderViews},
 };
 
 /// How often a waiting read looks again where nothing wakes it: another process may be the one that
@@ -39,7 +39,7 @@ pub trait AsOf {
     fn position(&self) -> Position;
 }
 
-impl AsOf for Found {
+impl AsOf for FoundOrder {
     fn position(&self) -> Position {
         self.projection_position
     }

@@ -1,121 +1,37 @@
-//! The pure fold of events into read rows. It knows only the lines that the events touch, so that a
-//! chunk of events loads few rows, however long the orders are.
+//! The pure fold of events into read rows: what each event means for `order_views` and `order_items`.
+//!
+//! It knows only the lines that the events touch, so a chunk of events loads few rows, however long the
+//! orders are. No SQL belongs here.
 
-use std::collections::HashMap;
+mod error;
+mod lines;
 
+#[cfg(test)]
+mod tests;
+
+pub use self::error::FoldError;
+use self::lines::{Lines, Sums};
 use super::rows::{ItemRow, OrderRow};
 use crate::{
     event_sourcing::{Position, Timestamp, Version},
     order::{
-        Currency, CustomerId, ItemId, OrderEvent, OrderId, Status, error::MAX_LINES,
+        Currency, CustomerId, ItemId, OrderEvent, OrderId, Quantity, Status, error::MAX_LINES,
         event::OrderedItem,
     },
 };
-
-/// Why an event does not fit the rows before it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
-    /// Events before it are missing, or it is there twice.
-    #[error("version {found} stands where version {expected} belongs")]
-    Version {
-        /// The version that comes next.
-        expected: Version,
-        /// The event's version.
-        found: Version,
-    },
-    /// The first event does not create the order.
-    #[error("the order was never created")]
-    NoOrder,
-    /// The order is created again.
-    #[error("the order is created twice")]
-    CreatedTwice,
-    /// The event creates another order than that of its stream.
-    #[error("the event creates order {0}")]
-    OtherOrder(OrderId),
-    /// The order is final.
-    #[error("the order is already {0}")]
-    NotOpen(String),
-    /// The order has no such line.
-    #[error("the order has no line {0}")]
-    NoItem(ItemId),
-    /// The order has this line already.
-    #[error("the order has line {0} already")]
-    ItemTwice(ItemId),
-    /// The line's price is in another currency than the order.
-    #[error("the line is priced in {found}, the order in {expected}")]
-    Currency {
-        /// The order's currency.
-        expected: String,
-        /// The line's currency.
-        found: String,
-    },
-    /// The sums do not fit their columns.
-    #[error("the order's total is too large")]
-    TooLarge,
-}
-
-/// What is known of a line.
-#[derive(Debug, Clone)]
-struct Slot {
-    row: Option<ItemRow>,
-    is_stored: bool,
-    is_changed: bool,
-}
 
 /// One order's rows while events are folded into them.
 #[derive(Debug, Clone)]
 pub struct OrderFold {
     id: OrderId,
     row: Option<OrderRow>,
-    slots: HashMap<ItemId, Slot>,
-    /// The version of the row before the events; zero where there was none.
+    lines: Lines,
+    /// The version of the row before the events; zero if there was none.
     stored: Version,
     is_changed: bool,
 }
 
-/// Sums over the lines of an order.
-#[derive(Debug, Clone, Copy)]
-struct Sums {
-    total_minor: i64,
-    item_count: i32,
-    total_quantity: i64,
-}
-
-impl Sums {
-    const NONE: Self = Self {
-        total_minor: 0,
-        item_count: 0,
-        total_quantity: 0,
-    };
-
-    fn of(row: &OrderRow) -> Self {
-        Self {
-            total_minor: row.total_minor,
-            item_count: row.item_count,
-            total_quantity: row.total_quantity,
-        }
-    }
-
-    fn with(self, item: &ItemRow) -> Result<Self, Unfit> {
-        self.add(item, 1).ok_or(Unfit::TooLarge)
-    }
-
-    fn without(self, item: &ItemRow) -> Result<Self, Unfit> {
-        self.add(item, -1).ok_or(Unfit::TooLarge)
-    }
-
-    fn add(self, item: &ItemRow, sign: i32) -> Option<Self> {
-        let pieces = i64::from(item.quantity).checked_mul(i64::from(sign))?;
-        let line_total = item.price_minor.checked_mul(pieces)?;
-        Some(Self {
-            total_minor: self.total_minor.checked_add(line_total)?,
-            item_count: self.item_count.checked_add(sign)?,
-            total_quantity: self.total_quantity.checked_add(pieces)?,
-        })
-    }
-}
-
-/// The line that must be there for an event.
+/// The line that must be loaded before the event can be folded.
 #[must_use]
 pub fn needed_item(event: &OrderEvent) -> Option<ItemId> {
     match event {
@@ -129,50 +45,48 @@ pub fn needed_item(event: &OrderEvent) -> Option<ItemId> {
     }
 }
 
-/// The line that an event adds, and that must not be there yet.
+/// The line that the event adds. It must not exist yet.
 #[must_use]
 pub fn added_item(event: &OrderEvent) -> Option<ItemId> {
     match event {
         OrderEvent::ItemAdded { item, .. } => Some(item.item_id),
-        _ => None,
+        OrderEvent::ItemQuantityChanged { .. }
+        | OrderEvent::ItemRemoved { .. }
+        | OrderEvent::Created { .. }
+        | OrderEvent::Completed
+        | OrderEvent::Cancelled { .. } => None,
     }
 }
 
 impl OrderFold {
-    /// An order of which there is no row.
+    /// An order without rows.
     #[must_use]
     pub fn absent(id: OrderId) -> Self {
         Self {
             id,
             row: None,
-            slots: HashMap::new(),
+            lines: Lines::default(),
             stored: Version::ZERO,
             is_changed: false,
         }
     }
 
-    /// An order as its row shows it; its touched lines follow by [`Self::know`].
+    /// An order with a stored row. Add the lines that its events touch with
+    /// [`insert_stored`](Self::insert_stored).
     #[must_use]
     pub fn stored(row: OrderRow) -> Self {
         Self {
             id: row.id,
             stored: Version::new(row.version),
             row: Some(row),
-            slots: HashMap::new(),
+            lines: Lines::default(),
             is_changed: false,
         }
     }
 
-    /// Tells of a line that is stored.
-    pub fn know(&mut self, item: ItemRow) {
-        let slot = Slot {
-            row: Some(item),
-            is_stored: true,
-            is_changed: false,
-        };
-        if let Some(item) = &slot.row {
-            self.slots.insert(item.item_id, slot);
-        }
+    /// Adds a line that is stored.
+    pub fn insert_stored(&mut self, item: ItemRow) {
+        self.lines.insert_stored(item);
     }
 
     /// The order's id.
@@ -181,76 +95,68 @@ impl OrderFold {
         self.id
     }
 
-    /// The version that the rows show; zero where there are none.
+    /// The version that the rows show; zero if there are none.
     #[must_use]
     pub fn version(&self) -> Version {
         Version::new(self.row.as_ref().map_or(0, |row| row.version))
     }
 
-    /// The order's row, where it exists.
+    /// The order's row, if it exists.
     #[must_use]
     pub fn row(&self) -> Option<&OrderRow> {
         self.row.as_ref()
     }
 
-    /// The row, where an event changed it.
+    /// The order's row, if an event changed it.
     #[must_use]
     pub fn changed_row(&self) -> Option<&OrderRow> {
         self.row.as_ref().filter(|_| self.is_changed)
     }
 
-    /// The version of the row before the events; zero where there was none.
+    /// The version of the row before the events; zero if there was none.
     #[must_use]
     pub fn stored_version(&self) -> Version {
         self.stored
     }
 
-    /// The row, for good.
+    /// Consumes the fold and returns the order's row.
     #[must_use]
     pub fn into_row(self) -> Option<OrderRow> {
         self.row
     }
 
-    /// The lines that events put or changed, each with whether it was stored before.
+    /// The lines that events added or changed, each with whether it was stored before.
     pub fn changed_items(&self) -> impl Iterator<Item = (&ItemRow, bool)> {
-        let changed = self.slots.values().filter(|slot| slot.is_changed);
-        changed.filter_map(|slot| slot.row.as_ref().map(|row| (row, slot.is_stored)))
+        self.lines.changed()
     }
 
     /// The stored lines that events removed.
     pub fn removed_items(&self) -> impl Iterator<Item = ItemId> {
-        let slots = self.slots.iter();
-        slots
-            .filter(|(_, slot)| slot.is_stored && slot.row.is_none())
-            .map(|(item_id, _)| *item_id)
+        self.lines.removed()
     }
 
-    /// The lines known, in order of addition: all of them, where all events were folded.
+    /// The known lines in order of addition. These are all lines, if all events were folded.
     #[must_use]
     pub fn items(&self) -> Vec<&ItemRow> {
-        let mut items: Vec<_> = self
-            .slots
-            .values()
-            .filter_map(|slot| slot.row.as_ref())
-            .collect();
+        let mut items: Vec<_> = self.lines.all().collect();
         items.sort_unstable_by_key(|item| (item.line_no, item.item_id));
         items
     }
 
-    /// Folds the next event in. One that does not fit changes nothing.
+    /// Folds the next event in. An event that cannot be folded changes nothing.
     ///
     /// # Errors
-    /// [`Unfit`], where the event cannot follow the rows.
+    /// [`FoldError`] if the event cannot follow the rows.
     pub fn apply(
         &mut self,
         event: &OrderEvent,
         version: Version,
         position: Position,
         at: Timestamp,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), FoldError> {
         let expected = self.version().plus(1);
         if version != expected {
-            return Err(Unfit::Version {
+            return Err(FoldError::Version {
                 expected,
                 found: version,
             });
@@ -262,18 +168,20 @@ impl OrderFold {
                 currency,
                 items,
             } => self.create(*order_id, customer_id, *currency, items, at)?,
-            OrderEvent::ItemAdded { item, currency } => self.add(item, *currency, version, at)?,
-            OrderEvent::ItemQuantityChanged { item_id, quantity } => {
-                self.change(*item_id, to_i32(quantity.get()))?;
+            OrderEvent::ItemAdded { item, currency } => {
+                self.add_item(item, *currency, version, at)?;
             }
-            OrderEvent::ItemRemoved { item_id } => self.remove(*item_id)?,
+            OrderEvent::ItemQuantityChanged { item_id, quantity } => {
+                self.change_item(*item_id, *quantity)?;
+            }
+            OrderEvent::ItemRemoved { item_id } => self.remove_item(*item_id)?,
             OrderEvent::Completed => {
-                let row = self.open()?;
+                let row = self.open_row()?;
                 Status::Completed.as_str().clone_into(&mut row.status);
                 row.completed_at = Some(at);
             }
             OrderEvent::Cancelled { reason } => {
-                let row = self.open()?;
+                let row = self.open_row()?;
                 Status::Cancelled.as_str().clone_into(&mut row.status);
                 row.cancelled_at = Some(at);
                 row.cancellation_reason = reason.as_ref().map(|reason| reason.as_str().to_owned());
@@ -288,12 +196,12 @@ impl OrderFold {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<&mut OrderRow, Unfit> {
-        let row = self.row.as_mut().ok_or(Unfit::NoOrder)?;
-        if row.status == Status::Created.as_str() {
-            Ok(row)
-        } else {
-            Err(Unfit::NotOpen(row.status.clone()))
+    /// The row of an order that is open.
+    fn open_row(&mut self) -> Result<&mut OrderRow, FoldError> {
+        let row = self.row.as_mut().ok_or(FoldError::NoOrder)?;
+        match status_of(row)? {
+            Status::Created => Ok(row),
+            last @ (Status::Completed | Status::Cancelled) => Err(FoldError::NotOpen(last)),
         }
     }
 
@@ -304,26 +212,24 @@ impl OrderFold {
         currency: Currency,
         items: &[OrderedItem],
         at: Timestamp,
-    ) -> Result<(), Unfit> {
+    ) -> Result<(), FoldError> {
         if self.row.is_some() {
-            return Err(Unfit::CreatedTwice);
+            return Err(FoldError::CreatedTwice);
         }
         if order_id != self.id {
-            return Err(Unfit::OtherOrder(order_id));
+            return Err(FoldError::OtherOrder(order_id));
         }
-        let mut sums = Sums::NONE;
-        let mut slots = HashMap::with_capacity(items.len());
+        let mut sums = Sums::default();
+        let mut lines = Lines::default();
         for (item, line_no) in items.iter().zip(1..) {
-            let row = self.item_row(item, line_no, at);
-            sums = sums.with(&row)?;
-            if slots
-                .insert(item.item_id, Slot::changed(Some(row), false))
-                .is_some()
-            {
-                return Err(Unfit::ItemTwice(item.item_id));
+            if lines.get(item.item_id).is_some() {
+                return Err(FoldError::ItemTwice(item.item_id));
             }
+            let row = self.item_row(item, line_no, at)?;
+            sums = sums.with(&row)?;
+            lines.add(row);
         }
-        self.slots = slots;
+        self.lines = lines;
         self.row = Some(OrderRow {
             id: self.id,
             customer_id: customer_id.as_str().to_owned(),
@@ -343,95 +249,86 @@ impl OrderFold {
         Ok(())
     }
 
-    /// The first lines have the numbers up to [`MAX_LINES`]; a line added at a version has one
-    /// beyond, so that no other line needs to be known.
-    fn add(
+    /// The lines of the creation have the numbers 1 to [`MAX_LINES`] at most. A later line has a number
+    /// above, made from the event's version, so that no other line needs to be loaded.
+    fn add_item(
         &mut self,
         item: &OrderedItem,
         currency: Currency,
         version: Version,
         at: Timestamp,
-    ) -> Result<(), Unfit> {
-        let order = self.open()?;
+    ) -> Result<(), FoldError> {
+        let order = self.open_row()?;
         if order.currency != currency.code() {
-            return Err(Unfit::Currency {
+            return Err(FoldError::Currency {
                 expected: order.currency.clone(),
                 found: currency.code().to_owned(),
             });
         }
         let sums = Sums::of(order);
-        let known = self.slots.get(&item.item_id);
-        if known.is_some_and(|slot| slot.row.is_some()) {
-            return Err(Unfit::ItemTwice(item.item_id));
+        if self.lines.get(item.item_id).is_some() {
+            return Err(FoldError::ItemTwice(item.item_id));
         }
-        let line_no = version.plus(MAX_LINES).get();
-        let row = self.item_row(item, line_no, at);
+        let row = self.item_row(item, version.plus(MAX_LINES).get(), at)?;
         let sums = sums.with(&row)?;
-        self.put(item.item_id, Some(row), sums);
+        self.set_item(item.item_id, Some(row), sums);
         Ok(())
     }
 
-    fn change(&mut self, item_id: ItemId, quantity: i32) -> Result<(), Unfit> {
-        let sums = Sums::of(self.open()?);
-        let before = self.item(item_id)?;
+    fn change_item(&mut self, id: ItemId, quantity: Quantity) -> Result<(), FoldError> {
+        let sums = Sums::of(self.open_row()?);
+        let before = self.lines.get(id).ok_or(FoldError::NoItem(id))?;
         let after = ItemRow {
-            quantity,
+            quantity: column_value(quantity)?,
             ..before.clone()
         };
         let sums = sums.without(before)?.with(&after)?;
-        self.put(item_id, Some(after), sums);
+        self.set_item(id, Some(after), sums);
         Ok(())
     }
 
-    fn remove(&mut self, item_id: ItemId) -> Result<(), Unfit> {
-        let sums = Sums::of(self.open()?).without(self.item(item_id)?)?;
-        self.put(item_id, None, sums);
+    fn remove_item(&mut self, id: ItemId) -> Result<(), FoldError> {
+        let sums = Sums::of(self.open_row()?);
+        let before = self.lines.get(id).ok_or(FoldError::NoItem(id))?;
+        let sums = sums.without(before)?;
+        self.set_item(id, None, sums);
         Ok(())
     }
 
-    fn item(&self, item_id: ItemId) -> Result<&ItemRow, Unfit> {
-        let slot = self.slots.get(&item_id);
-        let row = slot.and_then(|slot| slot.row.as_ref());
-        row.ok_or(Unfit::NoItem(item_id))
-    }
-
-    fn put(&mut self, item_id: ItemId, row: Option<ItemRow>, sums: Sums) {
-        let is_stored = self.slots.get(&item_id).is_some_and(|slot| slot.is_stored);
-        self.slots.insert(item_id, Slot::changed(row, is_stored));
+    fn set_item(&mut self, id: ItemId, row: Option<ItemRow>, sums: Sums) {
+        self.lines.set(id, row);
         if let Some(order) = &mut self.row {
-            order.total_minor = sums.total_minor;
-            order.item_count = sums.item_count;
-            order.total_quantity = sums.total_quantity;
+            sums.write_to(order);
         }
     }
 
-    fn item_row(&self, item: &OrderedItem, line_no: i32, added_at: Timestamp) -> ItemRow {
-        ItemRow {
+    fn item_row(
+        &self,
+        item: &OrderedItem,
+        line_no: i32,
+        added_at: Timestamp,
+    ) -> Result<ItemRow, FoldError> {
+        Ok(ItemRow {
             order_id: self.id,
             item_id: item.item_id,
             line_no,
             product_id: item.product_id.as_str().to_owned(),
-            quantity: to_i32(item.quantity.get()),
+            quantity: column_value(item.quantity)?,
             price_minor: item.price.minor(),
             added_at,
-        }
+        })
     }
 }
 
-impl Slot {
-    fn changed(row: Option<ItemRow>, is_stored: bool) -> Self {
-        Self {
-            row,
-            is_stored,
-            is_changed: true,
-        }
-    }
+/// The status that a row holds.
+fn status_of(row: &OrderRow) -> Result<Status, FoldError> {
+    [Status::Created, Status::Completed, Status::Cancelled]
+        .into_iter()
+        .find(|status| status.as_str() == row.status)
+        .ok_or_else(|| FoldError::UnknownStatus(row.status.clone()))
 }
 
-/// A quantity as its column holds it; it is at most 10000.
-fn to_i32(quantity: u32) -> i32 {
-    i32::try_from(quantity).unwrap_or(i32::MAX)
+/// A quantity as its column holds it.
+fn column_value(quantity: Quantity) -> Result<i32, FoldError> {
+    i32::try_from(quantity.get()).map_err(|_| FoldError::TooLarge)
 }
-
-#[cfg(test)]
-mod tests;

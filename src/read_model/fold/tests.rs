@@ -1,3 +1,5 @@
+//! What the rows are after each kind of event.
+
 use std::str::FromStr;
 
 use chrono::DateTime;
@@ -65,7 +67,7 @@ fn cancelled() -> OrderEvent {
 }
 
 /// Folds an event as the one of this version, at ten times that position.
-fn apply(fold: &mut OrderFold, version: i32, event: &OrderEvent) -> Result<(), Unfit> {
+fn apply(fold: &mut OrderFold, version: i32, event: &OrderEvent) -> Result<(), FoldError> {
     let position = Position::new(i64::from(version) * 10);
     fold.apply(event, Version::new(version), position, at(version))
 }
@@ -79,7 +81,7 @@ fn folded(events: &[OrderEvent]) -> OrderFold {
 }
 
 #[test]
-fn the_rows_are_the_fold_of_all_kinds_of_events() {
+fn all_kinds_of_events_are_folded_into_the_rows() {
     let fold = folded(&[
         created(vec![item(FIRST, 2, 4999), item(SECOND, 1, 0)]),
         added(item(THIRD, 3, 100)),
@@ -134,10 +136,10 @@ fn the_rows_agree_with_the_domain_after_each_event() {
 }
 
 #[test]
-fn adding_needs_no_other_line_and_changing_only_its_own() {
+fn adding_a_line_loads_no_other_line_and_removing_one_only_that_line() {
     let whole = folded(&[created(vec![item(FIRST, 2, 10), item(SECOND, 1, 20)])]);
     let mut fold = OrderFold::stored(whole.row().unwrap().clone());
-    fold.know(whole.items()[1].clone());
+    fold.insert_stored(whole.items()[1].clone());
 
     apply(&mut fold, 2, &added(item(THIRD, 1, 5))).unwrap();
     apply(&mut fold, 3, &removed(SECOND)).unwrap();
@@ -153,7 +155,7 @@ fn adding_needs_no_other_line_and_changing_only_its_own() {
 }
 
 #[test]
-fn a_line_that_comes_and_goes_between_two_writes_is_neither_written_nor_deleted() {
+fn a_line_that_is_added_and_removed_between_two_writes_is_neither_written_nor_deleted() {
     let fold = folded(&[created(vec![]), added(item(FIRST, 1, 1)), removed(FIRST)]);
 
     assert_eq!(fold.changed_items().count(), 0);
@@ -162,34 +164,34 @@ fn a_line_that_comes_and_goes_between_two_writes_is_neither_written_nor_deleted(
 }
 
 #[test]
-fn an_event_that_does_not_fit_changes_nothing() {
+fn an_event_that_cannot_be_folded_changes_nothing() {
     let open = [created(vec![item(FIRST, 1, i64::MAX)])];
     let cases = [
-        (&open[..0], 1, added(item(FIRST, 1, 1)), Unfit::NoOrder),
-        (&open[..0], 1, OrderEvent::Completed, Unfit::NoOrder),
-        (&open[..], 2, created(vec![]), Unfit::CreatedTwice),
+        (&open[..0], 1, added(item(FIRST, 1, 1)), FoldError::NoOrder),
+        (&open[..0], 1, OrderEvent::Completed, FoldError::NoOrder),
+        (&open[..], 2, created(vec![]), FoldError::CreatedTwice),
         (
             &open[..],
             2,
             added(item(FIRST, 1, 1)),
-            Unfit::ItemTwice(FIRST),
+            FoldError::ItemTwice(FIRST),
         ),
-        (&open[..], 2, added(item(SECOND, 1, 1)), Unfit::TooLarge),
-        (&open[..], 2, changed(FIRST, 2), Unfit::TooLarge),
-        (&open[..], 2, changed(SECOND, 2), Unfit::NoItem(SECOND)),
-        (&open[..], 2, removed(SECOND), Unfit::NoItem(SECOND)),
+        (&open[..], 2, added(item(SECOND, 1, 1)), FoldError::TooLarge),
+        (&open[..], 2, changed(FIRST, 2), FoldError::TooLarge),
+        (&open[..], 2, changed(SECOND, 2), FoldError::NoItem(SECOND)),
+        (&open[..], 2, removed(SECOND), FoldError::NoItem(SECOND)),
     ];
-    for (before, version, event, unfit) in cases {
+    for (before, version, event, error) in cases {
         let mut fold = folded(before);
         let row = fold.row().cloned();
 
-        assert_eq!(apply(&mut fold, version, &event), Err(unfit));
+        assert_eq!(apply(&mut fold, version, &event), Err(error));
         assert_eq!(fold.row().cloned(), row);
     }
 }
 
 #[test]
-fn a_final_order_takes_no_event() {
+fn a_final_order_refuses_every_event() {
     for last in [OrderEvent::Completed, cancelled()] {
         for late in [
             OrderEvent::Completed,
@@ -199,35 +201,41 @@ fn a_final_order_takes_no_event() {
         ] {
             let mut fold = folded(&[created(vec![item(FIRST, 1, 1)]), last.clone()]);
 
-            assert!(matches!(apply(&mut fold, 3, &late), Err(Unfit::NotOpen(_))));
+            assert!(matches!(
+                apply(&mut fold, 3, &late),
+                Err(FoldError::NotOpen(_))
+            ));
         }
     }
 }
 
 #[test]
-fn a_version_that_is_not_the_next_does_not_fit() {
+fn a_version_that_is_not_the_next_is_refused() {
     let mut fold = folded(&[created(vec![])]);
 
     for found in [0, 1, 3] {
-        let unfit = apply(&mut fold, found, &added(item(FIRST, 1, 1))).unwrap_err();
+        let error = apply(&mut fold, found, &added(item(FIRST, 1, 1))).unwrap_err();
         let (expected, found) = (Version::new(2), Version::new(found));
-        assert_eq!(unfit, Unfit::Version { expected, found });
+        assert_eq!(error, FoldError::Version { expected, found });
     }
 }
 
 #[test]
-fn a_creation_of_another_order_or_with_a_line_twice_does_not_fit() {
+fn a_creation_of_another_order_or_with_a_line_twice_is_refused() {
     let twice = created(vec![item(FIRST, 1, 1), item(FIRST, 1, 1)]);
     let mut fold = OrderFold::absent(ORDER);
-    assert_eq!(apply(&mut fold, 1, &twice), Err(Unfit::ItemTwice(FIRST)));
+    assert_eq!(
+        apply(&mut fold, 1, &twice),
+        Err(FoldError::ItemTwice(FIRST))
+    );
 
-    let mut other = OrderFold::absent(SECOND.get().into());
-    let unfit = apply(&mut other, 1, &created(vec![]));
-    assert_eq!(unfit, Err(Unfit::OtherOrder(ORDER)));
+    let mut other = OrderFold::absent(OrderId::new(Uuid::from_u128(2)));
+    let error = apply(&mut other, 1, &created(vec![]));
+    assert_eq!(error, Err(FoldError::OtherOrder(ORDER)));
 }
 
 #[test]
-fn a_line_in_another_currency_does_not_fit() {
+fn a_line_in_another_currency_is_refused() {
     let mut fold = folded(&[created(vec![])]);
     let yen = OrderEvent::ItemAdded {
         item: item(FIRST, 1, 1),
@@ -236,6 +244,17 @@ fn a_line_in_another_currency_does_not_fit() {
 
     assert!(matches!(
         apply(&mut fold, 2, &yen),
-        Err(Unfit::Currency { .. })
+        Err(FoldError::Currency { .. })
     ));
+}
+
+#[test]
+fn a_row_with_an_unknown_status_refuses_events() {
+    let mut row = folded(&[created(vec![])]).row().unwrap().clone();
+    "lost".clone_into(&mut row.status);
+    let mut fold = OrderFold::stored(row);
+
+    let error = apply(&mut fold, 2, &OrderEvent::Completed);
+
+    assert_eq!(error, Err(FoldError::UnknownStatus("lost".to_owned())));
 }

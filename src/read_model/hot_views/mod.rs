@@ -1,18 +1,19 @@
-//! Views in memory: the answers that were read lately, for as long as they are the read model's.
+//! Orders that were read lately, in memory, for as long as they are what the database shows.
 //!
-//! Only the process that projects knows when a row changes, so only it keeps views, and only while
-//! it holds the projector's lease. The projector reports every step ([`Watched`]):
-//! - Before a chunk is applied its orders are forgotten and none of them is kept until the chunk has
-//!   ended, whatever its end: while the commit is under way the database answers for them.
+//! Only the process that projects knows when a row changes. So only that process keeps views, and only
+//! while it holds the projector's lease. The projector reports each of its steps through
+//! [`InvalidatingProjection`]:
+//! - Before a chunk is applied, the views of its orders are removed. None of them is kept again until
+//!   the chunk has ended: meanwhile the database answers for them.
 //! - A chunk that does not follow directly on the last one may bring events of other orders from the
-//!   store: then everything is forgotten.
-//! - After a failed chunk, and when the lease is lost or runs out, everything is forgotten until the
-//!   projector reads its checkpoint anew.
+//!   store, so all views are removed.
+//! - After a failed chunk, and when the lease is lost or has run out, all views are removed and none is
+//!   kept until the projector reads its checkpoint again.
 //!
-//! So every kept view is what the database shows at the position that is reported with it: a read
-//! with a token, a version or an `ETag` is answered from here only where that position holds it.
-//! What changes rows beside the projector (a repair, a rebuild, an un-parked order) shows after two
-//! seconds at the latest.
+//! So a kept view is what the database shows at the position that is returned with it. A read with a
+//! token, a version or an `ETag` is answered from here only if that position is high enough.
+//! Changes of rows by anything but the projector (a repair, a rebuild, a refold) are visible after
+//! two seconds (`MAX_AGE`) at the latest.
 
 use std::{
     collections::HashSet,
@@ -32,43 +33,44 @@ use crate::event_sourcing::{
 /// How many bytes of views are kept.
 const CAPACITY: u64 = 32 << 20;
 
-/// What a view costs beside its text.
+/// The memory of a view besides its body, in bytes.
 const OVERHEAD: usize = 200;
 
-/// How long a view is kept.
-const KEPT: Duration = Duration::from_secs(2);
+/// How long a view is kept at most.
+const MAX_AGE: Duration = Duration::from_secs(2);
 
-/// An answer: an order of one version, as text.
+/// An order as the endpoint returns it.
 #[derive(Debug, Clone)]
 pub struct HotView {
-    /// The version that the view shows.
+    /// The order's version.
     pub version: Version,
-    /// The view as JSON.
+    /// The order as JSON.
     pub body: Bytes,
 }
 
-/// What the projector has reported.
+/// The state of the projector, as far as it was reported.
 #[derive(Debug, Default)]
-struct Progress {
-    /// Up to where events are applied; `None` while that is not known.
+struct ProjectorState {
+    /// Events are applied up to this position; `None` while that is not known.
     position: Option<Position>,
     /// The orders of the chunk that is being applied.
     changing: HashSet<Uuid>,
-    /// The lease that this rests on, and until when it is held.
+    /// The epoch of the projector's lease, and until when it is held.
     lease: Option<(Epoch, Instant)>,
 }
 
-impl Progress {
+impl ProjectorState {
+    /// Events are applied up to this position; `None` if the lease has run out.
     fn position(&self) -> Option<Position> {
         let (_, until) = self.lease?;
         self.position.filter(|_| Instant::now() < until)
     }
 }
 
-/// The views that are kept.
+/// The views that are kept in memory.
 #[derive(Debug, Clone)]
 pub struct HotViews {
-    progress: Arc<RwLock<Progress>>,
+    projector: Arc<RwLock<ProjectorState>>,
     views: Cache<Uuid, HotView>,
 }
 
@@ -80,99 +82,103 @@ impl Default for HotViews {
         let views = Cache::builder()
             .max_capacity(CAPACITY)
             .weigher(weight)
-            .time_to_live(KEPT)
+            .time_to_live(MAX_AGE)
             .build();
         Self {
-            progress: Arc::default(),
+            projector: Arc::default(),
             views,
         }
     }
 }
 
 impl HotViews {
-    /// The order's view and the position that it is of; `None` where it has to be read.
+    /// Returns the order's view and the position up to which it is complete; `None` if the order must be
+    /// read from the database.
     #[must_use]
     pub fn get(&self, id: Uuid) -> Option<(HotView, Position)> {
-        let progress = self.read();
-        let position = progress.position()?;
+        let projector = self.read();
+        let position = projector.position()?;
         Some((self.views.get(&id)?, position))
     }
 
-    /// Keeps a view that was read when events were applied up to `position`, unless the projector
-    /// has gone on since.
+    /// Keeps a view that was read when events were applied up to `position`, unless the projector has
+    /// applied more events since.
     pub fn keep(&self, id: Uuid, position: Position, view: HotView) {
-        let progress = self.read();
-        if progress.position() == Some(position) && !progress.changing.contains(&id) {
+        let projector = self.read();
+        if projector.position() == Some(position) && !projector.changing.contains(&id) {
             self.views.insert(id, view);
         }
     }
 
-    /// The lease is held until then, or is not.
-    fn lease(&self, lease: Option<(Epoch, Instant)>) {
-        let mut progress = self.write();
+    /// The projector's lease is held until a time, or is not held. Views of another epoch are removed.
+    fn set_lease(&self, lease: Option<(Epoch, Instant)>) {
+        let mut projector = self.write();
         let epoch = |lease: Option<(Epoch, Instant)>| lease.map(|(epoch, _)| epoch);
-        if epoch(lease) != epoch(progress.lease) {
-            self.forget(&mut progress);
+        if epoch(lease) != epoch(projector.lease) {
+            self.invalidate_all(&mut projector);
         }
-        progress.lease = lease;
+        projector.lease = lease;
     }
 
-    /// The projector has read where it stands.
-    fn opened(&self, position: Position) {
-        let mut progress = self.write();
-        if progress.position != Some(position) {
-            self.forget(&mut progress);
-            progress.position = Some(position);
+    /// The projector has read its checkpoint.
+    fn checkpoint_read(&self, position: Position) {
+        let mut projector = self.write();
+        if projector.position != Some(position) {
+            self.invalidate_all(&mut projector);
+            projector.position = Some(position);
         }
     }
 
-    /// These are about to be applied.
-    fn applying(&self, deliveries: &[Delivery]) {
-        let mut progress = self.write();
-        if progress
+    /// The projector is about to apply a chunk.
+    fn chunk_started(&self, deliveries: &[Delivery]) {
+        let mut projector = self.write();
+        if projector
             .position
-            .is_some_and(|position| follow(position, deliveries))
+            .is_some_and(|position| have_no_gap(position, deliveries))
         {
             for delivery in deliveries {
                 let id = delivery.event.aggregate_id;
                 self.views.invalidate(&id);
-                progress.changing.insert(id);
+                projector.changing.insert(id);
             }
         } else {
-            self.forget(&mut progress);
+            self.invalidate_all(&mut projector);
         }
     }
 
-    /// They are applied, up to `last`, and the checkpoint is at `position`.
-    fn applied(&self, last: Position, position: Position) {
-        let mut progress = self.write();
-        // Beyond what was delivered, somebody else has applied what nobody told us of.
-        if progress.position.map(|before| before.max(last)) != Some(position) {
-            self.forget(&mut progress);
+    /// The projector has applied a chunk up to `last`; its checkpoint is at `position`.
+    fn chunk_applied(&self, last: Position, position: Position) {
+        let mut projector = self.write();
+        // If the checkpoint is beyond the chunk, events were applied that were not delivered to this
+        // process, so their orders are not known.
+        if projector.position.map(|before| before.max(last)) != Some(position) {
+            self.invalidate_all(&mut projector);
         }
-        progress.changing.clear();
-        progress.position = Some(position);
+        projector.changing.clear();
+        projector.position = Some(position);
     }
 
-    fn forget(&self, progress: &mut Progress) {
+    fn invalidate_all(&self, projector: &mut ProjectorState) {
         self.views.invalidate_all();
-        progress.position = None;
-        progress.changing.clear();
+        projector.position = None;
+        projector.changing.clear();
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Progress> {
-        self.progress.read().unwrap_or_else(PoisonError::into_inner)
+    fn read(&self) -> RwLockReadGuard<'_, ProjectorState> {
+        self.projector
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, Progress> {
-        self.progress
+    fn write(&self) -> RwLockWriteGuard<'_, ProjectorState> {
+        self.projector
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether these bring every event after `position`, up to the last of them.
-fn follow(position: Position, deliveries: &[Delivery]) -> bool {
+/// Whether the deliveries hold every event after `position`, up to the last of them.
+fn have_no_gap(position: Position, deliveries: &[Delivery]) -> bool {
     let mut reached = position;
     deliveries.iter().all(|delivery| {
         let follows = delivery.previous <= reached;
@@ -181,43 +187,43 @@ fn follow(position: Position, deliveries: &[Delivery]) -> bool {
     })
 }
 
-/// A projection whose steps [`HotViews`] hears of.
+/// A projection that reports its steps to [`HotViews`], which removes the views that they change.
 #[derive(Debug, Clone)]
-pub struct Watched<P> {
+pub struct InvalidatingProjection<P> {
     projection: P,
     views: HotViews,
 }
 
-impl<P> Watched<P> {
-    /// Lets `views` hear of what `projection` applies.
+impl<P> InvalidatingProjection<P> {
+    /// Wraps `projection`, which changes what `views` holds.
     #[must_use]
     pub fn new(projection: P, views: HotViews) -> Self {
         Self { projection, views }
     }
 }
 
-/// The lease that a watched projection works under.
+/// The lease of an [`InvalidatingProjection`], which reports to [`HotViews`] how long it is held.
 #[derive(Debug, Clone)]
-pub struct WatchedLease<L> {
+pub struct InvalidatingLease<L> {
     lease: L,
     ttl: Duration,
     views: HotViews,
 }
 
-impl<L> WatchedLease<L> {
-    /// Lets `views` hear of `lease`, which runs out `ttl` after it was last held.
+impl<L> InvalidatingLease<L> {
+    /// Wraps `lease`, which runs out `ttl` after it was last held.
     #[must_use]
     pub fn new(lease: L, ttl: Duration, views: HotViews) -> Self {
         Self { lease, ttl, views }
     }
 }
 
-/// Forgets everything unless it is settled that all went well: an error and a dropped future alike
-/// leave open what was applied.
+/// Removes all views when it is dropped, unless it was defused: after an error or in a dropped future
+/// it is unknown what was applied.
 struct InvalidateOnDrop<'a>(Option<&'a HotViews>);
 
 impl InvalidateOnDrop<'_> {
-    fn settle(mut self) {
+    fn defuse(mut self) {
         self.0 = None;
     }
 }
@@ -225,42 +231,42 @@ impl InvalidateOnDrop<'_> {
 impl Drop for InvalidateOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(views) = self.0 {
-            views.forget(&mut views.write());
+            views.invalidate_all(&mut views.write());
         }
     }
 }
 
-impl<P: Projection> Projection for Watched<P> {
+impl<P: Projection> Projection for InvalidatingProjection<P> {
     async fn checkpoint(&self) -> Result<Position, StoreError> {
         let position = self.projection.checkpoint().await?;
-        self.views.opened(position);
+        self.views.checkpoint_read(position);
         Ok(position)
     }
 
     async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
-        let doubt = InvalidateOnDrop(Some(&self.views));
-        self.views.applying(&deliveries);
+        let unless_applied = InvalidateOnDrop(Some(&self.views));
+        self.views.chunk_started(&deliveries);
         let last = deliveries.iter().map(|delivery| delivery.event.position);
         let last = last.max().unwrap_or_default();
         let position = self.projection.apply(deliveries, epoch).await?;
-        doubt.settle();
-        self.views.applied(last, position);
+        unless_applied.defuse();
+        self.views.chunk_applied(last, position);
         Ok(position)
     }
 }
 
-impl<L: Lease> Lease for WatchedLease<L> {
+impl<L: Lease> Lease for InvalidatingLease<L> {
     async fn hold(&self) -> Result<Option<Epoch>, StoreError> {
         let asked = Instant::now();
         let held = self.lease.hold().await;
-        let lease = held.as_ref().ok().copied().flatten();
+        let epoch = held.as_ref().ok().copied().flatten();
         self.views
-            .lease(lease.map(|epoch| (epoch, asked + self.ttl)));
+            .set_lease(epoch.map(|epoch| (epoch, asked + self.ttl)));
         held
     }
 
     async fn release(&self) -> Result<(), StoreError> {
-        self.views.lease(None);
+        self.views.set_lease(None);
         self.lease.release().await
     }
 }

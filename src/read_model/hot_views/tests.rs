@@ -1,4 +1,4 @@
-//! What the projector's steps do to the views that are kept.
+//! Which views the steps of the projector remove.
 
 use std::sync::Mutex;
 
@@ -10,32 +10,37 @@ use crate::event_sourcing::RecordedEvent;
 
 const TTL: Duration = Duration::from_mins(1);
 
-/// A projection that answers what it is told to, and a lease that is held as it is told to.
+/// A projection and a lease that return what the test sets.
 #[derive(Default)]
-struct Told {
+struct Stub {
+    /// The checkpoint; `None` makes the projection fail.
     position: Mutex<Option<Position>>,
+    /// The epoch; `None` if the lease is not held.
     epoch: Mutex<Option<Epoch>>,
-    /// Looked into while a chunk is being applied.
+    /// Checked while a chunk is being applied.
     views: HotViews,
 }
 
-impl Projection for &'static Told {
+impl Projection for &'static Stub {
     async fn checkpoint(&self) -> Result<Position, StoreError> {
         let position = *self.position.lock().unwrap();
-        position.ok_or_else(|| StoreError::unavailable(std::io::Error::other("told so")))
+        position.ok_or_else(|| StoreError::unavailable(std::io::Error::other("set by the test")))
     }
 
     async fn apply(&self, chunk: Vec<Delivery>, _: Epoch) -> Result<Position, StoreError> {
         for delivery in chunk {
             let id = delivery.event.aggregate_id;
             self.views.keep(id, Position::new(7), view(1));
-            assert!(self.views.get(id).is_none(), "while its chunk is applied");
+            assert!(
+                self.views.get(id).is_none(),
+                "a view was kept while its chunk is applied"
+            );
         }
         self.checkpoint().await
     }
 }
 
-impl Lease for &'static Told {
+impl Lease for &'static Stub {
     async fn hold(&self) -> Result<Option<Epoch>, StoreError> {
         Ok(*self.epoch.lock().unwrap())
     }
@@ -45,47 +50,48 @@ impl Lease for &'static Told {
     }
 }
 
-struct Scene {
-    told: &'static Told,
+/// The views, with a stub behind them.
+struct Fixture {
+    stub: &'static Stub,
     views: HotViews,
-    projection: Watched<&'static Told>,
-    lease: WatchedLease<&'static Told>,
+    projection: InvalidatingProjection<&'static Stub>,
+    lease: InvalidatingLease<&'static Stub>,
 }
 
-impl Scene {
+impl Fixture {
     /// The lease is held, the checkpoint is at 7, and orders 1 and 2 are kept.
     async fn new() -> Self {
-        let told: &'static Told = Box::leak(Box::default());
-        let views = told.views.clone();
-        let scene = Self {
-            told,
-            projection: Watched::new(told, views.clone()),
-            lease: WatchedLease::new(told, TTL, views.clone()),
+        let stub: &'static Stub = Box::leak(Box::default());
+        let views = stub.views.clone();
+        let fixture = Self {
+            stub,
+            projection: InvalidatingProjection::new(stub, views.clone()),
+            lease: InvalidatingLease::new(stub, TTL, views.clone()),
             views,
         };
-        scene.hold(Some(1)).await;
-        scene.tell(Some(7));
-        scene.projection.checkpoint().await.unwrap();
-        scene.views.keep(id(1), Position::new(7), view(1));
-        scene.views.keep(id(2), Position::new(7), view(1));
-        scene
+        fixture.hold(Some(1)).await;
+        fixture.set_checkpoint(Some(7));
+        fixture.projection.checkpoint().await.unwrap();
+        fixture.views.keep(id(1), Position::new(7), view(1));
+        fixture.views.keep(id(2), Position::new(7), view(1));
+        fixture
     }
 
-    fn tell(&self, position: Option<i64>) {
-        *self.told.position.lock().unwrap() = position.map(Position::new);
+    fn set_checkpoint(&self, position: Option<i64>) {
+        *self.stub.position.lock().unwrap() = position.map(Position::new);
     }
 
     async fn hold(&self, epoch: Option<i64>) {
-        *self.told.epoch.lock().unwrap() = epoch.map(Epoch);
+        *self.stub.epoch.lock().unwrap() = epoch.map(Epoch);
         self.lease.hold().await.unwrap();
     }
 
     async fn apply(&self, chunk: Vec<Delivery>) {
-        // What it answers is what the test told it to.
+        // The result is what the test has set.
         let _ = self.projection.apply(chunk, Epoch(1)).await;
     }
 
-    /// Up to where the kept view of an order is complete.
+    /// The position up to which the kept view of an order is complete.
     fn kept(&self, order: u128) -> Option<i64> {
         self.views
             .get(id(order))
@@ -105,7 +111,7 @@ fn view(version: i32) -> HotView {
 }
 
 fn delivery(previous: i64, position: i64, order: u128) -> Delivery {
-    let nothing = || RawValue::from_string("{}".to_owned()).unwrap();
+    let empty = || RawValue::from_string("{}".to_owned()).unwrap();
     Delivery {
         previous: Position::new(previous),
         event: RecordedEvent {
@@ -116,85 +122,85 @@ fn delivery(previous: i64, position: i64, order: u128) -> Delivery {
             version: Version::new(2),
             event_type: "OrderCompleted".to_owned(),
             schema_version: 1,
-            data: nothing(),
-            metadata: nothing(),
+            data: empty(),
+            metadata: empty(),
             occurred_at: DateTime::UNIX_EPOCH,
         },
     }
 }
 
 #[tokio::test]
-async fn a_chunk_takes_its_own_orders_away_and_moves_the_others_on() {
-    let scene = Scene::new().await;
-    scene.tell(Some(8));
+async fn a_chunk_removes_the_views_of_its_orders_and_moves_the_position_of_the_others() {
+    let fixture = Fixture::new().await;
+    fixture.set_checkpoint(Some(8));
 
-    scene.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(vec![delivery(7, 8, 1)]).await;
 
-    assert_eq!((scene.kept(1), scene.kept(2)), (None, Some(8)));
+    assert_eq!((fixture.kept(1), fixture.kept(2)), (None, Some(8)));
 }
 
 #[tokio::test]
-async fn what_was_read_before_the_last_chunk_is_not_kept() {
-    let scene = Scene::new().await;
-    scene.tell(Some(8));
-    scene.apply(vec![delivery(7, 8, 1)]).await;
+async fn a_view_that_was_read_before_the_last_chunk_is_not_kept() {
+    let fixture = Fixture::new().await;
+    fixture.set_checkpoint(Some(8));
+    fixture.apply(vec![delivery(7, 8, 1)]).await;
 
-    scene.views.keep(id(1), Position::new(7), view(1));
+    fixture.views.keep(id(1), Position::new(7), view(1));
 
-    assert_eq!(scene.kept(1), None);
+    assert_eq!(fixture.kept(1), None);
 }
 
 #[tokio::test]
-async fn a_chunk_with_a_gap_before_it_takes_everything_away() {
-    let scene = Scene::new().await;
-    scene.tell(Some(9));
+async fn a_chunk_with_a_gap_before_it_removes_all_views() {
+    let fixture = Fixture::new().await;
+    fixture.set_checkpoint(Some(9));
 
-    scene.apply(vec![delivery(8, 9, 1)]).await;
+    fixture.apply(vec![delivery(8, 9, 1)]).await;
 
-    assert_eq!((scene.kept(1), scene.kept(2)), (None, None));
+    assert_eq!((fixture.kept(1), fixture.kept(2)), (None, None));
 }
 
 #[tokio::test]
-async fn a_checkpoint_that_somebody_else_moved_takes_everything_away() {
-    let scene = Scene::new().await;
-    scene.tell(Some(20));
+async fn a_checkpoint_that_another_process_moved_removes_all_views() {
+    let fixture = Fixture::new().await;
+    fixture.set_checkpoint(Some(20));
 
-    scene.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(vec![delivery(7, 8, 1)]).await;
 
-    assert_eq!(scene.kept(2), None);
+    assert_eq!(fixture.kept(2), None);
 }
 
 #[tokio::test]
-async fn a_failed_chunk_takes_everything_away_until_the_checkpoint_is_known() {
-    let scene = Scene::new().await;
-    scene.tell(None);
-    scene.apply(vec![delivery(7, 8, 1)]).await;
-    scene.views.keep(id(2), Position::new(7), view(1));
-    assert_eq!(scene.kept(2), None);
+async fn a_failed_chunk_removes_all_views_until_the_checkpoint_is_read() {
+    let fixture = Fixture::new().await;
+    fixture.set_checkpoint(None);
+    fixture.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.views.keep(id(2), Position::new(7), view(1));
+    assert_eq!(fixture.kept(2), None);
 
-    scene.tell(Some(7));
-    scene.projection.checkpoint().await.unwrap();
-    scene.views.keep(id(2), Position::new(7), view(1));
+    fixture.set_checkpoint(Some(7));
+    fixture.projection.checkpoint().await.unwrap();
+    fixture.views.keep(id(2), Position::new(7), view(1));
 
-    assert_eq!(scene.kept(2), Some(7));
+    assert_eq!(fixture.kept(2), Some(7));
 }
 
 #[tokio::test]
-async fn a_lost_or_changed_lease_takes_everything_away() {
+async fn a_lost_or_changed_lease_removes_all_views() {
     for epoch in [None, Some(2)] {
-        let scene = Scene::new().await;
+        let fixture = Fixture::new().await;
 
-        scene.hold(epoch).await;
+        fixture.hold(epoch).await;
 
-        assert_eq!(scene.kept(2), None, "{epoch:?}");
+        assert_eq!(fixture.kept(2), None, "{epoch:?}");
     }
 }
 
 #[tokio::test]
-async fn a_lease_that_ran_out_unnoticed_counts_as_lost() {
-    let scene = Scene::new().await;
+async fn a_lease_that_ran_out_counts_as_lost() {
+    let fixture = Fixture::new().await;
 
-    scene.views.lease(Some((Epoch(1), Instant::now())));
+    fixture.views.set_lease(Some((Epoch(1), Instant::now())));
 
-    assert_eq!(scene.kept(2), None);
+    assert_eq!(fixture.kept(2), None);
 }

@@ -1,4 +1,4 @@
-//! Histories of orders, made up from a seed and stored by SQL.
+//! Generates histories of orders from a seed, and stores them with SQL.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orders::{
     event_sourcing::DomainEvent,
     order::{
-        Currency, CustomerId, ItemId, Money, OrderEvent, ProductId, Quantity, Reason,
+        Currency, CustomerId, ItemId, Money, OrderEvent, OrderId, ProductId, Quantity, Reason,
         event::OrderedItem,
     },
 };
@@ -17,10 +17,15 @@ pub fn eur() -> Currency {
     Currency::from_str("EUR").unwrap()
 }
 
-/// Numbers that look random and are the same each time (splitmix64).
-pub struct Dice(pub u64);
+/// A generator of pseudo-random numbers (splitmix64). The same seed gives the same numbers.
+pub struct SeededRandom(u64);
 
-impl Dice {
+impl SeededRandom {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number, from 0 to `end` - 1.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
@@ -39,9 +44,9 @@ impl Dice {
     }
 }
 
-/// An event that is to be stored.
-pub struct Planted {
-    pub order_id: Uuid,
+/// An event that a test stores.
+pub struct TestEvent {
+    pub order_id: OrderId,
     pub version: i32,
     pub event_type: String,
     pub schema_version: i16,
@@ -49,19 +54,13 @@ pub struct Planted {
     pub at: DateTime<Utc>,
 }
 
-impl Planted {
-    pub fn new(order_id: Uuid, version: i32, event: &OrderEvent, at: DateTime<Utc>) -> Self {
-        let event_type = event.event_type();
-        let schemas = OrderEvent::SCHEMAS.iter();
-        let schema = schemas
-            .clone()
-            .find(|(name, _)| *name == event_type)
-            .unwrap();
+impl TestEvent {
+    pub fn new(order_id: OrderId, version: i32, event: &OrderEvent, at: DateTime<Utc>) -> Self {
         Self {
             order_id,
             version,
-            event_type: event_type.to_owned(),
-            schema_version: schema.1,
+            event_type: event.event_type().to_owned(),
+            schema_version: event.schema_version(),
             data: event.encode().unwrap().get().to_owned(),
             at,
         }
@@ -72,102 +71,105 @@ pub fn at(second: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_700_000_000, 123_456_000).unwrap() + TimeDelta::seconds(second)
 }
 
-/// One order while its history is made up.
+/// One order while its history is generated.
 struct Draft {
-    id: Uuid,
+    id: OrderId,
     version: i32,
     lines: Vec<ItemId>,
     is_open: bool,
 }
 
-/// Mixed histories of `orders` orders with `events` events; some instants are shared.
-pub fn histories(dice: &mut Dice, orders: usize, events: usize) -> Vec<Planted> {
+/// Histories of `orders` orders with `events` events in all. Some events happen at the same time.
+pub fn histories(seed: u64, orders: usize, events: usize) -> Vec<TestEvent> {
+    let random = &mut SeededRandom::new(seed);
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut planted = Vec::with_capacity(events);
+    let mut generated = Vec::with_capacity(events);
     for second in 0..events as i64 {
         let open: Vec<usize> = (0..drafts.len()).filter(|at| drafts[*at].is_open).collect();
-        let is_new = drafts.len() < orders && (open.is_empty() || dice.below(4) == 0);
+        let is_new = drafts.len() < orders && (open.is_empty() || random.below(4) == 0);
         let index = if is_new || open.is_empty() {
             drafts.push(Draft {
-                id: Uuid::from_u128(u128::from(dice.below(u64::MAX)) << 64 | 7),
+                id: OrderId::new(Uuid::from_u128(
+                    u128::from(random.below(u64::MAX)) << 64 | 7,
+                )),
                 version: 0,
                 lines: Vec::new(),
                 is_open: true,
             });
             drafts.len() - 1
         } else {
-            open[usize::try_from(dice.below(open.len() as u64)).unwrap()]
+            open[usize::try_from(random.below(open.len() as u64)).unwrap()]
         };
         let draft = &mut drafts[index];
-        let event = draft.next(dice);
+        let event = draft.next(random);
         draft.version += 1;
-        planted.push(Planted::new(
+        generated.push(TestEvent::new(
             draft.id,
             draft.version,
             &event,
             at(second / 3),
         ));
     }
-    planted
+    generated
 }
 
 impl Draft {
-    fn next(&mut self, dice: &mut Dice) -> OrderEvent {
+    fn next(&mut self, random: &mut SeededRandom) -> OrderEvent {
         if self.version == 0 {
-            let items: Vec<_> = (0..dice.below(4)).map(|_| self.item(dice)).collect();
+            let items: Vec<_> = (0..random.below(4)).map(|_| self.item(random)).collect();
             return OrderEvent::Created {
-                order_id: self.id.into(),
-                customer_id: CustomerId::stored(&format!("customer-{}", dice.below(5))),
+                order_id: self.id,
+                customer_id: CustomerId::stored(&format!("customer-{}", random.below(5))),
                 currency: eur(),
                 items,
             };
         }
-        match (dice.below(10), self.lines.is_empty()) {
+        match (random.below(10), self.lines.is_empty()) {
             (0, false) => {
                 self.is_open = false;
                 OrderEvent::Completed
             }
             (1, _) => {
                 self.is_open = false;
-                let reason = (dice.below(2) == 0).then(|| Reason::stored("changed my mind"));
+                let reason = (random.below(2) == 0).then(|| Reason::stored("changed my mind"));
                 OrderEvent::Cancelled { reason }
             }
             (2 | 3, false) => OrderEvent::ItemRemoved {
                 item_id: self
                     .lines
-                    .swap_remove(dice.below(self.lines.len() as u64) as usize),
+                    .swap_remove(random.below(self.lines.len() as u64) as usize),
             },
             (4 | 5, false) => OrderEvent::ItemQuantityChanged {
-                item_id: self.lines[dice.below(self.lines.len() as u64) as usize],
-                quantity: quantity(dice),
+                item_id: self.lines[random.below(self.lines.len() as u64) as usize],
+                quantity: quantity(random),
             },
             _ => OrderEvent::ItemAdded {
-                item: self.item(dice),
+                item: self.item(random),
                 currency: eur(),
             },
         }
     }
 
-    fn item(&mut self, dice: &mut Dice) -> OrderedItem {
-        let item_id = ItemId::new(Uuid::from_u128(u128::from(dice.below(u64::MAX))));
+    fn item(&mut self, random: &mut SeededRandom) -> OrderedItem {
+        let item_id = ItemId::new(Uuid::from_u128(u128::from(random.below(u64::MAX))));
         self.lines.push(item_id);
         OrderedItem {
             item_id,
-            product_id: ProductId::stored(&format!("product-{}", dice.below(8))),
-            quantity: quantity(dice),
-            price: Money::from_minor(dice.below(100_000) as i64),
+            product_id: ProductId::stored(&format!("product-{}", random.below(8))),
+            quantity: quantity(random),
+            price: Money::from_minor(random.below(100_000) as i64),
         }
     }
 }
 
-fn quantity(dice: &mut Dice) -> Quantity {
-    Quantity::new(1 + dice.below(10_000) as u32).unwrap()
+fn quantity(random: &mut SeededRandom) -> Quantity {
+    Quantity::new(1 + random.below(10_000) as u32).unwrap()
 }
 
-/// Stores events in this order; positions have holes now and then.
-pub async fn store(pool: &PgPool, planted: &[Planted]) {
-    for events in planted.chunks(97) {
-        let ids: Vec<_> = events.iter().map(|event| event.order_id).collect();
+/// Stores events in this order. The positions have some holes.
+pub async fn store(pool: &PgPool, events: &[TestEvent]) {
+    for events in events.chunks(97) {
+        let ids: Vec<_> = events.iter().map(|event| event.order_id.get()).collect();
         let versions: Vec<_> = events.iter().map(|event| event.version).collect();
         let types: Vec<_> = events
             .iter()

@@ -1,3 +1,5 @@
+//! Lists, compared with a naive filter over all orders.
+
 use orders::{
     order::Status,
     read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
@@ -5,8 +7,8 @@ use orders::{
 use uuid::Uuid;
 
 use super::{
-    World,
-    history::{Dice, at, histories, store},
+    Fixture,
+    history::{SeededRandom, at},
 };
 
 const SORTS: [ListSort; 4] = [
@@ -16,12 +18,11 @@ const SORTS: [ListSort; 4] = [
     ListSort::UpdatedAscending,
 ];
 
-async fn world() -> (World, Vec<OrderWithItems>) {
-    let world = World::new().await;
-    store(&world.pool, &histories(&mut Dice(20), 90, 900)).await;
-    world.projector.catch_up(|_| ()).await.unwrap();
-    let all = world.folded().await.into_values().collect();
-    (world, all)
+async fn fixture() -> (Fixture, Vec<OrderWithItems>) {
+    let (fixture, _) = Fixture::with_histories(20, 90, 900).await;
+    fixture.projector.catch_up(|_| ()).await.unwrap();
+    let all = fixture.expected_orders().await.into_values().collect();
+    (fixture, all)
 }
 
 fn matches(query: &ListQuery, view: &OrderWithItems) -> bool {
@@ -63,23 +64,23 @@ fn expected(query: &ListQuery, all: &[OrderWithItems]) -> Vec<OrderWithItems> {
     found
 }
 
-fn random_query(dice: &mut Dice) -> ListQuery {
+fn random_query(random: &mut SeededRandom) -> ListQuery {
     let mut query = ListQuery {
-        sort: SORTS[dice.below(4) as usize],
-        limit: 1 + dice.below(30) as u32,
-        with_total: dice.below(2) == 0,
-        with_items: dice.below(2) == 0,
+        sort: SORTS[random.below(4) as usize],
+        limit: 1 + random.below(30) as u32,
+        with_total: random.below(2) == 0,
+        with_items: random.below(2) == 0,
         ..ListQuery::default()
     };
-    let mut instant = |odds| (dice.below(odds) == 0).then(|| at(dice.below(300) as i64));
-    query.created_from = instant(4);
-    query.created_to = instant(4);
-    query.updated_from = instant(4);
-    query.updated_to = instant(4);
-    query.customer_id = (dice.below(3) == 0).then(|| format!("customer-{}", dice.below(6)));
-    query.product_id = (dice.below(3) == 0).then(|| format!("product-{}", dice.below(9)));
+    let mut time = |odds| (random.below(odds) == 0).then(|| at(random.below(300) as i64));
+    query.created_from = time(4);
+    query.created_to = time(4);
+    query.updated_from = time(4);
+    query.updated_to = time(4);
+    query.customer_id = (random.below(3) == 0).then(|| format!("customer-{}", random.below(6)));
+    query.product_id = (random.below(3) == 0).then(|| format!("product-{}", random.below(9)));
     for status in [Status::Created, Status::Completed, Status::Cancelled] {
-        if dice.below(4) == 0 {
+        if random.below(4) == 0 {
             query.statuses.push(status);
         }
     }
@@ -87,16 +88,16 @@ fn random_query(dice: &mut Dice) -> ListQuery {
 }
 
 #[tokio::test]
-async fn lists_are_what_a_naive_filter_finds_page_by_page() {
-    let (world, all) = world().await;
-    let mut dice = Dice(21);
+async fn lists_return_page_by_page_what_a_naive_filter_finds() {
+    let (fixture, all) = fixture().await;
+    let mut random = SeededRandom::new(21);
     for _ in 0..150 {
-        let mut query = random_query(&mut dice);
-        let is_keyset = dice.below(2) == 0;
+        let mut query = random_query(&mut random);
+        let is_keyset = random.below(2) == 0;
         let expected = expected(&query, &all);
         let mut found = Vec::new();
         loop {
-            let page = world.views.list(&query).await.unwrap();
+            let page = fixture.views.list(&query).await.unwrap();
             let total = page.total.map(|total| total.count);
             assert_eq!(total, query.with_total.then_some(expected.len() as i64));
             let last = page.orders.last().map(|view| query.sort.key(&view.order));
@@ -125,8 +126,8 @@ async fn lists_are_what_a_naive_filter_finds_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_empty_page_still_says_position_and_total() {
-    let (world, all) = world().await;
+async fn an_empty_page_has_a_position_and_a_total() {
+    let (fixture, all) = fixture().await;
     let query = ListQuery {
         limit: 5,
         start: ListStart::Offset(5000),
@@ -134,7 +135,7 @@ async fn an_empty_page_still_says_position_and_total() {
         ..ListQuery::default()
     };
 
-    let page = world.views.list(&query).await.unwrap();
+    let page = fixture.views.list(&query).await.unwrap();
 
     assert_eq!((page.orders.len(), page.has_more), (0, false));
     assert_eq!(
@@ -143,14 +144,14 @@ async fn an_empty_page_still_says_position_and_total() {
     );
     assert_eq!(
         page.projection_position,
-        world.views.position().await.unwrap()
+        fixture.views.position().await.unwrap()
     );
 }
 
 #[tokio::test]
 async fn a_total_is_capped_at_ten_thousand() {
-    let world = World::new().await;
-    world
+    let fixture = Fixture::new().await;
+    fixture
         .run(
             "insert into order_views
               select gen_random_uuid(), 'c', 'created', 'EUR', 0, 0, 0, 1, n, now(), now()
@@ -163,7 +164,7 @@ async fn a_total_is_capped_at_ten_thousand() {
         ..ListQuery::default()
     };
 
-    let page = world.views.list(&query).await.unwrap();
+    let page = fixture.views.list(&query).await.unwrap();
 
     assert_eq!(
         page.total.map(|total| (total.count, total.is_capped)),
@@ -172,14 +173,14 @@ async fn a_total_is_capped_at_ten_thousand() {
 }
 
 #[tokio::test]
-async fn an_unknown_order_is_not_found_and_the_position_is_said() {
-    let (world, _) = world().await;
+async fn an_unknown_order_is_not_found_and_the_answer_has_a_position() {
+    let (fixture, _) = fixture().await;
 
-    let found = world.views.find(Uuid::nil().into()).await.unwrap();
+    let found = fixture.views.find(Uuid::nil().into()).await.unwrap();
 
     assert_eq!((found.order, found.parked), (None, None));
     assert_eq!(
         found.projection_position,
-        world.views.position().await.unwrap()
+        fixture.views.position().await.unwrap()
     );
 }

@@ -1,17 +1,19 @@
-//! The read model against a database: projecting, listing, rebuilding, verifying.
+//! The read model on a real database: projecting, listing, rebuilding, verifying.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::similar_names,
-    reason = "helpers of tests are tests; made-up numbers are small; a rebuild was rebuilt"
+    reason = "test helpers may panic; generated numbers are small; `rebuild` and `rebuilt` are the right words"
 )]
 
 mod history;
 mod listing;
+mod poison;
 mod projecting;
 mod rebuilding;
 mod verifying;
+mod writers;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -21,33 +23,41 @@ use orders::{
         projection::{Delivery, Projection},
     },
     live::FreshEvents,
-    order::upcasters::upcasters,
+    order::{OrderId, upcasters::upcasters},
     postgres::{PgEventStore, Writer, pool, writer::WriterOptions},
-    read_model::{OrderFold, OrderViews, OrderWithItems, Projector, queries::fitting_plans},
+    read_model::{OrderFold, OrderViews, OrderWithItems, Projector, queries::custom_plans},
 };
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use self::history::eur;
+use self::history::{TestEvent, eur, histories, store};
 use crate::support::servers::fresh_database;
 
 const EPOCH: Epoch = Epoch(1);
 
-/// A database with the store that reads it, the projector that keeps it and the queries on it.
-struct World {
+/// A database with its event store, the projector and the queries on the read model.
+struct Fixture {
     pool: PgPool,
     store: PgEventStore,
     projector: Projector<PgEventStore>,
     views: OrderViews,
 }
 
-impl World {
+impl Fixture {
     async fn new() -> Self {
         let (options, _) = fresh_database().await;
-        Self::on(fitting_plans(options))
+        Self::connect(custom_plans(options))
     }
 
-    fn on(options: PgConnectOptions) -> Self {
+    /// A fixture whose store holds generated histories.
+    async fn with_histories(seed: u64, orders: usize, events: usize) -> (Self, Vec<TestEvent>) {
+        let fixture = Self::new().await;
+        let events = histories(seed, orders, events);
+        store(&fixture.pool, &events).await;
+        (fixture, events)
+    }
+
+    fn connect(options: PgConnectOptions) -> Self {
         let pool = pool(options.clone(), 8);
         let (_, writer) = Writer::new(options, WriterOptions::default(), FreshEvents::default());
         let store = PgEventStore::new(pool.clone(), writer, Duration::from_mins(1));
@@ -60,10 +70,10 @@ impl World {
         }
     }
 
-    /// A projector of the same database on connections of its own.
-    fn on_pool_named(&self, name: &str) -> Projector<PgEventStore> {
+    /// A projector on the same database with connections of its own.
+    fn projector_named(&self, name: &str) -> Projector<PgEventStore> {
         let options = self.pool.connect_options().as_ref().clone();
-        Self::on(options.application_name(name)).projector
+        Self::connect(options.application_name(name)).projector
     }
 
     /// All events, each with the position of the one before it.
@@ -89,15 +99,15 @@ impl World {
             .unwrap()
     }
 
-    /// What the read model shows of every order.
-    async fn shown(&self) -> BTreeMap<Uuid, OrderWithItems> {
+    /// All orders of the read model.
+    async fn stored_orders(&self) -> BTreeMap<OrderId, OrderWithItems> {
         let ids: Vec<Uuid> = sqlx::query_scalar("select id from order_views")
             .fetch_all(&self.pool)
             .await
             .unwrap();
-        let mut shown = BTreeMap::new();
-        for id in ids {
-            shown.insert(id, self.views.find(id.into()).await.unwrap().order.unwrap());
+        let mut orders = BTreeMap::new();
+        for id in ids.into_iter().map(OrderId::new) {
+            orders.insert(id, self.views.find(id).await.unwrap().order.unwrap());
         }
         let lines: i64 = sqlx::query_scalar("select count(*) from order_items")
             .fetch_one(&self.pool)
@@ -105,16 +115,16 @@ impl World {
             .unwrap();
         assert_eq!(
             lines,
-            shown
+            orders
                 .values()
                 .map(|view| view.items.len() as i64)
                 .sum::<i64>()
         );
-        shown
+        orders
     }
 
-    /// What it should show: each order's events folded, up to one that does not fit.
-    async fn folded(&self) -> BTreeMap<Uuid, OrderWithItems> {
+    /// The orders as they should be: the fold of each order's events, up to one that cannot be applied.
+    async fn expected_orders(&self) -> BTreeMap<OrderId, OrderWithItems> {
         let events = self
             .deliveries()
             .await
@@ -123,8 +133,9 @@ impl World {
         fold(events)
     }
 
-    async fn assert_caught_up(&self) {
-        assert_eq!(self.shown().await, self.folded().await);
+    /// The read model holds the fold of all events, and no order is parked.
+    async fn assert_complete(&self) {
+        assert_eq!(self.stored_orders().await, self.expected_orders().await);
         assert!(self.parked().await.is_empty());
         let last = self
             .deliveries()
@@ -137,9 +148,9 @@ impl World {
         );
     }
 
-    async fn parked(&self) -> Vec<Uuid> {
+    async fn parked(&self) -> Vec<OrderId> {
         let parked = self.projector.parked().await.unwrap();
-        parked.into_iter().map(|row| row.order_id.get()).collect()
+        parked.into_iter().map(|row| row.order_id).collect()
     }
 
     async fn run(&self, statements: &'static str) {
@@ -148,17 +159,17 @@ impl World {
 }
 
 /// Folds events of many orders.
-fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<Uuid, OrderWithItems> {
+fn fold(events: impl IntoIterator<Item = RecordedEvent>) -> BTreeMap<OrderId, OrderWithItems> {
     let chain = upcasters(eur()).unwrap();
-    let mut folds: BTreeMap<Uuid, (OrderFold, bool)> = BTreeMap::new();
+    let mut folds: BTreeMap<OrderId, (OrderFold, bool)> = BTreeMap::new();
     for event in events
         .into_iter()
         .filter(|event| event.aggregate_type == "Order")
     {
-        let id = event.aggregate_id;
+        let id = OrderId::new(event.aggregate_id);
         let (fold, is_parked) = folds
             .entry(id)
-            .or_insert_with(|| (OrderFold::absent(id.into()), false));
+            .or_insert_with(|| (OrderFold::absent(id), false));
         let (version, position, at) = (event.version, event.position, event.occurred_at);
         let decoded = chain.decode(event);
         *is_parked = *is_parked

@@ -1,3 +1,5 @@
+//! Rebuilding beside readers, the projector, and failures.
+
 use std::{
     sync::{
         Arc,
@@ -10,20 +12,23 @@ use orders::read_model::{ListQuery, Rebuild, RebuildError, Refolded};
 use tokio::time::timeout;
 
 use super::{
-    World,
-    history::{Dice, histories, store},
+    Fixture,
+    history::{SeededRandom, histories, store},
 };
 
-async fn world(seed: u64, orders: usize, events: usize) -> (World, Rebuild<super::PgEventStore>) {
-    let world = World::new().await;
-    store(&world.pool, &histories(&mut Dice(seed), orders, events)).await;
-    world.projector.catch_up(|_| ()).await.unwrap();
-    let rebuild = Rebuild::new(world.projector.clone());
-    (world, rebuild)
+async fn fixture(
+    seed: u64,
+    orders: usize,
+    events: usize,
+) -> (Fixture, Rebuild<super::PgEventStore>) {
+    let (fixture, _) = Fixture::with_histories(seed, orders, events).await;
+    fixture.projector.catch_up(|_| ()).await.unwrap();
+    let rebuild = Rebuild::new(fixture.projector.clone());
+    (fixture, rebuild)
 }
 
-/// Everything that the catalogue says of the read model's tables.
-async fn catalogue(world: &World) -> Vec<String> {
+/// The definitions of the read model's tables in the catalogue.
+async fn catalogue(fixture: &Fixture) -> Vec<String> {
     sqlx::query_scalar(
         "select format('column %s.%s %s %s', table_name, column_name, data_type, is_nullable)
          from information_schema.columns
@@ -36,21 +41,21 @@ async fn catalogue(world: &World) -> Vec<String> {
          union all select 'schema ' || nspname from pg_namespace where nspname like 'read_model%'
          order by 1",
     )
-    .fetch_all(&world.pool)
+    .fetch_all(&fixture.pool)
     .await
     .unwrap()
 }
 
 #[tokio::test]
-async fn a_rebuild_of_a_right_read_model_changes_nothing() {
-    let (world, rebuild) = world(30, 60, 1500).await;
-    world
+async fn a_rebuild_of_a_correct_read_model_changes_nothing() {
+    let (fixture, rebuild) = fixture(30, 60, 1500).await;
+    fixture
         .run(
             "do $$ begin create role it_reports; exception when others then null; end $$;
               grant select on order_views, order_items to it_reports",
         )
         .await;
-    let before = catalogue(&world).await;
+    let before = catalogue(&fixture).await;
 
     let rebuilt = rebuild.run(false, |_| ()).await.unwrap();
 
@@ -61,14 +66,14 @@ async fn a_rebuild_of_a_right_read_model_changes_nothing() {
         rebuilt.examples
     );
     assert!(rebuilt.is_switched);
-    assert_eq!(catalogue(&world).await, before);
-    world.assert_caught_up().await;
+    assert_eq!(catalogue(&fixture).await, before);
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn a_rebuild_heals_what_differs_and_says_in_what() {
-    let (world, rebuild) = world(31, 40, 600).await;
-    world
+async fn a_rebuild_repairs_and_reports_differences() {
+    let (fixture, rebuild) = fixture(31, 40, 600).await;
+    fixture
         .run(
             "update order_views set total_minor = total_minor + 1
               where id = (select min(id::text)::uuid from order_views);
@@ -76,7 +81,7 @@ async fn a_rebuild_heals_what_differs_and_says_in_what() {
         )
         .await;
     let wrong: Vec<uuid::Uuid> = sqlx::query_scalar("select id from order_views order by id")
-        .fetch_all(&world.pool)
+        .fetch_all(&fixture.pool)
         .await
         .unwrap();
 
@@ -87,29 +92,29 @@ async fn a_rebuild_heals_what_differs_and_says_in_what() {
         "{:?}",
         dry.examples
     );
-    assert_ne!(world.folded().await.len(), wrong.len());
+    assert_ne!(fixture.expected_orders().await.len(), wrong.len());
 
     let rebuilt = rebuild.run(false, |_| ()).await.unwrap();
     assert_eq!(rebuilt.differing, 2);
     let example = &rebuilt.examples[0];
     assert_eq!(
         (example.order_id, example.field.as_str()),
-        (wrong[0], "total_minor")
+        (wrong[0].into(), "total_minor")
     );
     assert_ne!(example.live, example.rebuilt);
-    world.assert_caught_up().await;
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn readers_and_the_projector_go_on_while_a_rebuild_switches() {
-    let (world, rebuild) = world(32, 50, 2000).await;
-    let more = histories(&mut Dice(320), 50, 2000);
+async fn readers_and_the_projector_are_not_disturbed_by_a_switch() {
+    let (fixture, rebuild) = fixture(32, 50, 2000).await;
+    let more = histories(320, 50, 2000);
     let is_done = Arc::new(AtomicBool::new(false));
     let reads = Arc::new(AtomicU64::new(0));
-    let orders = world.folded().await.len();
-    let id = *world.folded().await.keys().next().unwrap();
+    let orders = fixture.expected_orders().await.len();
+    let id = *fixture.expected_orders().await.keys().next().unwrap();
     let readers = (0..3).map(|_| {
-        let (views, is_done, reads) = (world.views.clone(), is_done.clone(), reads.clone());
+        let (views, is_done, reads) = (fixture.views.clone(), is_done.clone(), reads.clone());
         tokio::spawn(async move {
             let query = ListQuery {
                 limit: 100,
@@ -123,13 +128,17 @@ async fn readers_and_the_projector_go_on_while_a_rebuild_switches() {
                 assert!(page.orders.iter().all(|view| {
                     view.items.len() == usize::try_from(view.order.item_count).unwrap()
                 }));
-                assert!(views.find(id.into()).await.unwrap().order.is_some());
+                assert!(views.find(id).await.unwrap().order.is_some());
                 reads.fetch_add(1, Ordering::Relaxed);
             }
         })
     });
     let readers: Vec<_> = readers.collect();
-    let (pool, projector, flag) = (world.pool.clone(), world.projector.clone(), is_done.clone());
+    let (pool, projector, flag) = (
+        fixture.pool.clone(),
+        fixture.projector.clone(),
+        is_done.clone(),
+    );
     let writer = tokio::spawn(async move {
         for events in more.chunks(10) {
             store(&pool, events).await;
@@ -151,21 +160,21 @@ async fn readers_and_the_projector_go_on_while_a_rebuild_switches() {
         reader.await.unwrap();
     }
     assert!(reads.load(Ordering::Relaxed) > 10);
-    world.projector.catch_up(|_| ()).await.unwrap();
-    world.assert_caught_up().await;
+    fixture.projector.catch_up(|_| ()).await.unwrap();
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn a_rebuild_killed_at_any_moment_leaves_the_live_rows_and_can_run_again() {
-    let (world, rebuild) = world(33, 40, 1500).await;
-    let mut dice = Dice(33);
+async fn a_rebuild_dropped_at_any_moment_leaves_the_live_rows_and_can_run_again() {
+    let (fixture, rebuild) = fixture(33, 40, 1500).await;
+    let mut random = SeededRandom::new(33);
     for _ in 0..20 {
-        let moment = Duration::from_millis(dice.below(250));
+        let moment = Duration::from_millis(random.below(250));
         let _ = timeout(moment, rebuild.run(false, |_| ())).await;
 
-        world.assert_caught_up().await;
+        fixture.assert_complete().await;
     }
-    // The lock of the last one goes with its connection.
+    // The lock of the last rebuild ends when the server has closed its connection.
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     let rebuilt = loop {
         match rebuild.run(false, |_| ()).await {
@@ -175,19 +184,19 @@ async fn a_rebuild_killed_at_any_moment_leaves_the_live_rows_and_can_run_again()
     };
 
     assert_eq!((rebuilt.events, rebuilt.differing), (1500, 0));
-    world.assert_caught_up().await;
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
 async fn a_rebuild_whose_connections_the_server_kills_leaves_the_live_rows() {
-    let (world, _) = world(34, 40, 1500).await;
-    let mut dice = Dice(34);
+    let (fixture, _) = fixture(34, 40, 1500).await;
+    let mut random = SeededRandom::new(34);
     for _ in 0..8 {
-        let victim = world.on_pool_named("victim");
-        let moment = Duration::from_millis(dice.below(150));
+        let victim = fixture.projector_named("victim");
+        let moment = Duration::from_millis(random.below(150));
         let kill = async {
             tokio::time::sleep(moment).await;
-            world
+            fixture
                 .run(
                     "select pg_terminate_backend(pid) from pg_stat_activity
                      where datname = current_database() and application_name = 'victim'",
@@ -197,14 +206,14 @@ async fn a_rebuild_whose_connections_the_server_kills_leaves_the_live_rows() {
         let rebuild = Rebuild::new(victim);
         let _ = tokio::join!(rebuild.run(false, |_| ()), kill);
 
-        world.assert_caught_up().await;
+        fixture.assert_complete().await;
     }
 }
 
 #[tokio::test]
-async fn a_view_on_the_live_tables_is_named_before_the_work() {
-    let (world, rebuild) = world(37, 5, 50).await;
-    world
+async fn a_rebuild_refuses_a_view_on_the_live_tables_and_names_it() {
+    let (fixture, rebuild) = fixture(37, 5, 50).await;
+    fixture
         .run("create view report as select id, total_minor from order_views")
         .await;
 
@@ -217,12 +226,12 @@ async fn a_view_on_the_live_tables_is_named_before_the_work() {
         source.contains("view report depends on the read model"),
         "{source}"
     );
-    world.assert_caught_up().await;
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn a_second_rebuild_says_that_one_is_running() {
-    let (_world, rebuild) = world(35, 5, 100).await;
+async fn a_second_rebuild_is_refused_while_one_is_running() {
+    let (_fixture, rebuild) = fixture(35, 5, 100).await;
 
     let (first, second) = tokio::join!(rebuild.run(false, |_| ()), rebuild.run(false, |_| ()));
 
@@ -237,36 +246,39 @@ async fn a_second_rebuild_says_that_one_is_running() {
 
 #[tokio::test]
 async fn a_rebuild_tries_parked_orders_again() {
-    let world = World::new().await;
-    let mut planted = histories(&mut Dice(36), 12, 300);
-    let poison = planted.iter().position(|event| event.version == 3).unwrap();
-    planted[poison].event_type = "OrderMelted".to_owned();
-    store(&world.pool, &planted).await;
-    let healthy = planted
+    let fixture = Fixture::new().await;
+    let mut events = histories(36, 12, 300);
+    let poison = events.iter().position(|event| event.version == 3).unwrap();
+    events[poison].event_type = "OrderMelted".to_owned();
+    store(&fixture.pool, &events).await;
+    let healthy = events
         .iter()
-        .find(|event| event.order_id != planted[poison].order_id)
+        .find(|event| event.order_id != events[poison].order_id)
         .unwrap();
-    world.projector.catch_up(|_| ()).await.unwrap();
+    fixture.projector.catch_up(|_| ()).await.unwrap();
     sqlx::query(
         "insert into projection_parked (order_id, version, position, event_type, reason)
-         values ($1, 1, 1, 'OrderCreated', 'a bug, fixed since')",
+         values ($1, 1, 1, 'OrderCreated', 'a bug that was fixed')",
     )
-    .bind(healthy.order_id)
-    .execute(&world.pool)
+    .bind(healthy.order_id.get())
+    .execute(&fixture.pool)
     .await
     .unwrap();
 
-    let rebuilt = Rebuild::new(world.projector.clone())
+    let rebuilt = Rebuild::new(fixture.projector.clone())
         .run(false, |_| ())
         .await
         .unwrap();
 
     assert_eq!(rebuilt.differing, 1, "{:?}", rebuilt.examples);
-    assert_eq!(world.parked().await, [planted[poison].order_id]);
-    assert_eq!(world.shown().await, world.folded().await);
-    let again = world
+    assert_eq!(fixture.parked().await, [events[poison].order_id]);
+    assert_eq!(
+        fixture.stored_orders().await,
+        fixture.expected_orders().await
+    );
+    let again = fixture
         .projector
-        .unpark(planted[poison].order_id.into())
+        .refold(events[poison].order_id)
         .await
         .unwrap();
     assert!(matches!(again, Refolded::Parked(_)));

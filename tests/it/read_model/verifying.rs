@@ -1,17 +1,18 @@
+//! Verification: which differences it finds, and how it repairs them.
+
 use orders::read_model::{Finding, Verify, VerifyReport};
 use uuid::Uuid;
 
 use super::{
-    PgEventStore, World,
-    history::{Dice, histories, store},
+    Fixture, PgEventStore,
+    history::{histories, store},
 };
 
-async fn world(seed: u64) -> (World, Verify<PgEventStore>) {
-    let world = World::new().await;
-    store(&world.pool, &histories(&mut Dice(seed), 250, 1200)).await;
-    world.projector.catch_up(|_| ()).await.unwrap();
-    let verify = Verify::new(world.projector.clone());
-    (world, verify)
+async fn fixture(seed: u64) -> (Fixture, Verify<PgEventStore>) {
+    let (fixture, _) = Fixture::with_histories(seed, 250, 1200).await;
+    fixture.projector.catch_up(|_| ()).await.unwrap();
+    let verify = Verify::new(fixture.projector.clone());
+    (fixture, verify)
 }
 
 async fn run(verify: &Verify<PgEventStore>, is_repair: bool) -> (VerifyReport, Vec<Finding>) {
@@ -21,12 +22,12 @@ async fn run(verify: &Verify<PgEventStore>, is_repair: bool) -> (VerifyReport, V
     (report, findings)
 }
 
-async fn order(world: &World, offset: i64) -> Uuid {
+async fn order(fixture: &Fixture, offset: i64) -> Uuid {
     sqlx::query_scalar(
         "select id from order_views where item_count > 1 order by id offset $1 limit 1",
     )
     .bind(offset)
-    .fetch_one(&world.pool)
+    .fetch_one(&fixture.pool)
     .await
     .unwrap()
 }
@@ -42,8 +43,8 @@ fn rows(findings: &[Finding]) -> Vec<(Uuid, String)> {
 }
 
 #[tokio::test]
-async fn a_right_read_model_has_no_finding() {
-    let (world, verify) = world(40).await;
+async fn a_correct_read_model_has_no_finding() {
+    let (fixture, verify) = fixture(40).await;
 
     let (report, findings) = run(&verify, false).await;
 
@@ -51,14 +52,14 @@ async fn a_right_read_model_has_no_finding() {
     assert!(report.is_clean());
     assert_eq!(
         (report.orders, report.events),
-        (world.shown().await.len() as u64, 1200)
+        (fixture.stored_orders().await.len() as u64, 1200)
     );
 }
 
 #[tokio::test]
 async fn events_beyond_the_checkpoint_are_no_difference() {
-    let (world, verify) = world(41).await;
-    store(&world.pool, &histories(&mut Dice(410), 20, 200)).await;
+    let (fixture, verify) = fixture(41).await;
+    store(&fixture.pool, &histories(410, 20, 200)).await;
 
     let (report, findings) = run(&verify, false).await;
 
@@ -66,40 +67,33 @@ async fn events_beyond_the_checkpoint_are_no_difference() {
     assert_eq!(report.events, 1200);
 }
 
+/// Statements that damage one order each.
+const DAMAGES: [&str; 7] = [
+    "update order_views set status = 'lost' where id = $1",
+    "update order_items set quantity = 77777 where order_id = $1
+     and line_no = (select min(line_no) from order_items where order_id = $1)",
+    "delete from order_items where order_id = $1
+     and line_no = (select max(line_no) from order_items where order_id = $1)",
+    "with items as (delete from order_items where order_id = $1)
+     delete from order_views where id = $1",
+    "insert into order_items select order_id, gen_random_uuid(), 1, 'p', 1, 1, added_at
+     from order_items where order_id = $1 limit 1",
+    "insert into projection_parked values ($1, 1, 1, 'OrderCreated', 'no reason')",
+    "insert into order_views select $1, 'c', 'created', 'EUR', 0, 0, 0, 1, 1, now(), now()",
+];
+
 #[tokio::test]
-async fn planted_differences_are_named_and_repaired() {
-    let (world, verify) = world(42).await;
+async fn differences_are_reported_and_repaired() {
+    let (fixture, verify) = fixture(42).await;
     let mut ids = Vec::new();
     for offset in 0..6 {
-        ids.push(order(&world, offset).await);
+        ids.push(order(&fixture, offset).await);
     }
-    let plant = |statement: &'static str, id: Uuid| {
-        let query = sqlx::query(statement).bind(id);
-        query.execute(&world.pool)
-    };
-    plant(
-        "update order_views set status = 'lost' where id = $1",
-        ids[0],
-    )
-    .await
-    .unwrap();
-    plant("update order_items set quantity = 77777 where order_id = $1 and line_no = (select min(line_no) from order_items where order_id = $1)", ids[1]).await.unwrap();
-    plant("delete from order_items where order_id = $1 and line_no = (select max(line_no) from order_items where order_id = $1)", ids[2]).await.unwrap();
-    plant("with i as (delete from order_items where order_id = $1) delete from order_views where id = $1", ids[3]).await.unwrap();
-    plant("insert into order_items select order_id, gen_random_uuid(), 1, 'p', 1, 1, added_at from order_items where order_id = $1 limit 1", ids[4]).await.unwrap();
-    plant(
-        "insert into projection_parked values ($1, 1, 1, 'OrderCreated', 'why not')",
-        ids[5],
-    )
-    .await
-    .unwrap();
-    let ghost = Uuid::from_u128(u128::MAX);
-    plant(
-        "insert into order_views select $1, 'c', 'created', 'EUR', 0, 0, 0, 1, 1, now(), now()",
-        ghost,
-    )
-    .await
-    .unwrap();
+    ids.push(Uuid::from_u128(u128::MAX)); // an order without events
+    for (statement, id) in DAMAGES.into_iter().zip(&ids) {
+        let damage = sqlx::query(statement).bind(id);
+        damage.execute(&fixture.pool).await.unwrap();
+    }
 
     let (report, findings) = run(&verify, true).await;
 
@@ -118,46 +112,50 @@ async fn planted_differences_are_named_and_repaired() {
     assert!(has(ids[3], "order", "order"));
     assert!(has(ids[4], "item ", ""));
     assert!(has(ids[5], "parked", "parked"));
-    assert!(has(ghost, "order", "order"));
-    world.assert_caught_up().await;
+    assert!(has(ids[6], "order", "order"));
+    fixture.assert_complete().await;
     assert_eq!(run(&verify, false).await.1, []);
 }
 
 #[tokio::test]
-async fn a_store_with_bad_events_is_found_out() {
-    let world = World::new().await;
-    let mut planted = histories(&mut Dice(43), 30, 400);
-    let at = |planted: &[super::history::Planted], version, nth: usize| {
-        let found = planted
+async fn invalid_events_in_the_store_are_reported() {
+    let fixture = Fixture::new().await;
+    let mut events = histories(43, 30, 400);
+    let at = |events: &[super::history::TestEvent], version, nth: usize| {
+        let found = events
             .iter()
             .enumerate()
             .filter(|(_, event)| event.version == version);
         found.map(|(index, _)| index).nth(nth).unwrap()
     };
-    let melted = at(&planted, 2, 0);
-    planted[melted].event_type = "OrderMelted".to_owned();
-    let created_twice = at(&planted, 2, 2);
-    let first = at(&planted, 1, 4);
-    let lost = planted[first].order_id;
-    planted[created_twice].event_type = "OrderCreated".to_owned();
-    planted[created_twice].schema_version = 3;
-    planted[created_twice].data = planted[0].data.clone();
+    let unknown = at(&events, 2, 0);
+    events[unknown].event_type = "OrderMelted".to_owned();
+    let created_twice = at(&events, 2, 2);
+    let first = at(&events, 1, 4);
+    let lost = events[first].order_id;
+    events[created_twice].event_type = "OrderCreated".to_owned();
+    events[created_twice].schema_version = 3;
+    events[created_twice].data = events[0].data.clone();
     let bad = [
-        planted[melted].order_id,
-        planted[created_twice].order_id,
+        events[unknown].order_id,
+        events[created_twice].order_id,
         lost,
     ];
-    planted.remove(first);
-    store(&world.pool, &planted).await;
-    world.projector.catch_up(|_| ()).await.unwrap();
+    events.remove(first);
+    store(&fixture.pool, &events).await;
+    fixture.projector.catch_up(|_| ()).await.unwrap();
 
-    let (report, findings) = run(&Verify::new(world.projector.clone()), false).await;
+    let (report, findings) = run(&Verify::new(fixture.projector.clone()), false).await;
 
-    assert_eq!(rows(&findings), [], "the rows are as before the bad events");
+    assert_eq!(
+        rows(&findings),
+        [],
+        "the rows show the events before the invalid ones"
+    );
     assert!(report.in_store >= 3);
     for id in bad {
         let is_named = |finding: &Finding| match finding {
-            Finding::Store { order_id, .. } => order_id.get() == id,
+            Finding::Store { order_id, .. } => *order_id == id,
             Finding::ReadModel { .. } => false,
         };
         assert!(findings.iter().any(is_named), "{id}");
@@ -165,12 +163,12 @@ async fn a_store_with_bad_events_is_found_out() {
 }
 
 #[tokio::test]
-async fn samples_are_verified_alone() {
-    let (world, verify) = world(44).await;
-    let id = order(&world, 3).await;
+async fn a_sample_of_orders_can_be_verified() {
+    let (fixture, verify) = fixture(44).await;
+    let id = order(&fixture, 3).await;
     sqlx::query("update order_views set version = version + 1, updated_at = now() where id = $1")
         .bind(id)
-        .execute(&world.pool)
+        .execute(&fixture.pool)
         .await
         .unwrap();
 
@@ -184,21 +182,21 @@ async fn samples_are_verified_alone() {
         (report.orders, report.differing_orders, report.repaired),
         (5, 1, 1)
     );
-    world.assert_caught_up().await;
+    fixture.assert_complete().await;
 }
 
 #[tokio::test]
 async fn verifying_beside_a_projector_and_rebuilds_finds_nothing() {
-    let (world, verify) = world(45).await;
-    let more = histories(&mut Dice(450), 60, 1000);
-    let (pool, projector) = (world.pool.clone(), world.projector.clone());
+    let (fixture, verify) = fixture(45).await;
+    let more = histories(450, 60, 1000);
+    let (pool, projector) = (fixture.pool.clone(), fixture.projector.clone());
     let writer = tokio::spawn(async move {
         for events in more.chunks(10) {
             store(&pool, events).await;
             projector.catch_up(|_| ()).await.unwrap();
         }
     });
-    let rebuild = orders::read_model::Rebuild::new(world.projector.clone());
+    let rebuild = orders::read_model::Rebuild::new(fixture.projector.clone());
     let rebuilds = tokio::spawn(async move {
         for _ in 0..3 {
             rebuild.run(false, |_| ()).await.unwrap();
@@ -212,5 +210,5 @@ async fn verifying_beside_a_projector_and_rebuilds_finds_nothing() {
 
     writer.await.unwrap();
     rebuilds.await.unwrap();
-    world.assert_caught_up().await;
+    fixture.assert_complete().await;
 }
