@@ -4,19 +4,17 @@
 --   scope, key   what the client sent; a key is used once in a scope
 --   fingerprint  SHA-256 of the request; another request with the same key is refused
 --   command_id   the command that wrote the row; a command that is sent twice finds itself by it
---   status       HTTP status of the answer
---   version      version of the aggregate in the answer
---   location     `Location` header of the answer
---   position     position of the command's last event
--- The answer itself is not stored: events never change, so folding them up to `version` gives it again.
+--   version      version of the aggregate after the command
+--   changed      whether the command had events
+--   position     position of the command's last event (without events: of the aggregate's last event)
+-- The answer is not stored: events never change, so folding them up to `version` gives it again.
 create table idempotency_keys (
     scope       text        not null,
     key         text        not null,
     fingerprint bytea       not null,
     command_id  uuid        not null,
-    status      smallint    not null,
     version     integer     not null,
-    location    text,
+    changed     boolean     not null,
     position    bigint      not null,
     created_at  timestamptz not null default now(),
     constraint idempotency_keys_pkey primary key (scope, key)
@@ -25,7 +23,7 @@ create index idempotency_keys_created_at_idx on idempotency_keys (created_at);
 
 -- Appends the events of many commands and stores their keys, in the transaction of the call.
 --
--- Arguments from command_ids to key_ttl: arrays with one element per command. From scopes to locations
+-- Arguments from command_ids to key_ttl: arrays with one element per command. From scopes to versions
 -- they are empty when no command of the batch has a key.
 -- Arguments from event_command on: arrays with one element per event, in the order of the commands.
 --   event_command  number of the event's command, from 1
@@ -48,9 +46,7 @@ create function append_commands(
     scopes            text[],
     keys              text[],
     fingerprints      bytea[],
-    statuses          smallint[],
     versions          integer[],
-    locations         text[],
     key_ttl           interval,
     event_command     integer[],
     event_ids         uuid[],
@@ -168,12 +164,11 @@ begin
     end loop;
 
     if cardinality(keys) > 0 then
-        insert into idempotency_keys (scope, key, fingerprint, command_id, status, version, location,
-                                      position)
-        select a.scope, a.key, a.fingerprint, a.command_id, a.status, a.version, a.location, a.position
-        from unnest(command_ids, scopes, keys, fingerprints, statuses, versions, locations, positions,
+        insert into idempotency_keys (scope, key, fingerprint, command_id, version, changed, position)
+        select a.scope, a.key, a.fingerprint, a.command_id, a.version, a.version > a.expected, a.position
+        from unnest(command_ids, expected_versions, scopes, keys, fingerprints, versions, positions,
                     judged)
-             as a(command_id, scope, key, fingerprint, status, version, location, position, judged)
+             as a(command_id, expected, scope, key, fingerprint, version, position, judged)
         where a.key is not null and a.judged is null;
     end if;
     return positions;

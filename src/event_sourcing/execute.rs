@@ -1,75 +1,79 @@
-//! Executing a command: load → decide → append, with a retry that settles lost races.
+//! Executes a command: load → decide → append, with retries after lost races.
 //!
-//! Commands on one aggregate take turns in one process. The cached state is a *baseline*: the
-//! expected version is checked by the store all the same, so a stale entry costs a retry. And a
-//! stale entry never refuses: a refusal, or a decision that nothing needs to change, counts only
-//! when it was made on freshly loaded state.
+//! Commands on one aggregate run one after the other within a process. The cached state may be stale:
+//! another process may have appended meanwhile. The store checks the expected version, so an append on
+//! stale state costs a retry. A refusal, or a decision without events, appends nothing; it counts only
+//! if the state was freshly loaded.
 
 use std::sync::Arc;
 
 use serde_json::value::to_raw_value;
+use tokio::sync::MutexGuard;
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{
     aggregate::Aggregate,
     event::{DomainEvent, Metadata, NewEvent, Position, Timestamp, Version, to_micros},
-    repository::{Loaded, Repository, StreamGap, stream_name, stream_of},
+    locks::AggregateLock,
+    repository::{Loaded, Repository, StreamGap, stream_of},
     snapshot::{NewSnapshot, crosses},
-    store::{
-        Answer, Append, AppendError, EventStore, IdempotencyKey, StoreError, StoredReceipt, Until,
-    },
+    store::{Append, AppendError, EventStore, IdempotencyKey, StoreError, Until, UsedKey},
 };
 
-/// How often a command is decided anew after lost races before the client is told.
+/// How often a command is decided, at most: each lost race costs one attempt.
 const MAX_ATTEMPTS: u32 = 4;
 
-/// A command with all that it brings along.
+/// A command with its context.
 #[derive(Debug)]
 pub struct Request<C> {
-    /// Which aggregate.
+    /// The aggregate's id.
     pub id: Uuid,
-    /// What is asked.
+    /// The command.
     pub command: C,
-    /// The version that the client saw, where it named one.
+    /// The version that the client requires, if it named one.
     pub expected: Option<Version>,
-    /// Whether `id` was made just now, so that there is nothing to load.
+    /// Whether `id` was generated for this command, so that there is nothing to load.
     pub is_new: bool,
     /// The client's idempotency key.
     pub key: Option<IdempotencyKey>,
     /// The context for the audit trail.
     pub metadata: Arc<Metadata>,
-    /// When it is asked.
+    /// The time of the command.
     pub now: Timestamp,
 }
 
-/// A successful command.
-#[derive(Debug, Clone)]
-pub struct Executed {
-    /// The answer: the same again where the key was used before.
-    pub answer: Answer,
-    /// The position of the command's last event.
+/// What a successful command did. For a used key, what its first command did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed<T> {
+    /// What the caller made from the aggregate at `version`.
+    pub output: T,
+    /// The aggregate's version after the command.
+    pub version: Version,
+    /// The position of the aggregate's last event after the command.
     pub position: Position,
-    /// Whether the key was used before.
-    pub replayed: bool,
+    /// Whether the command had events.
+    pub has_changed: bool,
+    /// Whether the key was used before, so that nothing was executed now.
+    pub is_replayed: bool,
 }
 
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<A: Aggregate> {
-    /// The aggregate refuses.
+    /// The aggregate refuses the command.
     #[error(transparent)]
     Refused(A::Refusal),
-    /// The client named a version that the aggregate is no longer at.
+    /// The aggregate is not at the version that the client requires.
     #[error("expected version {expected}, found {}", current.version)]
     VersionConflict {
-        /// What the client named.
+        /// The version that the client requires.
         expected: Version,
-        /// What is there.
+        /// The aggregate as it is now.
         current: Box<Loaded<A>>,
     },
-    /// Too many races were lost in a row.
-    #[error("others changed the aggregate {MAX_ATTEMPTS} times meanwhile")]
+    /// Every attempt lost a race.
+    #[error("other commands changed the aggregate {MAX_ATTEMPTS} times meanwhile")]
     Contention,
     /// A command with the same key is running.
     #[error("a command with the same idempotency key is running")]
@@ -83,208 +87,198 @@ pub enum ExecuteError<A: Aggregate> {
 }
 
 impl<A: Aggregate, S: EventStore> Repository<A, S> {
-    /// Executes a command. `answer` writes the answer from the state that the command leads to,
-    /// that state's version, and whether anything changed. Its text must follow from state and version
-    /// alone: where the key was used before, it is written again from the state of then.
+    /// Executes a command. `output` makes the result from the aggregate after the command and its
+    /// version. It must depend on these two only: for a used key it is called with the aggregate as it
+    /// was after the first command.
     ///
     /// # Errors
-    /// See [`ExecuteError`]; after any but [`StoreError::Unknown`] nothing has changed.
-    pub async fn execute<F>(
+    /// See [`ExecuteError`]. Nothing has changed, except perhaps after [`StoreError::Unknown`].
+    pub async fn execute<T>(
         &self,
         request: Request<A::Command>,
-        answer: F,
-    ) -> Result<Executed, ExecuteError<A>>
-    where
-        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
-    {
+        output: impl Fn(&A, Version) -> T + Send + Sync,
+    ) -> Result<Executed<T>, ExecuteError<A>> {
         let _claimed = match &request.key {
             Some(key) => Some(self.keys.claim(key).ok_or(ExecuteError::KeyInProgress)?),
             None => None,
         };
-        // What is seldom awaited below stands in boxes: it would treble the size of this future, which
-        // every command moves. And whoever only asks for the past gives the turn up first.
-        let turn = self.turns.of(request.id);
-        let mut held = turn.lock().await;
+        let lock = self.locks.of(request.id);
+        let mut held = lock.lock().await;
         for attempt in 0..MAX_ATTEMPTS {
+            // The rare branches await boxed futures: unboxed they would treble the size of this future,
+            // and every command moves it. They release the lock before a replay, which only reads.
             let (baseline, is_fresh) = match held.take() {
                 Some(cached) => (cached, false),
                 None if request.is_new && attempt == 0 => (Loaded::default(), false),
                 None => match Box::pin(self.load(request.id, Until::Now)).await {
                     Ok(loaded) => (loaded.unwrap_or_default(), true),
                     Err(error) if error.is_transient() => return Err(error.into()),
-                    // Unreadable now, but the command may have succeeded when it still was.
+                    // The stream is unreadable now, but the key may be from a time when it was not.
                     Err(error) => {
                         drop(held);
-                        return Box::pin(self.replay_or(&request, error.into(), &answer)).await;
+                        return Box::pin(self.replay_or(&request, error.into(), &output)).await;
                     }
                 },
             };
-            match decide(&request, &baseline) {
-                Err(_) if !is_fresh => {}
-                Ok(events) if events.is_empty() && !is_fresh => {}
+            let events = match decide(&request, &baseline) {
+                Err(_) if !is_fresh => continue,
+                Ok(events) if events.is_empty() && !is_fresh => continue,
                 Err(refusal) => {
-                    self.turns.weigh(request.id, &turn, baseline.state.weight());
-                    *held = Some(baseline);
+                    self.release(request.id, &lock, held, baseline);
+                    return Box::pin(self.replay_or(&request, refusal, &output)).await;
+                }
+                Ok(events) => events,
+            };
+            match self.append(&request, baseline, &events).await {
+                Ok(after) => {
+                    let executed = Executed {
+                        output: output(&after.state, after.version),
+                        version: after.version,
+                        position: after.position,
+                        has_changed: !events.is_empty(),
+                        is_replayed: false,
+                    };
+                    self.release(request.id, &lock, held, after);
+                    return Ok(executed);
+                }
+                Err(AppendError::VersionConflict) => {}
+                Err(AppendError::DuplicateCommand(used)) => {
                     drop(held);
-                    return Box::pin(self.replay_or(&request, refusal, &answer)).await;
+                    return Box::pin(self.replay(&request, *used, &output)).await;
                 }
-                Ok(events) if events.is_empty() && request.key.is_none() => {
-                    let answer = answer(&baseline.state, baseline.version, false);
-                    let position = baseline.position;
-                    self.turns.weigh(request.id, &turn, baseline.state.weight());
-                    *held = Some(baseline);
-                    return Ok(Executed {
-                        answer,
-                        position,
-                        replayed: false,
-                    });
-                }
-                Ok(events) => match self.append(&request, baseline, &events, &answer).await {
-                    Ok((loaded, executed)) => {
-                        self.turns.weigh(request.id, &turn, loaded.state.weight());
-                        *held = Some(loaded);
-                        return Ok(executed);
-                    }
-                    Err(AppendError::VersionConflict) => {}
-                    Err(AppendError::DuplicateCommand(stored)) => {
-                        drop(held);
-                        return Box::pin(self.replay(&request, *stored, &answer)).await;
-                    }
-                    Err(AppendError::Store(error)) => return Err(error.into()),
-                },
+                Err(AppendError::Store(error)) => return Err(error.into()),
             }
         }
         Err(ExecuteError::Contention)
     }
 
-    /// Evolves the baseline (in place: it is loaded anew should the append fail), appends, and
-    /// leaves a snapshot where one is due.
-    async fn append<F>(
+    /// Caches the state for the next command on the aggregate and releases the lock.
+    fn release(
+        &self,
+        id: Uuid,
+        lock: &AggregateLock<Loaded<A>>,
+        mut held: MutexGuard<'_, Option<Loaded<A>>>,
+        loaded: Loaded<A>,
+    ) {
+        self.locks.weigh(id, lock, loaded.state.weight());
+        *held = Some(loaded);
+    }
+
+    /// Evolves the baseline, appends the events, and queues a snapshot if one is due. The baseline is
+    /// evolved in place: after a failed append the caller loads anew.
+    async fn append(
         &self,
         request: &Request<A::Command>,
         baseline: Loaded<A>,
         events: &[A::Event],
-        answer: &F,
-    ) -> Result<(Loaded<A>, Executed), AppendError>
-    where
-        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
-    {
-        let stream = stream_of::<A>(request.id);
+    ) -> Result<Loaded<A>, AppendError> {
+        if events.is_empty() && request.key.is_none() {
+            return Ok(baseline);
+        }
         let before = baseline.version;
         let mut after = baseline;
-        // Clocks step back, a stream's time does not: "as of" relies on it.
+        // A clock can step back. The time within a stream must not: reads as of a time rely on it.
         after.occurred_at = to_micros(request.now).max(after.occurred_at);
         for event in events {
             after.state.evolve(event, after.occurred_at);
         }
         after.version = before.plus(events.len());
-        let answer = answer(&after.state, after.version, !events.is_empty());
         let append = Append {
             command_id: new_id(),
-            stream,
+            stream: stream_of::<A>(request.id),
             expected: before,
             events: events.iter().map(new_event).collect::<Result<_, _>>()?,
             occurred_at: after.occurred_at,
             metadata: to_raw_value(&*request.metadata)
                 .map_err(|error| StoreError::corrupt("metadata", error))?,
-            key: request.key.clone().map(|key| (key, answer.receipt.clone())),
+            key: request.key.clone(),
         };
         after.position = self.store.append(append).await?.position;
-        if let Some((every, queue)) = &self.snapshots
-            && crosses(before, after.version, *every)
-        {
-            let (version, state) = (after.version, after.state.clone());
-            if queue
-                .try_send(NewSnapshot {
-                    stream,
-                    version,
-                    state,
-                })
-                .is_err()
-            {
-                debug!(%stream, "snapshot skipped, too many are waiting");
-            }
-        }
-        let position = after.position;
-        Ok((
-            after,
-            Executed {
-                answer,
-                position,
-                replayed: false,
-            },
-        ))
+        self.queue_snapshot(request.id, before, &after);
+        Ok(after)
     }
 
-    /// Before a refusal counts: was the key used already? Then the answer of then does.
-    async fn replay_or<F>(
-        &self,
-        request: &Request<A::Command>,
-        refusal: ExecuteError<A>,
-        answer: &F,
-    ) -> Result<Executed, ExecuteError<A>>
-    where
-        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
-    {
-        let Some(key) = &request.key else {
-            return Err(refusal);
+    /// Queues a snapshot if the append crossed a multiple of the interval.
+    fn queue_snapshot(&self, id: Uuid, before: Version, after: &Loaded<A>) {
+        let Some((every, queue)) = &self.snapshots else {
+            return;
         };
-        match self.store.find_receipt(key).await? {
-            Some(stored) => self.replay(request, stored, answer).await,
-            None => Err(refusal),
+        if !crosses(before, after.version, *every) {
+            return;
+        }
+        let stream = stream_of::<A>(id);
+        let snapshot = NewSnapshot {
+            stream,
+            version: after.version,
+            state: after.state.clone(),
+        };
+        if queue.try_send(snapshot).is_err() {
+            debug!(%stream, "snapshot skipped: its queue is full or closed");
         }
     }
 
-    /// The answer that was given when the key was used first, written again from the state of then.
-    async fn replay<F>(
+    /// If the key was used before, replays its command; otherwise fails with `error`.
+    async fn replay_or<T>(
         &self,
         request: &Request<A::Command>,
-        stored: StoredReceipt,
-        answer: &F,
-    ) -> Result<Executed, ExecuteError<A>>
-    where
-        F: Fn(&A, Version, bool) -> Answer + Send + Sync,
-    {
+        error: ExecuteError<A>,
+        output: &(impl Fn(&A, Version) -> T + Send + Sync),
+    ) -> Result<Executed<T>, ExecuteError<A>> {
+        let Some(key) = &request.key else {
+            return Err(error);
+        };
+        match self.store.find_key(key).await? {
+            Some(used) => self.replay(request, used, output).await,
+            None => Err(error),
+        }
+    }
+
+    /// Tells what the first command with this key did, from the aggregate as it was after it.
+    async fn replay<T>(
+        &self,
+        request: &Request<A::Command>,
+        used: UsedKey,
+        output: &(impl Fn(&A, Version) -> T + Send + Sync),
+    ) -> Result<Executed<T>, ExecuteError<A>> {
         let is_same = request
             .key
             .as_ref()
-            .is_some_and(|key| key.fingerprint == stored.fingerprint);
+            .is_some_and(|key| key.fingerprint == used.fingerprint);
         if !is_same {
             return Err(ExecuteError::KeyReused);
         }
-        let then = self.state_behind(&stored).await?;
+        let after = self.load_used(&used).await?;
         Ok(Executed {
-            answer: Answer {
-                body: answer(&then.state, then.version, true).body,
-                receipt: stored.receipt,
-            },
-            position: stored.position,
-            replayed: true,
+            output: output(&after.state, after.version),
+            version: after.version,
+            position: used.position,
+            has_changed: used.has_changed,
+            is_replayed: true,
         })
     }
 
-    /// The aggregate as it was when a key was used first. Its id is not the request's: where the
-    /// service chose it, the repeated request has another.
-    async fn state_behind(&self, stored: &StoredReceipt) -> Result<Loaded<A>, StoreError> {
-        let expected = stored.receipt.version;
-        let then = match stored.aggregate_id {
+    /// Loads the aggregate as it was after a key's first command. Its id can differ from the request's:
+    /// an id that was generated for the first request is generated anew for a repeated one.
+    async fn load_used(&self, used: &UsedKey) -> Result<Loaded<A>, StoreError> {
+        let expected = used.version;
+        let loaded = match used.aggregate_id {
             Some(id) => self.load(id, Until::Version(expected)).await?,
             None => None,
         };
-        let then = then.unwrap_or_default();
-        if then.version == expected {
-            return Ok(then);
+        let loaded = loaded.unwrap_or_default();
+        if loaded.version == expected {
+            return Ok(loaded);
         }
-        let what = match stored.aggregate_id {
-            Some(id) => stream_name::<A>(id),
-            None => format!("the event at position {}", stored.position.get()),
+        let what = match used.aggregate_id {
+            Some(id) => stream_of::<A>(id).to_string(),
+            None => format!("the event at position {}", used.position),
         };
-        let found = then.version;
+        let found = loaded.version;
         Err(StoreError::corrupt(what, StreamGap { expected, found }))
     }
 }
 
-/// Looks at the version first, then at the state: a client that is behind should learn so.
+/// Checks the required version, then decides. A client with an old version should learn that first.
 fn decide<A: Aggregate>(
     request: &Request<A::Command>,
     baseline: &Loaded<A>,
@@ -329,7 +323,7 @@ struct UnlistedSchema(i16);
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the repository is where event ids are made"
+    reason = "the repository generates the ids of events and commands"
 )]
 fn new_id() -> Uuid {
     Uuid::now_v7()

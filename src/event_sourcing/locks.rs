@@ -1,5 +1,5 @@
-//! Turns: commands on one aggregate in one process go one after the other instead of racing, and a
-//! key that is being used is not used twice at once.
+//! Locks within one process: commands on one aggregate run one after the other, and an idempotency key
+//! is used by one command at a time.
 
 use std::{
     collections::HashSet,
@@ -8,32 +8,33 @@ use std::{
 };
 
 use moka::{policy::EvictionPolicy, sync::Cache};
-use tokio::sync::{Mutex as Turnstile, MutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use uuid::Uuid;
 
 use super::store::IdempotencyKey;
 
-/// How many bytes of state count for one aggregate in the cache: a larger state counts for several. The
-/// place in the cache takes half as much again.
+/// How many bytes of state count as one aggregate in the cache. A larger state counts as several. The
+/// cache entry itself takes about half as much again.
 const ORDINARY_WEIGHT: usize = 1024;
 
-/// The turns at aggregates, each with what its last holder left there for the next one. Bounded: what
-/// was not used for longest goes first, and with it only what can be loaded again.
+/// The locks of aggregates. Each lock holds a value that its last owner left for the next one. The
+/// number of locks is bounded: the least recently used one is evicted first, with its value, which can
+/// be loaded again.
 pub struct AggregateLocks<T>(Cache<Uuid, AggregateLock<T>>);
 
-/// One aggregate's turn.
+/// The lock of one aggregate.
 #[derive(Debug)]
 pub struct AggregateLock<T> {
-    left: Arc<Turnstile<Option<T>>>,
-    /// For how many aggregates of ordinary size this one counts.
-    share: u32,
+    value: Arc<AsyncMutex<Option<T>>>,
+    /// As how many aggregates of ordinary size this one counts.
+    weight: u32,
 }
 
 impl<T> Clone for AggregateLock<T> {
     fn clone(&self) -> Self {
         Self {
-            left: Arc::clone(&self.left),
-            share: self.share,
+            value: Arc::clone(&self.value),
+            weight: self.weight,
         }
     }
 }
@@ -41,50 +42,50 @@ impl<T> Clone for AggregateLock<T> {
 impl<T> Default for AggregateLock<T> {
     fn default() -> Self {
         Self {
-            left: Arc::default(),
-            share: 1,
+            value: Arc::default(),
+            weight: 1,
         }
     }
 }
 
 impl<T> AggregateLock<T> {
-    /// Waits for the turn; holds what was left there, where anything was.
+    /// Waits for the lock. The guard holds the value of the last owner, if there is one.
     pub async fn lock(&self) -> MutexGuard<'_, Option<T>> {
-        self.left.lock().await
+        self.value.lock().await
     }
 }
 
 impl<T: Send + Sync + 'static> AggregateLocks<T> {
-    /// Turns that remember at most this many aggregates of ordinary size.
+    /// Creates locks for at most `capacity` aggregates of ordinary size.
     #[must_use]
     pub fn new(capacity: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(capacity)
-            .weigher(|_, turn: &AggregateLock<T>| turn.share)
-            // Whatever is new is what the next commands are about, however often others were used.
+            .weigher(|_, lock: &AggregateLock<T>| lock.weight)
+            // New aggregates get the next commands. The default policy would evict them in favour of
+            // those that were used often in the past.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_hours(1));
         Self(cache.build())
     }
 
-    /// The turn at an aggregate.
+    /// The lock of an aggregate.
     pub fn of(&self, id: Uuid) -> AggregateLock<T> {
         self.0.get_with(id, AggregateLock::default)
     }
 
-    /// Tells the cache where an aggregate of that many bytes has come to count for more, or fewer, than
-    /// it did.
-    pub fn weigh(&self, id: Uuid, turn: &AggregateLock<T>, bytes: usize) {
-        let share = bytes.div_ceil(ORDINARY_WEIGHT).max(1);
-        let share = u32::try_from(share).unwrap_or(u32::MAX);
-        if share != turn.share {
-            let left = Arc::clone(&turn.left);
-            self.0.insert(id, AggregateLock { left, share });
+    /// Updates the weight of an aggregate whose state now has this many bytes.
+    pub fn weigh(&self, id: Uuid, lock: &AggregateLock<T>, bytes: usize) {
+        let weight = bytes.div_ceil(ORDINARY_WEIGHT).max(1);
+        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
+        if weight != lock.weight {
+            let value = Arc::clone(&lock.value);
+            self.0.insert(id, AggregateLock { value, weight });
         }
     }
 }
 
-/// The idempotency keys of the commands that run in this process right now.
+/// The idempotency keys of the commands that run in this process.
 #[derive(Debug, Clone, Default)]
 pub struct KeysInFlight(Arc<Mutex<HashSet<(String, String)>>>);
 
@@ -126,66 +127,63 @@ impl Drop for KeyGuard {
 mod tests {
     use super::*;
 
-    /// Leaves a number at each of these turns, as a state of so many bytes.
+    /// Leaves a number in each of these locks, as a state of `bytes` bytes.
     async fn leave(
-        turns: &AggregateLocks<u128>,
+        locks: &AggregateLocks<u128>,
         ids: impl IntoIterator<Item = u128>,
         bytes: usize,
     ) {
         for id in ids {
-            let turn = turns.of(Uuid::from_u128(id));
-            *turn.lock().await = Some(id);
-            turns.weigh(Uuid::from_u128(id), &turn, bytes);
-            // The cache tidies up now and then; here always.
-            turns.0.run_pending_tasks();
+            let lock = locks.of(Uuid::from_u128(id));
+            *lock.lock().await = Some(id);
+            locks.weigh(Uuid::from_u128(id), &lock, bytes);
+            // The cache evicts now and then; the test needs it after each step.
+            locks.0.run_pending_tasks();
         }
     }
 
-    /// At which of these turns something is left. Looking does not count as use.
-    fn left(turns: &AggregateLocks<u128>, ids: impl IntoIterator<Item = u128>) -> Vec<u128> {
-        let found: HashSet<_> = turns.0.iter().map(|(id, _)| id.as_u128()).collect();
+    /// Which of these aggregates are still cached. Iterating does not count as use.
+    fn cached(locks: &AggregateLocks<u128>, ids: impl IntoIterator<Item = u128>) -> Vec<u128> {
+        let found: HashSet<_> = locks.0.iter().map(|(id, _)| id.as_u128()).collect();
         ids.into_iter().filter(|id| found.contains(id)).collect()
     }
 
     #[tokio::test]
-    async fn what_is_new_is_kept_however_often_others_were_used() {
-        let turns = AggregateLocks::new(10);
+    async fn a_new_aggregate_is_kept_however_often_others_were_used() {
+        let locks = AggregateLocks::new(10);
         for _ in 0..50 {
-            leave(&turns, 0..10, 1).await;
+            leave(&locks, 0..10, 1).await;
         }
 
-        leave(&turns, 10..13, 1).await;
+        leave(&locks, 10..13, 1).await;
 
-        assert_eq!(left(&turns, 0..13), [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
-        assert_eq!(
-            *turns.of(Uuid::from_u128(12)).lock().await,
-            Some(12),
-            "what was left is there"
-        );
+        assert_eq!(cached(&locks, 0..13), [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        let lock = locks.of(Uuid::from_u128(12));
+        assert_eq!(*lock.lock().await, Some(12), "the value is still there");
     }
 
     #[tokio::test]
-    async fn a_large_state_counts_for_several_until_it_is_small_again() {
-        let turns = AggregateLocks::new(10);
-        leave(&turns, 0..10, ORDINARY_WEIGHT).await;
+    async fn a_large_state_counts_as_several_until_it_is_small_again() {
+        let locks = AggregateLocks::new(10);
+        leave(&locks, 0..10, ORDINARY_WEIGHT).await;
 
-        leave(&turns, [9], 4 * ORDINARY_WEIGHT + 1).await;
-        assert_eq!(left(&turns, 0..10), [4, 5, 6, 7, 8, 9]);
+        leave(&locks, [9], 4 * ORDINARY_WEIGHT + 1).await;
+        assert_eq!(cached(&locks, 0..10), [4, 5, 6, 7, 8, 9]);
 
-        leave(&turns, [9], ORDINARY_WEIGHT).await;
-        leave(&turns, 10..14, 1).await;
-        assert_eq!(left(&turns, 0..14).len(), 10);
+        leave(&locks, [9], ORDINARY_WEIGHT).await;
+        leave(&locks, 10..14, 1).await;
+        assert_eq!(cached(&locks, 0..14).len(), 10);
     }
 
     #[tokio::test]
-    async fn who_holds_a_turn_keeps_others_out() {
-        let turns = AggregateLocks::<u8>::new(10);
-        let (mine, theirs) = (turns.of(Uuid::nil()), turns.of(Uuid::nil()));
+    async fn a_held_lock_keeps_others_out() {
+        let locks = AggregateLocks::<u8>::new(10);
+        let (first, second) = (locks.of(Uuid::nil()), locks.of(Uuid::nil()));
 
-        let held = mine.lock().await;
+        let held = first.lock().await;
 
-        assert!(theirs.left.try_lock().is_err());
+        assert!(second.value.try_lock().is_err());
         drop(held);
-        assert!(theirs.left.try_lock().is_ok());
+        assert!(second.value.try_lock().is_ok());
     }
 }

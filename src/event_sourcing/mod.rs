@@ -37,7 +37,7 @@ pub use pulse::Pulse;
 pub use repository::Repository;
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{
-    Answer, Append, AppendError, Appended, EventStore, IdempotencyKey, Receipt, StoreError,
-    StoredReceipt, StoredSnapshot, StoredStream,
+    Append, AppendError, Appended, EventStore, IdempotencyKey, StoreError, StoredSnapshot,
+    StoredStream, UsedKey,
 };
 pub use upcast::{UpcastError, UpcasterChain};

@@ -1,5 +1,5 @@
-//! The repository of one kind of aggregate: loads them as they are or were, and executes commands on
-//! them ([`super::execute`]).
+//! The repository of one type of aggregate: loads aggregates as they are now or were in the past, and
+//! executes commands on them (see [`super::execute`]).
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use super::{
     upcast::{UpcastError, UpcasterChain},
 };
 
-/// An aggregate as of one version.
+/// An aggregate at one version.
 #[derive(Debug, Clone, Default)]
 pub struct Loaded<A> {
     /// The folded state.
     pub state: A,
-    /// The version that it is of; zero where the stream is empty.
+    /// The version of the state; zero for an empty stream.
     pub version: Version,
     /// The position of the last event.
     pub position: Position,
@@ -29,21 +29,21 @@ pub struct Loaded<A> {
     pub occurred_at: Timestamp,
 }
 
-/// Loads, decides and appends for one kind of aggregate.
+/// Loads aggregates of one type and executes commands on them.
 pub struct Repository<A: Aggregate, S: EventStore> {
     pub(super) store: S,
     upcasters: Arc<UpcasterChain>,
-    /// Each with the state that its last command left: the next one's baseline.
-    pub(super) turns: AggregateLocks<Loaded<A>>,
+    /// Each lock holds the state after the last command: the baseline of the next one.
+    pub(super) locks: AggregateLocks<Loaded<A>>,
     pub(super) keys: KeysInFlight,
-    /// How often a snapshot is due, and where it goes.
+    /// The interval of snapshots, in events, and the queue that they go to.
     pub(super) snapshots: Option<(u32, mpsc::Sender<NewSnapshot<A>>)>,
 }
 
 /// Settings of a repository.
 #[derive(Debug, Clone, Copy)]
 pub struct RepositoryOptions {
-    /// How many aggregates of up to 1 KiB the cache holds; a larger one counts for several.
+    /// How many aggregates of up to 1 KiB the cache holds. A larger aggregate counts as several.
     pub cached_aggregates: u64,
 }
 
@@ -56,39 +56,39 @@ impl Default for RepositoryOptions {
 }
 
 impl<A: Aggregate, S: EventStore> Repository<A, S> {
-    /// Makes a repository over `store` that reads old events through `upcasters`.
+    /// Creates a repository over `store` that reads old events through `upcasters`.
     pub fn new(store: S, upcasters: Arc<UpcasterChain>, options: RepositoryOptions) -> Self {
         Self {
             store,
             upcasters,
-            turns: AggregateLocks::new(options.cached_aggregates),
+            locks: AggregateLocks::new(options.cached_aggregates),
             keys: KeysInFlight::default(),
             snapshots: None,
         }
     }
 
-    /// Sends a snapshot to `queue` whenever an append crosses a multiple of `every` events.
+    /// Sends a snapshot to `queue` when an append crosses a multiple of `every` events.
     #[must_use]
     pub fn with_snapshots(mut self, every: u32, queue: mpsc::Sender<NewSnapshot<A>>) -> Self {
         self.snapshots = Some((every, queue));
         self
     }
 
-    /// The store beneath.
+    /// The event store.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// The upcasters that events are read through.
+    /// The upcasters of old events.
     pub fn upcasters(&self) -> &UpcasterChain {
         &self.upcasters
     }
 
-    /// Loads the aggregate as it was at `until`, from its snapshot and the events after it; `None`
-    /// where it did not exist then.
+    /// Loads the aggregate as it was at `until`, from a snapshot and the events after it. `None` if it
+    /// did not exist then.
     ///
     /// # Errors
-    /// Where the store fails, or an event cannot be read ([`StoreError::Corrupt`]).
+    /// If the store fails, or an event cannot be read ([`StoreError::Corrupt`]).
     pub async fn load(&self, id: Uuid, until: Until) -> Result<Option<Loaded<A>>, StoreError> {
         let stream = stream_of::<A>(id);
         let stored = self
@@ -115,10 +115,8 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
                     expected: to.version.plus(1),
                     found: version,
                 };
-                return Err(StoreError::corrupt(
-                    stream_name::<A>(event.aggregate_id),
-                    gap,
-                ));
+                let stream = stream_of::<A>(event.aggregate_id);
+                return Err(StoreError::corrupt(stream.to_string(), gap));
             }
             let id = event.aggregate_id;
             let event: A::Event = self
@@ -132,7 +130,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
     }
 }
 
-/// The snapshot's state, where it decodes.
+/// The state of the snapshot; `None` if there is no snapshot or it does not decode.
 fn start_from_snapshot<A: Aggregate>(stored: &StoredStream) -> Option<Loaded<A>> {
     let snapshot = stored.snapshot.as_ref()?;
     let state = serde_json::from_str(&snapshot.state).ok()?;
@@ -153,15 +151,11 @@ pub fn stream_of<A: Aggregate>(id: Uuid) -> StreamId {
     }
 }
 
-pub(super) fn stream_name<A: Aggregate>(id: Uuid) -> String {
-    stream_of::<A>(id).to_string()
-}
-
 fn unreadable<A: Aggregate>(id: Uuid, version: Version, error: UpcastError) -> StoreError {
     StoreError::corrupt(format!("event {version} of {}", stream_of::<A>(id)), error)
 }
 
-/// A stream's versions do not follow one another.
+/// The versions of a stream are not consecutive.
 #[derive(Debug, thiserror::Error)]
 #[error("expected version {expected}, found {found}")]
 pub(super) struct StreamGap {

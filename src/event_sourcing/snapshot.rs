@@ -1,9 +1,9 @@
 //! Snapshots: a cache of folded state, never a source of truth.
 //!
-//! One is taken after the commit and off the request path, whenever an append *crosses* a multiple
-//! of the interval (commands that write several events would step over `version % n == 0`). It is
-//! stored only where it is newer than what is there. One of another state schema, or one that does
-//! not decode, is ignored together with its version.
+//! A snapshot is taken after the commit and outside the request, when an append *crosses* a multiple
+//! of the interval: `version % n == 0` would miss appends of several events. It replaces only an older
+//! snapshot. A snapshot of another state schema, or one that does not decode, is ignored together with
+//! its version.
 
 use std::future::Future;
 
@@ -17,20 +17,20 @@ use super::{
     store::StoreError,
 };
 
-/// A snapshot before storage.
+/// A snapshot to be stored.
 #[derive(Debug, Clone)]
 pub struct NewSnapshot<A> {
-    /// Whose state.
+    /// The aggregate's stream.
     pub stream: StreamId,
-    /// The version that the state is of.
+    /// The version of the state.
     pub version: Version,
     /// The folded state.
     pub state: A,
 }
 
-/// Where snapshots go.
+/// A store of snapshots.
 pub trait SnapshotStore: Send + Sync + 'static {
-    /// Stores `state` (JSON) as of `version`, unless a newer one is there already.
+    /// Stores `state` (JSON of state schema `schema`) at `version`, unless a newer snapshot is stored.
     fn save(
         &self,
         stream: StreamId,
@@ -40,18 +40,17 @@ pub trait SnapshotStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
-/// Whether going from `before` to `after` passes a multiple of `every`.
+/// Whether there is a multiple of `every` in the versions after `before` up to `after`.
 #[must_use]
 pub fn crosses(before: Version, after: Version, every: u32) -> bool {
     let every = i64::from(every.max(1));
     i64::from(before.get()) / every < i64::from(after.get()) / every
 }
 
-/// How many snapshots may wait for the store; further ones are dropped, as a cache may.
+/// How many snapshots can wait to be stored. Further ones are dropped: they are only a cache.
 pub const QUEUE: usize = 64;
 
-/// Stores snapshots as they come until cancelled. A failure costs speed only, so it is logged and
-/// forgotten.
+/// Stores queued snapshots until cancelled. A failure is only logged: it costs speed, not data.
 pub async fn keep_snapshots<A: Aggregate, S: SnapshotStore>(
     mut queue: mpsc::Receiver<NewSnapshot<A>>,
     store: S,
@@ -78,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_append_that_steps_over_a_multiple_crosses_it() {
+    fn an_append_that_reaches_or_passes_a_multiple_crosses_it() {
         let crosses = |before, after| crosses(Version::new(before), Version::new(after), 100);
 
         assert!(crosses(99, 100));

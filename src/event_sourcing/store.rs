@@ -1,4 +1,4 @@
-//! What an event store promises: whole appends at an expected version, reads in order.
+//! The interface of an event store: appends all or nothing at an expected version, reads in order.
 
 use std::{error::Error, future::Future, sync::Arc};
 
@@ -7,24 +7,25 @@ use uuid::Uuid;
 
 use super::event::{NewEvent, Position, RecordedEvent, StreamId, Timestamp, Version};
 
+/// The error beneath a [`StoreError`]; shared, because one failed statement can answer many commands.
 type Cause = Arc<dyn Error + Send + Sync>;
 
-/// Why a store could not do what was asked, whatever was asked.
+/// Why an operation of a store failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// The store does not answer; what was asked did not happen. It may be asked again.
+    /// The store did not answer. The operation did not happen and can be repeated.
     #[error("the store is unavailable")]
     Unavailable(#[source] Cause),
-    /// The bounded queue in front of the store is full; what was asked did not happen.
+    /// The bounded queue in front of the store is full. The operation did not happen.
     #[error("the queue in front of the store is full")]
     Overloaded,
-    /// The store did not answer in time; what was asked may have happened or may yet.
+    /// The store did not answer in time. The operation may have happened, or may still happen.
     #[error("the store did not answer in time, the outcome is unknown")]
     Unknown(#[source] Cause),
-    /// What is stored (or what was to be stored) is not what it should be.
+    /// Stored data, or data to be stored, is invalid.
     #[error("{what} is corrupt")]
     Corrupt {
-        /// The thing that is wrong, with its name.
+        /// The name of the invalid thing.
         what: String,
         /// What is wrong with it.
         #[source]
@@ -33,17 +34,17 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// An [`StoreError::Unavailable`] for this reason.
+    /// A [`StoreError::Unavailable`] with this cause.
     pub fn unavailable(cause: impl Error + Send + Sync + 'static) -> Self {
         Self::Unavailable(Arc::new(cause))
     }
 
-    /// An [`StoreError::Unknown`] for this reason.
+    /// A [`StoreError::Unknown`] with this cause.
     pub fn unknown(cause: impl Error + Send + Sync + 'static) -> Self {
         Self::Unknown(Arc::new(cause))
     }
 
-    /// An [`StoreError::Corrupt`] about `what`.
+    /// A [`StoreError::Corrupt`] about `what`.
     pub fn corrupt(what: impl Into<String>, cause: impl Error + Send + Sync + 'static) -> Self {
         Self::Corrupt {
             what: what.into(),
@@ -51,7 +52,7 @@ impl StoreError {
         }
     }
 
-    /// Whether asking again later can succeed.
+    /// Whether the same operation can succeed later.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -61,72 +62,60 @@ impl StoreError {
     }
 }
 
-/// A client's promise that requests under one key are one request.
+/// A client's idempotency key: requests with the same key are one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdempotencyKey {
-    /// Whose key: keys of different principals never meet.
+    /// The owner of the key. Equal keys of different scopes are different keys.
     pub scope: String,
     /// The key as the client sent it.
     pub key: String,
-    /// SHA-256 of the request that the key stands for.
+    /// SHA-256 of the request, to detect that a key is used for two requests.
     pub fingerprint: [u8; 32],
 }
 
-/// What is stored of an answer under its idempotency key. Its text is not: events never change, so it
-/// can be written again from the state at `version`.
+/// What is stored under a used idempotency key. Events never change, so the first answer can be made
+/// again from the aggregate at `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// A status in the terms of the outer protocol.
-    pub status: u16,
-    /// The version that the command led to.
-    pub version: Version,
-    /// Where the thing made stands, where something was made.
-    pub location: Option<String>,
-}
-
-/// The answer to a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// What is stored of it.
-    pub receipt: Receipt,
-    /// Its text.
-    pub body: Arc<str>,
-}
-
-/// A receipt found under its key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredReceipt {
-    /// SHA-256 of the request that the key stands for.
+pub struct UsedKey {
+    /// SHA-256 of the request that used the key.
     pub fingerprint: [u8; 32],
-    /// What is stored of the answer that was given.
-    pub receipt: Receipt,
-    /// The aggregate that the command was about; `None` where it had no events, and made none.
+    /// The command's aggregate; `None` if its stream was empty and stayed empty.
     pub aggregate_id: Option<Uuid>,
-    /// The position of the command's last event (of the order's last event, where it made none).
+    /// The aggregate's version after the command.
+    pub version: Version,
+    /// Whether the command had events.
+    pub has_changed: bool,
+    /// The position of the stream's last event after the command; zero for an empty stream.
     pub position: Position,
 }
 
-/// One command's events, to be stored whole or not at all.
+/// One command's events, to be stored all or nothing.
 #[derive(Debug, Clone)]
 pub struct Append {
-    /// The id of this attempt; a resent one is recognised by it.
+    /// The id of this attempt. The store recognises a resent attempt by it.
     pub command_id: Uuid,
-    /// Where the events go.
+    /// The stream to append to.
     pub stream: StreamId,
     /// The version that the stream must have.
     pub expected: Version,
-    /// The events, in order. None at all is fine where there is a key to store.
+    /// The events, in order. They may be none if there is a key to store.
     pub events: Vec<NewEvent>,
-    /// When they happened.
+    /// When the events happened.
     pub occurred_at: Timestamp,
-    /// Who asked for them: [`Metadata`](super::event::Metadata) as JSON.
+    /// [`Metadata`](super::event::Metadata) of the events, as JSON.
     pub metadata: Box<RawValue>,
-    /// The key to store with them, and what to tell when it is used again.
-    pub key: Option<(IdempotencyKey, Receipt)>,
+    /// The key to store with the events.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl Append {
-    /// The events as they are once stored in a row, the last of them at this position.
+    /// The stream's version after the append.
+    #[must_use]
+    pub fn last_version(&self) -> Version {
+        self.expected.plus(self.events.len())
+    }
+
+    /// The events as recorded events at consecutive positions that end with `last`.
     pub fn into_recorded(self, last: Position) -> impl Iterator<Item = RecordedEvent> {
         let count = i64::try_from(self.events.len()).unwrap_or(i64::MAX);
         let events = self.events.into_iter().enumerate().zip(1 - count..);
@@ -145,7 +134,7 @@ impl Append {
     }
 }
 
-/// What an append led to.
+/// The result of a successful append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     /// The position of the stream's last event.
@@ -158,18 +147,18 @@ pub enum AppendError {
     /// The stream is not at the expected version.
     #[error("the stream is not at the expected version")]
     VersionConflict,
-    /// The idempotency key was used before; this is what it led to.
+    /// The idempotency key was used before.
     #[error("the idempotency key was used before")]
-    DuplicateCommand(Box<StoredReceipt>),
+    DuplicateCommand(Box<UsedKey>),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A snapshot as it is stored.
+/// A stored snapshot.
 #[derive(Debug, Clone)]
 pub struct StoredSnapshot {
-    /// The version that the state is of.
+    /// The version of the state.
     pub version: Version,
     /// The position of the event at that version.
     pub position: Position,
@@ -179,32 +168,30 @@ pub struct StoredSnapshot {
     pub state: String,
 }
 
-/// What is stored of one stream.
+/// A stream as it is stored.
 #[derive(Debug, Clone, Default)]
 pub struct StoredStream {
-    /// The newest usable snapshot, where one was asked for and found.
+    /// The newest usable snapshot, if one was requested and found.
     pub snapshot: Option<StoredSnapshot>,
     /// The events after the snapshot, in order.
     pub events: Vec<RecordedEvent>,
 }
 
-/// Which part of a stream's past is wanted.
+/// How much of a stream to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     /// All of it.
     Now,
-    /// Up to this version, inclusive.
+    /// Events up to this version, inclusive.
     Version(Version),
-    /// Up to this instant, inclusive.
+    /// Events up to this time, inclusive.
     Timestamp(Timestamp),
 }
 
-/// An append-only store of events.
-///
-/// Implementors pass [`super::testing::contract`].
+/// An append-only store of events. Every implementation passes [`super::testing::contract`].
 pub trait EventStore: Clone + Send + Sync + 'static {
-    /// Reads a stream up to `until`, in one round trip; starting from a snapshot of state schema
-    /// `snapshot` where one is given and found. A stream that does not exist is empty.
+    /// Reads a stream up to `until` in one round trip. With `snapshot`, a state schema, it starts from
+    /// the newest snapshot of that schema, if there is one. A stream that does not exist is empty.
     fn load(
         &self,
         stream: StreamId,
@@ -212,11 +199,19 @@ pub trait EventStore: Clone + Send + Sync + 'static {
         snapshot: Option<i32>,
     ) -> impl Future<Output = Result<StoredStream, StoreError>> + Send;
 
-    /// Reads at most `limit` events of a stream from version `from` on.
+    /// Reads at most `limit` events of a stream, from version `from` on.
     fn read_stream(
         &self,
         stream: StreamId,
         from: Version,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send;
+
+    /// Reads at most `limit` events of a stream, the first ones after position `after`.
+    fn read_stream_after(
+        &self,
+        stream: StreamId,
+        after: Position,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send;
 
@@ -227,15 +222,15 @@ pub trait EventStore: Clone + Send + Sync + 'static {
         limit: u32,
     ) -> impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send;
 
-    /// The position of the last event of all; zero where there is none.
+    /// The position of the newest event in the store; zero for an empty store.
     fn newest(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
 
-    /// Stores one command's events and key, whole or not at all.
+    /// Stores one command's events and key, all or nothing.
     fn append(&self, append: Append) -> impl Future<Output = Result<Appended, AppendError>> + Send;
 
-    /// Finds what a key led to, where it was used before and has not run out.
-    fn find_receipt(
+    /// Finds what is stored under a key; `None` if the key is unused or has expired.
+    fn find_key(
         &self,
         key: &IdempotencyKey,
-    ) -> impl Future<Output = Result<Option<StoredReceipt>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<UsedKey>, StoreError>> + Send;
 }

@@ -25,7 +25,7 @@ use operations::{
     docs,
     health::{self, Health},
 };
-use orders::{commands, list, queries, reads::Reads, sse::Live, streams};
+use orders::{commands, execute::OrderBody, list, queries, reads::Reads, sse::Live, streams};
 use problem::{ApiError, Code};
 pub use server::serve::serve;
 use server::{context, layers, rate_limit::RateLimit, request_metrics::RequestMetrics};
@@ -33,7 +33,7 @@ use server::{context, layers, rate_limit::RateLimit, request_metrics::RequestMet
 /// What the handlers work with.
 pub struct Api {
     /// The write side.
-    pub orders: Arc<dyn Orders>,
+    pub orders: Arc<dyn Orders<Option<OrderBody>>>,
     /// The past, from the event store.
     pub history: Arc<dyn OrderHistory>,
     /// The read model.

@@ -42,9 +42,7 @@ struct Columns<'a> {
     scopes: Vec<Option<&'a str>>,
     keys: Vec<Option<&'a str>>,
     fingerprints: Vec<Option<&'a [u8]>>,
-    statuses: Vec<Option<i16>>,
     versions: Vec<Option<i32>>,
-    locations: Vec<Option<&'a str>>,
     event_command: Vec<i32>,
     event_ids: Vec<Uuid>,
     event_aggregate_types: Vec<&'a str>,
@@ -77,16 +75,11 @@ impl<'a> Columns<'a> {
 
     fn push_key(&mut self, append: &'a Append) {
         let key = append.key.as_ref();
-        self.scopes.push(key.map(|(key, _)| key.scope.as_str()));
-        self.keys.push(key.map(|(key, _)| key.key.as_str()));
+        self.scopes.push(key.map(|key| key.scope.as_str()));
+        self.keys.push(key.map(|key| key.key.as_str()));
         self.fingerprints
-            .push(key.map(|(key, _)| key.fingerprint.as_slice()));
-        self.statuses
-            .push(key.map(|(_, receipt)| receipt.status.cast_signed()));
-        self.versions
-            .push(key.map(|(_, receipt)| receipt.version.get()));
-        self.locations
-            .push(key.and_then(|(_, receipt)| receipt.location.as_deref()));
+            .push(key.map(|key| key.fingerprint.as_slice()));
+        self.versions.push(key.map(|_| append.last_version().get()));
     }
 
     fn push_events(&mut self, append: &'a Append) {
@@ -130,16 +123,14 @@ pub async fn append_commands(
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
     let positions = sqlx::query_scalar!(
         r#"select append_commands($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                                  $16, $17, $18, $19, $20) as "positions!""#,
+                                  $16, $17, $18) as "positions!""#,
         &columns.command_ids,
         &columns.aggregate_ids,
         &columns.expected_versions,
         &columns.scopes as &[Option<&str>],
         &columns.keys as &[Option<&str>],
         &columns.fingerprints as &[Option<&[u8]>],
-        &columns.statuses as &[Option<i16>],
         &columns.versions as &[Option<i32>],
-        &columns.locations as &[Option<&str>],
         key_ttl,
         &columns.event_command,
         &columns.event_ids,

@@ -1,4 +1,4 @@
-//! The event store's reads; its one write goes through the [`super::writer`].
+//! The event store in PostgreSQL: its reads. Appends go through the [`super::writer`].
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{idempotency, queue::WriterHandle, read_last_position};
 use crate::{
     event_sourcing::{
         Append, AppendError, Appended, EventStore, IdempotencyKey, Position, Pulse, RecordedEvent,
-        StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Timestamp, Version,
+        StoreError, StoredSnapshot, StoredStream, StreamId, Timestamp, UsedKey, Version,
         pulse::Silent, store::Until,
     },
     sql::{EventRow, run_query},
@@ -26,7 +26,8 @@ pub struct PgEventStore {
 }
 
 impl PgEventStore {
-    /// A store that reads through `pool` and writes through `writer`.
+    /// Creates a store that reads through `pool` and appends through `writer`. Idempotency keys expire
+    /// after `key_ttl`.
     #[must_use]
     pub fn new(pool: PgPool, writer: WriterHandle, key_ttl: Duration) -> Self {
         Self {
@@ -37,7 +38,7 @@ impl PgEventStore {
         }
     }
 
-    /// Gives up what it asks as soon as this pulse says that the server is dead.
+    /// Fails queries at once when `pulse` says that the server does not answer.
     #[must_use]
     pub fn watched_by(mut self, pulse: Pulse) -> Self {
         self.pulse = pulse;
@@ -151,6 +152,53 @@ impl EventStore for PgEventStore {
         Ok(rows.into_iter().map(RecordedEvent::from).collect())
     }
 
+    async fn read_stream_after(
+        &self,
+        stream: StreamId,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let rows = run_query(&self.pool, &self.pulse, async |connection| {
+            // There is no index of a stream's positions. They rise with the versions, so a binary search
+            // on the primary key finds the last version up to `after`: 31 look-ups, whatever the stream's
+            // length. A version that does not exist counts as later. The version also bounds the events
+            // from above: no plan can read the rest of a long stream.
+            sqlx::query_as!(
+                EventRow,
+                r#"with recursive search (version, step) as (
+                       select 0, 1 << 30
+                       union all
+                       select case when (select e.position from events e
+                                         where e.aggregate_id = $1
+                                           and e.version = s.version + s.step) <= $3
+                                   then s.version + s.step else s.version end,
+                              s.step / 2
+                       from search s
+                       where s.step > 0
+                   ), last_before as (
+                       select max(version) as version from search
+                   )
+                   select position, event_id, aggregate_type, aggregate_id, version,
+                          type as event_type, schema_version,
+                          data as "data: Json<Box<RawValue>>",
+                          metadata as "metadata: Json<Box<RawValue>>", created_at
+                   from events
+                   where aggregate_id = $1 and aggregate_type = $2
+                     and version > (select version from last_before)
+                     and version <= (select version from last_before) + $4::bigint
+                   order by version"#,
+                stream.aggregate_id,
+                stream.aggregate_type,
+                after.get(),
+                i64::from(limit),
+            )
+            .fetch_all(connection)
+            .await
+        })
+        .await?;
+        Ok(rows.into_iter().map(RecordedEvent::from).collect())
+    }
+
     async fn read_all(
         &self,
         after: Position,
@@ -185,7 +233,7 @@ impl EventStore for PgEventStore {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        // Refused here, a command has certainly not been queued.
+        // An error here is certain to mean that the command was not queued.
         self.pulse.alive().await?;
         select! {
             reply = self.writer.append(append) => reply,
@@ -193,10 +241,7 @@ impl EventStore for PgEventStore {
         }
     }
 
-    async fn find_receipt(
-        &self,
-        key: &IdempotencyKey,
-    ) -> Result<Option<StoredReceipt>, StoreError> {
+    async fn find_key(&self, key: &IdempotencyKey) -> Result<Option<UsedKey>, StoreError> {
         run_query(&self.pool, &self.pulse, async |connection| {
             idempotency::find(connection, key, self.key_ttl).await
         })

@@ -1,5 +1,5 @@
-//! Idempotency keys: written by the append's own statement, read here, and cleared when they run
-//! out.
+//! Reads idempotency keys and deletes expired ones. The statement that appends a command's events
+//! inserts its key.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use sqlx::{PgConnection, PgPool, postgres::types::PgInterval};
 
 use super::within;
 use crate::{
-    event_sourcing::{IdempotencyKey, Position, Receipt, StoreError, StoredReceipt, Version},
+    event_sourcing::{IdempotencyKey, Position, StoreError, UsedKey, Version},
     sql::error::store_error,
 };
 
-/// Finds what a key led to, unless it has run out.
+/// Finds what is stored under a key; `None` if the key is unused or older than `ttl`.
 ///
 /// # Errors
-/// The statement's.
+/// The error of the statement.
 pub async fn find(
     connection: &mut PgConnection,
     key: &IdempotencyKey,
     ttl: Duration,
-) -> Result<Option<StoredReceipt>, sqlx::Error> {
+) -> Result<Option<UsedKey>, sqlx::Error> {
     let ttl = PgInterval::try_from(ttl).map_err(sqlx::Error::Encode)?;
     let row = sqlx::query!(
-        r#"select k.fingerprint, k.status, k.version, k.location, k.position,
+        r#"select k.fingerprint, k.version, k.changed, k.position,
                   e.aggregate_id as "aggregate_id?"
            from idempotency_keys k
            left join events e on e.position = k.position
@@ -36,28 +36,24 @@ pub async fn find(
     row.map(|row| {
         let fingerprint = <[u8; 32]>::try_from(row.fingerprint.as_slice())
             .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
-        let receipt = Receipt {
-            status: row.status.cast_unsigned(),
-            version: Version::new(row.version),
-            location: row.location,
-        };
-        Ok(StoredReceipt {
+        Ok(UsedKey {
             fingerprint,
-            receipt,
             aggregate_id: row.aggregate_id,
+            version: Version::new(row.version),
+            has_changed: row.changed,
             position: Position::new(row.position),
         })
     })
     .transpose()
 }
 
-/// How many rows one clearing deletes: small, so that it never stands in anyone's way.
-const CLEAR_BATCH: i64 = 500;
+/// How many keys one batch deletes: few, so that it blocks no command for long.
+pub const CLEAR_BATCH: u32 = 500;
 
-/// Deletes a batch of keys that have run out; returns how many.
+/// Deletes a batch of expired keys. Returns how many, at most [`CLEAR_BATCH`].
 ///
 /// # Errors
-/// Where the store does not answer.
+/// If the store does not answer.
 pub async fn clear_expired(pool: &PgPool, ttl: Duration) -> Result<u64, StoreError> {
     let ttl = PgInterval::try_from(ttl)
         .map_err(sqlx::Error::Encode)
@@ -71,7 +67,7 @@ pub async fn clear_expired(pool: &PgPool, ttl: Duration) -> Result<u64, StoreErr
                where k.scope = expired.scope and k.key = expired.key
                  and k.created_at <= now() - $1::interval"#,
             ttl,
-            CLEAR_BATCH,
+            i64::from(CLEAR_BATCH),
         )
         .execute(connection)
         .await?;

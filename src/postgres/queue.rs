@@ -146,7 +146,7 @@ pub(super) fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
         let key = append
             .key
             .as_ref()
-            .map(|(key, _)| (key.scope.clone(), key.key.clone()));
+            .map(|key| (key.scope.clone(), key.key.clone()));
         let is_taken =
             aggregates.contains(&aggregate) || key.as_ref().is_some_and(|key| keys.contains(key));
         // Also marks what was passed over, so that a later command on it does not overtake.
@@ -177,9 +177,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event_sourcing::{
-        IdempotencyKey, NewEvent, Receipt, StreamId, Version, testing::instant,
-    };
+    use crate::event_sourcing::{IdempotencyKey, NewEvent, StreamId, Version, testing::instant};
 
     /// A command on a stream, with events of so many bytes.
     fn pending(stream: u128, key: Option<&str>, events: &[usize]) -> Pending {
@@ -188,11 +186,6 @@ mod tests {
             event_type: "Counted",
             schema_version: 1,
             data: RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap(),
-        };
-        let receipt = Receipt {
-            status: 200,
-            version: Version::new(1),
-            location: None,
         };
         let key = key.map(|key| IdempotencyKey {
             scope: String::new(),
@@ -209,7 +202,7 @@ mod tests {
             events: events.iter().map(event).collect(),
             occurred_at: instant(0),
             metadata: RawValue::from_string("{}".to_owned()).unwrap(),
-            key: key.map(|key| (key, receipt)),
+            key,
         };
         Pending {
             append,

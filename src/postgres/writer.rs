@@ -191,7 +191,7 @@ impl Writer {
     /// Fetches what the key led to. Where that fails, the command was not applied: the client asks
     /// again.
     async fn duplicate(&mut self, append: &Append) -> Reply {
-        let (Some((key, _)), Some(connection)) = (&append.key, &mut self.connection) else {
+        let (Some(key), Some(connection)) = (&append.key, &mut self.connection) else {
             return Err(StoreError::unavailable(Stopped).into());
         };
         let found = idempotency::find(connection, key, self.options.key_ttl);

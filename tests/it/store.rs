@@ -5,7 +5,7 @@ use std::time::Duration;
 use orders::{
     event_sourcing::{
         Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
-        SnapshotStore, StoreError, StoredReceipt, StoredStream, StreamId, Version,
+        SnapshotStore, StoreError, StoredStream, StreamId, UsedKey, Version,
         store::Until,
         testing::{InMemoryEventStore, contract},
     },
@@ -58,6 +58,15 @@ impl EventStore for Both {
         self.events.read_stream(stream, from, limit).await
     }
 
+    async fn read_stream_after(
+        &self,
+        stream: StreamId,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        self.events.read_stream_after(stream, after, limit).await
+    }
+
     async fn read_all(
         &self,
         after: Position,
@@ -74,11 +83,8 @@ impl EventStore for Both {
         self.events.append(append).await
     }
 
-    async fn find_receipt(
-        &self,
-        key: &IdempotencyKey,
-    ) -> Result<Option<StoredReceipt>, StoreError> {
-        self.events.find_receipt(key).await
+    async fn find_key(&self, key: &IdempotencyKey) -> Result<Option<UsedKey>, StoreError> {
+        self.events.find_key(key).await
     }
 }
 

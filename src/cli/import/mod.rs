@@ -15,10 +15,8 @@ use tracing::warn;
 
 use super::progress::Progress;
 use crate::{
-    event_sourcing::{
-        Answer, ExecuteError, Executed, Metadata, Receipt, Request, Timestamp, Version,
-    },
-    order::{Order, OrderCommand, OrderError, OrderId, Orders, Status},
+    event_sourcing::{ExecuteError, Executed, Metadata, Request, Timestamp},
+    order::{OrderCommand, OrderError, OrderId, Orders, Status},
 };
 use draft::{Drafting, Refusal};
 use rejects::Rejects;
@@ -73,7 +71,7 @@ impl Import {
     /// What was imported stays, and the import can be run again.
     pub async fn run(
         self,
-        orders: Arc<dyn Orders>,
+        orders: Arc<dyn Orders<()>>,
         progress: &Progress,
     ) -> anyhow::Result<Imported> {
         let Self {
@@ -146,7 +144,7 @@ fn count(
 }
 
 async fn send_order(
-    orders: &dyn Orders,
+    orders: &dyn Orders<()>,
     drafting: &Drafting,
     order: &SourceOrder,
     is_completed: bool,
@@ -164,7 +162,7 @@ async fn send_order(
     let metadata = Arc::new(metadata);
     let created = execute(orders, draft.id, draft.command, &metadata, clock).await?;
     let is_new = match created {
-        Ok(executed) => executed.answer.receipt.status == CREATED,
+        Ok(executed) => executed.has_changed,
         Err(refusal) => return Ok(refused(&refusal)),
     };
     if is_completed {
@@ -186,31 +184,15 @@ fn refused(refusal: &OrderError) -> Fate {
     })
 }
 
-/// In a receipt: something was made.
-const CREATED: u16 = 201;
-
-/// Nobody reads an import's answers: only whether something changed counts.
-fn answer(_order: &Order, version: Version, has_changed: bool) -> Answer {
-    let status = if has_changed { CREATED } else { 200 };
-    Answer {
-        receipt: Receipt {
-            status,
-            version,
-            location: None,
-        },
-        body: "".into(),
-    }
-}
-
 /// Executes a command, again and again while the store does not answer: creating and completing
 /// are safe to repeat.
 async fn execute(
-    orders: &dyn Orders,
+    orders: &dyn Orders<()>,
     id: OrderId,
     command: OrderCommand,
     metadata: &Arc<Metadata>,
     clock: fn() -> Timestamp,
-) -> anyhow::Result<Result<Executed, OrderError>> {
+) -> anyhow::Result<Result<Executed<()>, OrderError>> {
     for attempt in 1..=TRIES {
         let request = Request {
             id: id.get(),
@@ -221,7 +203,7 @@ async fn execute(
             metadata: Arc::clone(metadata),
             now: clock(),
         };
-        match orders.execute(request, answer).await {
+        match orders.execute(request, |_, _| ()).await {
             Ok(executed) => return Ok(Ok(executed)),
             Err(ExecuteError::Refused(refusal)) => return Ok(Err(refusal)),
             Err(ExecuteError::Store(error)) if error.is_transient() && attempt < TRIES => {

@@ -1,15 +1,15 @@
-//! What every event store must do, as tests that a store's own tests call.
+//! The contract of an event store, as tests that the tests of each store call.
 
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
 use super::instant;
 use crate::event_sourcing::{
-    Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
-    RecordedEvent, SnapshotStore, StreamId, Version, store::Until,
+    Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, RecordedEvent,
+    SnapshotStore, StreamId, UsedKey, Version, store::Until,
 };
 
-/// A stream of its own for each test: the store may hold others.
+/// A new stream. The store can hold other streams.
 fn new_stream() -> StreamId {
     StreamId {
         aggregate_type: "Contract",
@@ -26,7 +26,7 @@ fn number(n: usize) -> Box<RawValue> {
     to_raw_value(&serde_json::json!({ "n": n })).unwrap()
 }
 
-/// So many events at an expected version.
+/// An append of `count` events at an expected version.
 fn append(stream: StreamId, expected: i32, count: usize) -> Append {
     let event = |n| NewEvent {
         event_id: new_id(),
@@ -51,17 +51,11 @@ fn append(stream: StreamId, expected: i32, count: usize) -> Append {
 
 fn with_key(mut append: Append, key: &str) -> Append {
     let scope = append.stream.aggregate_id.to_string();
-    let key = IdempotencyKey {
+    append.key = Some(IdempotencyKey {
         scope,
         key: key.to_owned(),
         fingerprint: [7; 32],
-    };
-    let receipt = Receipt {
-        status: 201,
-        version: append.expected.plus(append.events.len()),
-        location: Some("/here".to_owned()),
-    };
-    append.key = Some((key, receipt));
+    });
     append
 }
 
@@ -69,7 +63,7 @@ fn versions(events: &[RecordedEvent]) -> Vec<i32> {
     events.iter().map(|event| event.version.get()).collect()
 }
 
-/// What was appended is read back: in order, with all that was given.
+/// Appended events are read back in order, with all their fields.
 pub async fn an_append_is_read_back<S: EventStore>(store: &S) {
     let stream = new_stream();
 
@@ -92,7 +86,7 @@ pub async fn an_append_is_read_back<S: EventStore>(store: &S) {
     assert_eq!(versions(&page), [2, 3]);
 }
 
-/// The past is what had happened by then.
+/// The past of a stream is read up to a version or a time.
 pub async fn the_past_is_read_by_version_and_by_instant<S: EventStore>(store: &S) {
     let stream = new_stream();
     store.append(append(stream, 0, 2)).await.unwrap();
@@ -111,7 +105,7 @@ pub async fn the_past_is_read_by_version_and_by_instant<S: EventStore>(store: &S
     assert_eq!(versions(&by_instant.events), [1, 2]);
 }
 
-/// A wrong expected version stores nothing: no event, no key.
+/// An append at a wrong expected version stores no event and no key.
 pub async fn a_conflict_stores_nothing<S: EventStore>(store: &S) {
     let stream = new_stream();
     store.append(append(stream, 0, 1)).await.unwrap();
@@ -129,15 +123,15 @@ pub async fn a_conflict_stores_nothing<S: EventStore>(store: &S) {
     ));
     let events = store.load(stream, Until::Now, None).await.unwrap().events;
     assert_eq!(versions(&events), [1]);
-    let (key, _) = behind.key.unwrap();
-    assert_eq!(store.find_receipt(&key).await.unwrap(), None);
+    let key = behind.key.unwrap();
+    assert_eq!(store.find_key(&key).await.unwrap(), None);
 }
 
-/// Of appends that come at once, a conflict fails only its own; the others learn their own positions.
+/// Of concurrent appends, a conflict fails only its own; the others get their own positions.
 pub async fn a_conflict_fails_no_neighbour<S: EventStore>(store: &S) {
     for is_keyed in [false, true] {
         let streams: Vec<_> = (0..12).map(|_| new_stream()).collect();
-        // Every third is ahead of its stream; the numbers of events differ.
+        // Every third append conflicts; the numbers of events differ.
         let appends = streams.iter().enumerate().map(|(index, stream)| {
             let expected = if index % 3 == 1 { 5 } else { 0 };
             let append = append(*stream, expected, index % 4 + 1);
@@ -164,7 +158,7 @@ pub async fn a_conflict_fails_no_neighbour<S: EventStore>(store: &S) {
     }
 }
 
-/// Of many appends at one version just one is stored.
+/// Of concurrent appends at one version, exactly one is stored.
 pub async fn of_racing_appends_one_wins<S: EventStore>(store: &S) {
     let stream = new_stream();
 
@@ -176,7 +170,8 @@ pub async fn of_racing_appends_one_wins<S: EventStore>(store: &S) {
     assert_eq!(versions(&events), [1, 2]);
 }
 
-/// A key is stored with its events and answers with what it led to; it binds nothing twice.
+/// A key is stored with its events; the second append under it stores nothing and gets the first one's
+/// result.
 pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
     let stream = new_stream();
     let first = with_key(append(stream, 0, 1), "k");
@@ -184,20 +179,24 @@ pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
 
     let again = store.append(with_key(append(stream, 1, 1), "k")).await;
 
-    let Err(AppendError::DuplicateCommand(stored)) = again else {
+    let Err(AppendError::DuplicateCommand(used)) = again else {
         panic!("{again:?}")
     };
-    let (key, receipt) = first.key.unwrap();
-    assert_eq!(stored.receipt, receipt);
-    assert_eq!(stored.fingerprint, key.fingerprint);
-    assert_eq!(stored.aggregate_id, Some(stream.aggregate_id));
-    assert_eq!(stored.position, appended.position);
-    assert_eq!(store.find_receipt(&key).await.unwrap(), Some(*stored));
+    let key = first.key.unwrap();
+    let expected = UsedKey {
+        fingerprint: key.fingerprint,
+        aggregate_id: Some(stream.aggregate_id),
+        version: Version::new(1),
+        has_changed: true,
+        position: appended.position,
+    };
+    assert_eq!(*used, expected);
+    assert_eq!(store.find_key(&key).await.unwrap(), Some(expected));
     let events = store.load(stream, Until::Now, None).await.unwrap().events;
     assert_eq!(versions(&events), [1]);
 }
 
-/// A command that changes nothing still keeps its key, with the position of what is there.
+/// A command without events stores its key, with the version and position of the stream.
 pub async fn a_key_without_events_is_kept<S: EventStore>(store: &S) {
     let stream = new_stream();
     let there = store.append(append(stream, 0, 2)).await.unwrap();
@@ -209,7 +208,46 @@ pub async fn a_key_without_events_is_kept<S: EventStore>(store: &S) {
 
     assert_eq!(kept.position, there.position);
     let again = store.append(with_key(append(stream, 2, 0), "k")).await;
-    assert!(matches!(again, Err(AppendError::DuplicateCommand(_))));
+    let Err(AppendError::DuplicateCommand(used)) = again else {
+        panic!("{again:?}")
+    };
+    assert_eq!((used.version, used.has_changed), (Version::new(2), false));
+    assert_eq!(used.position, there.position);
+}
+
+/// The events of a stream after any position are read in pages of any size.
+pub async fn a_stream_is_read_after_any_position<S: EventStore>(store: &S) {
+    let streams = [new_stream(), new_stream()];
+    let mut stored = vec![];
+    for version in 0..37 {
+        for stream in streams {
+            let appended = store.append(append(stream, version, 1)).await.unwrap();
+            stored.push((appended.position, stream));
+        }
+    }
+
+    let around = stored
+        .iter()
+        .flat_map(|(position, _)| [position.plus(-1), *position]);
+    for after in around.chain([Position::ZERO]) {
+        for stream in streams {
+            for limit in [1, 5, 36, 37, 100] {
+                let page = store.read_stream_after(stream, after, limit).await.unwrap();
+
+                let page: Vec<_> = page.iter().map(|event| event.position).collect();
+                let of_stream = stored
+                    .iter()
+                    .filter(|(position, of)| *of == stream && *position > after);
+                let expected: Vec<_> = of_stream
+                    .map(|(position, _)| *position)
+                    .take(limit as usize)
+                    .collect();
+                assert_eq!(page, expected, "after {after}, at most {limit}");
+            }
+        }
+    }
+    let unknown = store.read_stream_after(new_stream(), Position::ZERO, 10);
+    assert!(unknown.await.unwrap().is_empty());
 }
 
 /// Positions rise in the order of appends, over all streams, and pages miss nothing.
@@ -240,7 +278,7 @@ pub async fn positions_rise_over_all_streams<S: EventStore>(store: &S) {
     assert_eq!(store.newest().await.unwrap(), after);
 }
 
-/// Snapshots: the newest wins, another schema is as none, and none reaches beyond the past.
+/// The newest snapshot is used; one of another schema, or one newer than the requested past, is not.
 pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     let stream = new_stream();
     store.append(append(stream, 0, 5)).await.unwrap();
@@ -268,7 +306,7 @@ pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     assert!(past.snapshot.is_none());
     assert_eq!(versions(&past.events), [1, 2, 3]);
 
-    // A snapshot of what is not in the store (it was restored to an earlier time) is of no use.
+    // After the store was restored to an earlier time, a snapshot can be newer than its stream.
     store
         .save(stream, Version::new(9), 1, state(9))
         .await
@@ -278,7 +316,7 @@ pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     assert_eq!(versions(&restored.events), [1, 2, 3, 4, 5]);
 }
 
-/// All of the above.
+/// Checks the whole contract.
 pub async fn every_promise_is_kept<S: EventStore + SnapshotStore>(store: &S) {
     an_append_is_read_back(store).await;
     the_past_is_read_by_version_and_by_instant(store).await;
@@ -289,4 +327,5 @@ pub async fn every_promise_is_kept<S: EventStore + SnapshotStore>(store: &S) {
     a_key_without_events_is_kept(store).await;
     positions_rise_over_all_streams(store).await;
     snapshots_are_a_cache(store).await;
+    a_stream_is_read_after_any_position(store).await;
 }

@@ -1,4 +1,4 @@
-//! An event store in memory, for unit tests of the core only.
+//! An event store in memory, for unit tests.
 
 use std::{
     collections::HashMap,
@@ -9,18 +9,20 @@ use uuid::Uuid;
 
 use crate::event_sourcing::{
     Append, AppendError, Appended, EventStore, IdempotencyKey, Position, RecordedEvent,
-    SnapshotStore, StoreError, StoredReceipt, StoredSnapshot, StoredStream, StreamId, Version,
+    SnapshotStore, StoreError, StoredSnapshot, StoredStream, StreamId, UsedKey, Version,
     store::Until,
 };
 
-/// Events, keys and snapshots in memory; clones share them.
+/// An event store and snapshot store in memory. Clones share their contents.
 #[derive(Debug, Clone, Default)]
 pub struct InMemoryEventStore(Arc<Mutex<Tables>>);
 
 #[derive(Debug, Default)]
 struct Tables {
     events: Vec<RecordedEvent>,
-    keys: HashMap<(String, String), (Uuid, StoredReceipt)>,
+    /// By scope and key: the id of the command that used the key, and what it did.
+    keys: HashMap<(String, String), (Uuid, UsedKey)>,
+    /// By aggregate: version, state schema and state.
     snapshots: HashMap<Uuid, (Version, i32, String)>,
 }
 
@@ -93,6 +95,17 @@ impl EventStore for InMemoryEventStore {
         Ok(events.take(limit as usize).cloned().collect())
     }
 
+    async fn read_stream_after(
+        &self,
+        stream: StreamId,
+        after: Position,
+        limit: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        let tables = self.tables();
+        let events = tables.stream(stream).filter(|event| event.position > after);
+        Ok(events.take(limit as usize).cloned().collect())
+    }
+
     async fn read_all(
         &self,
         after: Position,
@@ -110,15 +123,15 @@ impl EventStore for InMemoryEventStore {
 
     async fn append(&self, mut append: Append) -> Result<Appended, AppendError> {
         let mut tables = self.tables();
-        if let Some((key, _)) = &append.key
-            && let Some((command, stored)) = tables.keys.get(&(key.scope.clone(), key.key.clone()))
+        if let Some(key) = &append.key
+            && let Some((command, used)) = tables.keys.get(&(key.scope.clone(), key.key.clone()))
         {
             return if *command == append.command_id {
                 Ok(Appended {
-                    position: stored.position,
+                    position: used.position,
                 })
             } else {
-                Err(AppendError::DuplicateCommand(Box::new(stored.clone())))
+                Err(AppendError::DuplicateCommand(Box::new(used.clone())))
             };
         }
         let tail = tables
@@ -131,32 +144,29 @@ impl EventStore for InMemoryEventStore {
         }
         let (key, command_id) = (append.key.take(), append.command_id);
         let aggregate_id = append.stream.aggregate_id;
-        if !append.events.is_empty() {
+        let (version, has_changed) = (append.last_version(), !append.events.is_empty());
+        if has_changed {
             let count = tables.events.len() + append.events.len();
             position = Position::new(i64::try_from(count).unwrap());
             tables.events.extend(append.into_recorded(position));
         }
-        if let Some((key, receipt)) = key {
-            let stored = StoredReceipt {
+        if let Some(key) = key {
+            let used = UsedKey {
                 fingerprint: key.fingerprint,
-                receipt,
                 aggregate_id: (position > Position::ZERO).then_some(aggregate_id),
+                version,
+                has_changed,
                 position,
             };
-            tables
-                .keys
-                .insert((key.scope, key.key), (command_id, stored));
+            tables.keys.insert((key.scope, key.key), (command_id, used));
         }
         Ok(Appended { position })
     }
 
-    async fn find_receipt(
-        &self,
-        key: &IdempotencyKey,
-    ) -> Result<Option<StoredReceipt>, StoreError> {
+    async fn find_key(&self, key: &IdempotencyKey) -> Result<Option<UsedKey>, StoreError> {
         let tables = self.tables();
         let found = tables.keys.get(&(key.scope.clone(), key.key.clone()));
-        Ok(found.map(|(_, stored)| stored.clone()))
+        Ok(found.map(|(_, used)| used.clone()))
     }
 }
 

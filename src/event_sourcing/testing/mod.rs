@@ -1,4 +1,5 @@
-//! A testing kit: given/when/then, an in-memory store, and the contract that every store passes.
+//! Tools for tests: given/when/then specifications, an event store in memory, and the contract that
+//! every event store passes. No production code belongs here, except the switches of [`sabotage`].
 //!
 //! ```
 //! use orders::{

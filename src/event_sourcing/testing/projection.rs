@@ -1,12 +1,12 @@
-//! Delivering events as badly as a broker may.
+//! Delivers events to a projection as a broker with at-least-once delivery can.
 
 use crate::event_sourcing::{
     Epoch, Position, RecordedEvent,
     projection::{Delivery, Projection},
 };
 
-/// Delivers events in order, each one twice, and then all of them once more, late. A sound
-/// projection shows afterwards what it shows after a single delivery.
+/// Delivers each event twice, in order, and then all of them once more. A correct projection shows
+/// the same afterwards as after a single delivery.
 pub async fn deliver_twice_and_late<P: Projection>(
     projection: &P,
     events: &[RecordedEvent],

@@ -1,31 +1,31 @@
-//! Takes a safeguard out, so that the fault harness can show that it would notice.
+//! Switches a safeguard off, to prove that the fault tests notice its absence.
 //!
-//! For tests only: without the feature `sabotage`, which no build for use has, nothing here can be
-//! asked for, and the compiler removes every question. With it, the environment variable
-//! `ORDERS_SABOTAGE` names one safeguard for the life of the process. Safeguards that are written in
-//! SQL are taken out by the harness itself (`tests/it/chaos`).
+//! For tests only. Without the feature `sabotage`, which no release build has, [`is_out`] is the
+//! constant `false` and the compiler removes every check. With it, the environment variable
+//! `ORDERS_SABOTAGE` names the one safeguard that is switched off while the process runs. Safeguards
+//! that are written in SQL are switched off by the tests themselves (`tests/it/chaos`).
 
-/// A safeguard that can be taken out.
+/// A safeguard that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Safeguard {
-    /// A publication names the sequence that it expects at the stream's end.
+    /// A publication names the last sequence that it expects in the stream.
     ExpectedSequence,
-    /// The checkpoint moves in the transaction of the rows.
+    /// The checkpoint is updated in the same transaction as the rows.
     CheckpointInTheTransaction,
-    /// Who lost the lease writes nothing.
+    /// A process that lost its lease writes nothing.
     EpochFence,
-    /// A row takes only events that are newer than it.
+    /// Only events newer than a row change it.
     VersionGuard,
 }
 
-/// Whether the safeguard is taken out: never, without the feature.
+/// Whether the safeguard is switched off: never, without the feature.
 #[cfg(not(feature = "sabotage"))]
 #[must_use]
 pub const fn is_out(_safeguard: Safeguard) -> bool {
     false
 }
 
-/// Whether the safeguard is taken out.
+/// Whether the safeguard is switched off.
 #[cfg(feature = "sabotage")]
 #[must_use]
 pub fn is_out(safeguard: Safeguard) -> bool {

@@ -1,5 +1,5 @@
-//! Given these events, when this is asked, then that happens (the form follows Emmett's
-//! specifications).
+//! Specifications of an aggregate: given these events, when this command comes, then these events
+//! happen. The form is Emmett's.
 
 use std::fmt::Debug;
 
@@ -7,34 +7,34 @@ use chrono::{DateTime, TimeDelta};
 
 use crate::event_sourcing::{Aggregate, Timestamp};
 
-/// The instant of the `n`-th event in a specification.
+/// The time of the `n`-th event of a specification: `n` seconds after the Unix epoch.
 #[must_use]
 pub fn instant(n: usize) -> Timestamp {
     let seconds = TimeDelta::seconds(i64::try_from(n).unwrap());
     DateTime::UNIX_EPOCH + seconds
 }
 
-/// What happened before.
+/// The events before the command.
 #[derive(Debug)]
 pub struct Given<A: Aggregate> {
     events: Vec<A::Event>,
 }
 
-/// What was asked and what came of it.
+/// The events before the command, and the decision.
 #[derive(Debug)]
 pub struct When<A: Aggregate> {
     given: Vec<A::Event>,
     decided: Result<Vec<A::Event>, A::Refusal>,
 }
 
-/// Starts a specification from the events that happened before.
+/// Starts a specification with the events before the command.
 pub fn given<A: Aggregate>(events: impl IntoIterator<Item = A::Event>) -> Given<A> {
     Given {
         events: events.into_iter().collect(),
     }
 }
 
-/// Folds events that happened one second after the other.
+/// Folds events at intervals of one second.
 fn fold<A: Aggregate>(events: &[A::Event]) -> A {
     let mut state = A::default();
     for (n, event) in events.iter().enumerate() {
@@ -44,10 +44,10 @@ fn fold<A: Aggregate>(events: &[A::Event]) -> A {
 }
 
 impl<A: Aggregate> Given<A> {
-    /// Asks for something.
+    /// Decides the command.
     #[expect(
         clippy::needless_pass_by_value,
-        reason = "a specification reads better so"
+        reason = "a specification reads better with the command by value"
     )]
     pub fn when(self, command: A::Command) -> When<A> {
         let decided = fold::<A>(&self.events).decide(&command);
@@ -70,8 +70,8 @@ where
     A::Event: Debug + PartialEq,
     A::Refusal: PartialEq,
 {
-    /// Then just this happens. The state that it leads to survives being stored as a snapshot and
-    /// read back.
+    /// Asserts that exactly these events happen. Also asserts that the state after them is the same
+    /// after it was written as a snapshot and read back.
     pub fn then(self, expected: impl IntoIterator<Item = A::Event>) {
         let expected: Vec<_> = expected.into_iter().collect();
         assert_eq!(self.decided.as_ref().unwrap(), &expected);
@@ -81,12 +81,12 @@ where
         assert_eq!(serde_json::from_str::<A>(&stored).unwrap(), state);
     }
 
-    /// Then nothing happens, because all is as asked already.
+    /// Asserts that the command is accepted without events.
     pub fn then_nothing(self) {
         self.then([]);
     }
 
-    /// Then it is refused.
+    /// Asserts that the command is refused.
     pub fn then_refused(self, refusal: &A::Refusal) {
         assert_eq!(self.decided.as_ref().unwrap_err(), refusal);
     }

@@ -4,6 +4,7 @@
 pub mod bodies;
 pub mod commands;
 pub mod cursor;
+pub mod execute;
 pub mod json;
 pub mod list;
 pub mod queries;

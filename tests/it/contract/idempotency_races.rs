@@ -91,9 +91,9 @@ async fn keys_that_have_run_out_are_cleared_in_small_batches() {
     let body = json!({"customerId": "c"});
     let kept = app.post_with("/v1/orders", &body, &[(KEY, "kept")]).await;
     sqlx::query(
-        "insert into idempotency_keys (scope, key, fingerprint, command_id, status, version,
+        "insert into idempotency_keys (scope, key, fingerprint, command_id, version, changed,
                                        position, created_at)
-         select 'old', n::text, fingerprint, gen_random_uuid(), status, version, position,
+         select 'old', n::text, fingerprint, gen_random_uuid(), version, changed, position,
                 now() - interval '2 hours'
          from idempotency_keys, generate_series(1, 1203) n",
     )

@@ -8,8 +8,8 @@ use std::{
 use futures::future::join_all;
 use orders::{
     event_sourcing::{
-        Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, Receipt,
-        StreamId, Version,
+        Append, AppendError, EventStore, IdempotencyKey, Metadata, NewEvent, Position, StreamId,
+        Version,
     },
     live::FreshEvents,
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},
@@ -53,9 +53,19 @@ fn asks() -> impl Strategy<Value = Vec<Vec<Ask>>> {
 #[derive(Default)]
 struct Model {
     streams: HashMap<u8, Vec<Uuid>>,
-    keys: HashMap<u8, Option<String>>,
+    keys: HashMap<u8, Used>,
     /// In which round each event was stored.
     rounds: HashMap<Uuid, usize>,
+}
+
+/// What the first command under a key did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Used {
+    /// The command's fingerprint is made of its id.
+    fingerprint: [u8; 32],
+    aggregate_id: Option<Uuid>,
+    version: Version,
+    has_changed: bool,
 }
 
 /// What an append came to.
@@ -63,8 +73,8 @@ struct Model {
 enum Outcome {
     Appended,
     Conflict,
-    /// With what the first command under the key left as its location: its own id.
-    Duplicate(Option<String>),
+    /// With what the first command under the key did.
+    Duplicate(Used),
 }
 
 impl Model {
@@ -74,8 +84,8 @@ impl Model {
     }
 
     fn append(&mut self, round: usize, ask: &Ask, append: &Append) -> Outcome {
-        if let Some(location) = ask.key.and_then(|key| self.keys.get(&key)) {
-            return Outcome::Duplicate(location.clone());
+        if let Some(used) = ask.key.and_then(|key| self.keys.get(&key)) {
+            return Outcome::Duplicate(*used);
         }
         if append.expected.get() != self.version(ask.stream) {
             return Outcome::Conflict;
@@ -83,8 +93,15 @@ impl Model {
         let ids = append.events.iter().map(|event| event.event_id);
         self.rounds.extend(ids.clone().map(|id| (id, round)));
         self.streams.entry(ask.stream).or_default().extend(ids);
-        if let (Some(key), Some((_, receipt))) = (ask.key, &append.key) {
-            self.keys.insert(key, receipt.location.clone());
+        if let (Some(number), Some(key)) = (ask.key, &append.key) {
+            let version = Version::new(self.version(ask.stream));
+            let used = Used {
+                fingerprint: key.fingerprint,
+                aggregate_id: (version > Version::ZERO).then_some(append.stream.aggregate_id),
+                version,
+                has_changed: !append.events.is_empty(),
+            };
+            self.keys.insert(number, used);
         }
         Outcome::Appended
     }
@@ -114,17 +131,13 @@ impl World {
         let expected = Version::new((version + ask.beside).max(0));
         let command_id = Uuid::now_v7();
         let key = ask.key.map(|key| {
-            let key = IdempotencyKey {
+            let mut fingerprint = [key; 32];
+            fingerprint[..16].copy_from_slice(command_id.as_bytes());
+            IdempotencyKey {
                 scope: self.scope.to_string(),
                 key: key.to_string(),
-                fingerprint: [key; 32],
-            };
-            let receipt = Receipt {
-                status: 201,
-                version: expected.plus(ask.events),
-                location: Some(command_id.to_string()),
-            };
-            (key, receipt)
+                fingerprint,
+            }
         });
         Append {
             command_id,
@@ -141,9 +154,12 @@ impl World {
         match self.store.append(append).await {
             Ok(_) => Outcome::Appended,
             Err(AppendError::VersionConflict) => Outcome::Conflict,
-            Err(AppendError::DuplicateCommand(stored)) => {
-                Outcome::Duplicate(stored.receipt.location)
-            }
+            Err(AppendError::DuplicateCommand(used)) => Outcome::Duplicate(Used {
+                fingerprint: used.fingerprint,
+                aggregate_id: used.aggregate_id,
+                version: used.version,
+                has_changed: used.has_changed,
+            }),
             Err(AppendError::Store(error)) => panic!("{error:?}"),
         }
     }

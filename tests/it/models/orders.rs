@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orders::{
     event_sourcing::{
-        Answer, ExecuteError, IdempotencyKey, Metadata, Receipt, Repository, Request, Version,
+        ExecuteError, IdempotencyKey, Metadata, Repository, Request, Version,
         repository::RepositoryOptions, store::Until, testing::InMemoryEventStore,
     },
     order::{
@@ -192,17 +192,9 @@ async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Out
         metadata: Arc::new(Metadata::default()),
         now: chrono::DateTime::UNIX_EPOCH,
     };
-    let answer = |_: &Order, version: Version, _: bool| Answer {
-        receipt: Receipt {
-            status: 200,
-            version,
-            location: None,
-        },
-        body: "".into(),
-    };
-    match orders.execute(request, answer).await {
-        Ok(done) if done.replayed => Outcome::Replayed(done.answer.receipt.version.get()),
-        Ok(done) => Outcome::Version(done.answer.receipt.version.get()),
+    match orders.execute(request, |_, _| ()).await {
+        Ok(done) if done.is_replayed => Outcome::Replayed(done.version.get()),
+        Ok(done) => Outcome::Version(done.version.get()),
         Err(ExecuteError::KeyReused) => Outcome::KeyReused,
         Err(ExecuteError::VersionConflict { .. }) => Outcome::Stale,
         Err(ExecuteError::Refused(refusal)) => Outcome::Refused(match refusal {

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use orders::{
     event_sourcing::{
         Append, AppendError, Appended, Epoch, EventStore, IdempotencyKey, Lease, Position,
-        RecordedEvent, StoreError, StoreIdentity, StoredReceipt, StoredStream, StreamId, Version,
+        RecordedEvent, StoreError, StoreIdentity, StoredStream, StreamId, UsedKey, Version,
         projection::{Delivery, Projection},
         store::Until,
     },
@@ -174,6 +174,15 @@ impl EventStore for Log {
         Ok(Vec::new())
     }
 
+    async fn read_stream_after(
+        &self,
+        _: StreamId,
+        _: Position,
+        _: u32,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn read_all(
         &self,
         after: Position,
@@ -194,7 +203,7 @@ impl EventStore for Log {
         Err(AppendError::VersionConflict)
     }
 
-    async fn find_receipt(&self, _: &IdempotencyKey) -> Result<Option<StoredReceipt>, StoreError> {
+    async fn find_key(&self, _: &IdempotencyKey) -> Result<Option<UsedKey>, StoreError> {
         Ok(None)
     }
 }
