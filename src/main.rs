@@ -1,4 +1,4 @@
-//! The `orders` program: reads the command line and hands over to the library.
+//! The `orders` program: reads the command line and calls the library.
 
 use std::{io::Write, process::ExitCode};
 
@@ -8,23 +8,23 @@ use orders::{
     app::{
         App,
         config::{ConfigProblems, LogArgs, ServeArgs, StoreArgs},
-        signals::Signals,
+        signals::StopSignals,
         telemetry,
     },
     cli::{
         Cli, Command, ParkedAction,
-        maintenance::{self, Outcome},
+        commands::{self, Outcome},
     },
     http,
 };
 use tracing::error;
 
-/// Requests and events are many small values that one thread makes and another drops, which glibc's
-/// allocator pays for with locks and scattered memory: a sixth of the service's time in a profile.
+/// Requests and events are many small values that one thread allocates and another frees. With glibc's
+/// allocator that took a sixth of the service's time in a profile.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Bad configuration.
+/// The exit status for a configuration that is not valid.
 const EXIT_CONFIG: u8 = 2;
 
 fn main() -> ExitCode {
@@ -34,32 +34,34 @@ fn main() -> ExitCode {
         .build()
     {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::from(error).context("no runtime")),
+        Err(error) => {
+            let error = anyhow::Error::from(error);
+            return report(&error.context("cannot start the Tokio runtime"));
+        }
     };
-    let done = match cli.command {
+    let result = match cli.command {
         Command::Serve(args) => runtime.block_on(serve(&args)),
-        Command::Migrate(args) => runtime.block_on(work(&args, maintenance::migrate(&args))),
-        Command::Replay(args) => runtime.block_on(work(&args.store, maintenance::replay(&args))),
-        Command::Verify(args) => runtime.block_on(work(&args.store, maintenance::verify(&args))),
-        Command::Import(args) => runtime.block_on(work(&args.store, maintenance::import(&args))),
+        Command::Migrate(args) => runtime.block_on(run(&args, commands::migrate(&args))),
+        Command::Replay(args) => runtime.block_on(run(&args.store, commands::replay(&args))),
+        Command::Verify(args) => runtime.block_on(run(&args.store, commands::verify(&args))),
+        Command::Import(args) => runtime.block_on(run(&args.store, commands::import(&args))),
         Command::Parked(args) => match &args.action {
-            ParkedAction::List(store) => {
-                runtime.block_on(work(store, maintenance::list_parked(store)))
-            }
+            ParkedAction::List(store) => runtime.block_on(run(store, commands::list_parked(store))),
             ParkedAction::Retry { store, orders } => {
-                runtime.block_on(work(store, maintenance::retry_parked(store, orders)))
+                runtime.block_on(run(store, commands::retry_parked(store, orders)))
             }
         },
         Command::Openapi => print_openapi(),
     };
-    match done {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::Bad) => ExitCode::FAILURE,
-        Err(error) => failed(&error),
+    match result {
+        Ok(Outcome::Success) => ExitCode::SUCCESS,
+        Ok(Outcome::Problem) => ExitCode::FAILURE,
+        Err(error) => report(&error),
     }
 }
 
-fn failed(error: &anyhow::Error) -> ExitCode {
+/// Reports an error to the log and to standard error, and returns the exit status.
+fn report(error: &anyhow::Error) -> ExitCode {
     if let Some(problems) = error.downcast_ref::<ConfigProblems>() {
         let _ = writeln!(std::io::stderr(), "orders: {problems}");
         return ExitCode::from(EXIT_CONFIG);
@@ -78,38 +80,37 @@ fn init_logs(args: &LogArgs) -> Result<(), ConfigProblems> {
 async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {
     let config = args.validate()?;
     init_logs(&args.store.log)?;
-    let signals = Signals::listen().context("signals cannot be listened to")?;
-    let stop = signals.first();
+    let signals = StopSignals::listen().context("cannot listen for signals")?;
+    let stop = signals.wait_for_stop();
     tokio::pin!(stop);
     let app = tokio::select! {
         app = App::start(config) => app?,
-        () = &mut stop => return Ok(Outcome::Good),
+        () = &mut stop => return Ok(Outcome::Success),
     };
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", app.address())?;
     stdout.flush()?;
-    app.run_until(stop).await.map(|()| Outcome::Good)
+    app.run_until(stop).await?;
+    Ok(Outcome::Success)
 }
 
-/// Runs a command that works beside the service, until it ends or a signal comes: every one of
-/// them may be stopped at any moment and run again.
-async fn work(
+/// Runs a command until it ends or a signal arrives. Every command may be stopped at any moment and
+/// run again.
+async fn run(
     args: &StoreArgs,
     command: impl Future<Output = anyhow::Result<Outcome>>,
 ) -> anyhow::Result<Outcome> {
     init_logs(&args.log)?;
     args.currency()?;
-    let stop = Signals::listen()
-        .context("signals cannot be listened to")?
-        .first();
+    let signals = StopSignals::listen().context("cannot listen for signals")?;
     tokio::select! {
-        done = command => done,
-        () = stop => bail!("stopped by a signal; run it again to go on"),
+        outcome = command => outcome,
+        () = signals.wait_for_stop() => bail!("stopped by a signal; run the command again to continue"),
     }
 }
 
 fn print_openapi() -> anyhow::Result<Outcome> {
     let document = http::openapi().to_pretty_json()?;
     writeln!(std::io::stdout(), "{document}")?;
-    Ok(Outcome::Good)
+    Ok(Outcome::Success)
 }

@@ -1,8 +1,11 @@
-//! The composition root: the only place that sees all parts, starts them in order and stops them in
-//! the reverse one.
+//! The composition root: the only place that sees all parts. It starts them in order and stops them
+//! in reverse order. What a part does belongs to the part's own module.
 
+mod background;
+mod components;
 pub mod config;
-mod parts;
+mod database;
+mod key_expiry;
 pub mod readiness;
 pub mod signals;
 mod tasks;
@@ -11,103 +14,83 @@ pub mod telemetry;
 use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow};
-use sqlx::postgres::PgConnectOptions;
-use tokio::{
-    net::TcpListener,
-    task::JoinSet,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{error, info, warn};
-use uuid::Uuid;
+use tracing::{info, warn};
 
 use self::{
+    background::BackgroundTasks,
+    components::Components,
     config::{Config, Servers},
-    parts::{Parts, repository},
     readiness::ReadinessChecks,
-    tasks::{spawn_expiry, spawn_relay_and_projector, spawn_until},
 };
 use crate::{
     embedded::{Embedded, EmbeddedOptions},
     http::{
         self, Api,
         orders::{reads::Reads, sse::Live},
-        server::context::new_id,
     },
     nats::{self, Alarm, EventStream, NatsOptions},
-    postgres::{self, PgLease, PrepareError},
-    read_model::self_check::{self, SelfCheck},
+    postgres,
 };
 
-/// How long the start waits for PostgreSQL.
-const DATABASE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long requests may take to end when the service stops.
+pub use database::wait_for_database;
+
+/// How long open requests may take when the service stops.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(7);
 /// How long background tasks may take to end after that.
 const TASKS_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the embedded servers may take to end after that.
 const SERVERS_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a process may be silent before another one relays and projects in its place.
-const LEASE_TTL: Duration = Duration::from_secs(5);
 
 /// The running service.
 pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     router: axum::Router,
-    tasks: JoinSet<&'static str>,
+    tasks: BackgroundTasks,
+    /// The commands that are being executed.
     commands: TaskTracker,
-    cancel: CancellationToken,
+    /// Cancelled when the service begins to stop.
     stopping: CancellationToken,
-    leases: Vec<PgLease>,
     nats: async_nats::Client,
     embedded: Option<Embedded>,
 }
 
 impl App {
-    /// Starts every part: servers where they are embedded, schema, writer, relay, projector, HTTP.
+    /// Starts all parts: embedded servers if any, database schema, writer, background tasks, HTTP.
     ///
     /// # Errors
-    /// Where PostgreSQL does not answer within 30 seconds or cannot be used, an address is taken,
-    /// or an embedded server does not start. NATS is not waited for.
+    /// PostgreSQL does not answer within 30 seconds or cannot be used, the address is in use, or an
+    /// embedded server does not start. NATS need not answer.
     pub async fn start(config: Config) -> anyhow::Result<Self> {
-        let (embedded, database_url, nats_url) = match &config.servers {
-            Servers::Embedded(data_dir) => {
-                info!(data_dir = %data_dir.display(), "starting the embedded servers");
-                let embedded = Embedded::start(&EmbeddedOptions::new(data_dir)).await?;
-                let (database, nats) = (embedded.database_url(), embedded.nats_url());
-                let urls = (database.to_owned(), nats.to_owned());
-                (Some(embedded), urls.0, urls.1)
-            }
+        let data_dir = match &config.servers {
+            Servers::Embedded(data_dir) => data_dir,
             Servers::Given {
                 database_url,
                 nats_url,
-            } => (None, database_url.clone(), nats_url.clone()),
+            } => return Self::start_on(&config, database_url, nats_url).await,
         };
-        let started = Self::start_on(&config, &database_url, nats_url).await;
-        match started {
-            Ok(app) => Ok(Self { embedded, ..app }),
+        info!(data_dir = %data_dir.display(), "starting the embedded servers");
+        let embedded = Embedded::start(&EmbeddedOptions::new(data_dir)).await?;
+        match Self::start_on(&config, embedded.database_url(), embedded.nats_url()).await {
+            Ok(app) => Ok(Self {
+                embedded: Some(embedded),
+                ..app
+            }),
             Err(error) => {
-                if let Some(embedded) = embedded {
-                    embedded.stop().await;
-                }
+                embedded.stop().await;
                 Err(error)
             }
         }
     }
 
-    async fn start_on(
-        config: &Config,
-        database_url: &str,
-        nats_url: String,
-    ) -> anyhow::Result<Self> {
-        // First: what counts before there is a recorder counts for nothing.
+    /// Starts all parts but the servers.
+    async fn start_on(config: &Config, database_url: &str, nats_url: &str) -> anyhow::Result<Self> {
+        // First, because metrics without a recorder are lost.
         let metrics = telemetry::metrics()?;
         let connect = postgres::connect_options(database_url)?;
         wait_for_database(&connect, config.allow_unsafe_database).await?;
-        let mut tasks = JoinSet::new();
-        let cancel = CancellationToken::new();
-        let parts = Parts::start(config, connect, &mut tasks, &cancel)?;
         let options = NatsOptions {
             stream: config.nats_stream.clone(),
             subject_prefix: config.nats_prefix.clone(),
@@ -116,57 +99,21 @@ impl App {
         };
         let client = nats::connect(&options).await?;
         let stream = EventStream::new(client.clone(), options);
-        let holder = lease_holder(&config.servers);
-        let alarm = Alarm::default();
-        let mut leases =
-            spawn_relay_and_projector(&mut tasks, &parts, stream, holder, alarm.clone(), &cancel);
-        if config.verify_per_second > 0 {
-            let projector = parts.projector();
-            let lease = PgLease::new(
-                parts.pool.clone(),
-                self_check::LEASE,
-                holder,
-                self_check::LEASE_TTL,
-            );
-            leases.push(lease.clone());
-            let check = SelfCheck::new(projector, lease, config.verify_per_second);
-            spawn_until(&mut tasks, "self-check", &cancel, |token| check.run(token));
-        }
-        spawn_expiry(
-            &mut tasks,
-            parts.pool.clone(),
-            config.writer.key_ttl,
-            &cancel,
-        );
 
-        let commands = TaskTracker::new();
-        let repository = Arc::new(repository(config, &parts, &mut tasks, &cancel));
-        let stopping = CancellationToken::new();
-        let live = Live::new(repository.clone(), stopping.clone());
-        let (feed, fresh) = (live.feed.clone(), parts.fresh.clone());
-        spawn_until(&mut tasks, "feed", &cancel, |token| feed.run(fresh, token));
-        let views = parts.views.clone();
+        let mut tasks = BackgroundTasks::default();
+        let components = Components::start(&mut tasks, config, connect)?;
+        let alarm = Alarm::default();
+        tasks::start(&mut tasks, config, &components, stream, alarm.clone());
+
+        let (commands, stopping) = (TaskTracker::new(), CancellationToken::new());
         let readiness = ReadinessChecks::new(
-            parts.pool.clone(),
-            views.clone(),
+            components.pool.clone(),
+            components.views.clone(),
             client.clone(),
             alarm,
             metrics,
         );
-        let api = Api {
-            orders: repository.clone(),
-            history: repository,
-            reads: Reads {
-                views,
-                hot_views: parts.hot_views.clone(),
-                projected: Arc::clone(&parts.projected),
-                awaited: Arc::clone(&parts.awaited),
-            },
-            live,
-            health: Arc::new(readiness),
-            tasks: commands.clone(),
-            default_currency: config.default_currency,
-        };
+        let api = http_api(&mut tasks, config, &components, readiness, commands.clone(), &stopping);
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -178,34 +125,30 @@ impl App {
             router,
             tasks,
             commands,
-            cancel,
             stopping,
-            leases,
             nats: client,
             embedded: None,
         })
     }
 
-    /// Where the service listens.
+    /// The address that the service listens on.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `stop` completes, then stops: what was accepted is answered, idle connections
+    /// Serves until `stop` completes, then stops: accepted requests are answered, idle connections
     /// are closed, leases are given back.
     ///
     /// # Errors
-    /// Where a background task ended by itself, or something did not stop in time.
+    /// A background task or the HTTP server ended unexpectedly.
     pub async fn run_until(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self {
             listener,
             router,
             mut tasks,
             commands,
-            cancel,
             stopping,
-            leases,
             nats,
             embedded,
             ..
@@ -213,26 +156,22 @@ impl App {
         let server = http::serve(listener, router, stopping.clone());
         tokio::pin!(server);
 
-        let ended = tokio::select! {
+        let result = tokio::select! {
             () = stop => Ok(()),
-            error = first_death(&mut tasks) => Err(error),
-            () = &mut server => Err(anyhow!("the HTTP server ended by itself")),
+            error = tasks.first_end() => Err(error),
+            () = &mut server => Err(anyhow!("the HTTP server ended unexpectedly")),
         };
         stopping.cancel();
         let drained = timeout(DRAIN_DEADLINE, async {
-            // The server drops the router when it is done, and with it its way to the writer.
+            // The server drops the router when it ends. The writer ends once no handler is left.
             server.await;
             commands.close();
             commands.wait().await;
         });
         if drained.await.is_err() {
-            warn!("requests did not end within {DRAIN_DEADLINE:?}, their connections are cut");
+            warn!("requests did not end within {DRAIN_DEADLINE:?}; their connections are closed");
         }
-        cancel.cancel();
-        let released = timeout(TASKS_DEADLINE, async {
-            stop_tasks(tasks, &leases).await;
-        });
-        if released.await.is_err() {
+        if timeout(TASKS_DEADLINE, tasks.stop()).await.is_err() {
             warn!("background tasks did not end within {TASKS_DEADLINE:?}");
         }
         nats::close(&nats).await;
@@ -242,86 +181,35 @@ impl App {
             warn!("the embedded servers did not end within {SERVERS_DEADLINE:?}");
         }
         info!("stopped");
-        ended
+        result
     }
 }
 
-/// Waits until the background tasks have ended, and lets others go on at once.
-async fn stop_tasks(mut tasks: JoinSet<&'static str>, leases: &[PgLease]) {
-    use crate::event_sourcing::Lease;
-
-    for lease in leases {
-        if let Err(error) = lease.release().await {
-            warn!(
-                error = &error as &dyn std::error::Error,
-                "lease not given back"
-            );
-        }
-    }
-    while let Some(task) = tasks.join_next().await {
-        if let Err(error) = task {
-            error!(%error, "a background task ended badly");
-        }
-    }
-}
-
-/// Waits until a background task ends: none of them does while all is well.
-async fn first_death(tasks: &mut JoinSet<&'static str>) -> anyhow::Error {
-    match tasks.join_next().await {
-        Some(Ok(name)) => anyhow!("the {name} ended by itself"),
-        Some(Err(error)) => anyhow!(error).context("a background task died"),
-        None => anyhow!("no background task is left"),
-    }
-}
-
-/// Waits for PostgreSQL and brings its schema up to date.
-///
-/// # Errors
-/// Where it does not answer in time, or cannot be used.
-pub async fn wait_for_database(
-    connect: &PgConnectOptions,
-    allow_unsafe: bool,
-) -> anyhow::Result<()> {
-    let deadline = Instant::now() + DATABASE_PATIENCE;
-    let mut has_warned = false;
-    loop {
-        match postgres::prepare(connect, allow_unsafe).await {
-            Ok(()) => return Ok(()),
-            Err(PrepareError::Unavailable(error)) if Instant::now() < deadline => {
-                if !has_warned {
-                    warn!(%error, "waiting for PostgreSQL");
-                    has_warned = true;
-                }
-                sleep(Duration::from_millis(200)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-/// Who this process is to the others. An embedded database serves one process at a time, for its
-/// data directory is locked: whoever comes after a killed one is the same holder and need not wait
-/// for its leases to run out.
-fn lease_holder(servers: &Servers) -> Uuid {
-    match servers {
-        Servers::Embedded(_) => Uuid::from_u128(1),
-        Servers::Given { .. } => new_id(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_background_task_that_panics_or_ends_is_named() {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async { panic!("on purpose") });
-        let panicked = first_death(&mut tasks).await;
-        tasks.spawn(async { "relay" });
-        let ended = first_death(&mut tasks).await;
-
-        assert!(format!("{panicked:#}").contains("a background task died"));
-        assert_eq!(ended.to_string(), "the relay ended by itself");
+/// What the HTTP handlers work with. Starts the tasks that only they need.
+fn http_api(
+    tasks: &mut BackgroundTasks,
+    config: &Config,
+    components: &Components,
+    readiness: ReadinessChecks,
+    commands: TaskTracker,
+    stopping: &CancellationToken,
+) -> Api {
+    let repository = Arc::new(components.repository(tasks, config));
+    let live = Live::new(repository.clone(), stopping.clone());
+    let (feed, fresh) = (live.feed.clone(), components.fresh.clone());
+    tasks.spawn_until_cancelled("feed", |cancel| feed.run(fresh, cancel));
+    Api {
+        orders: repository.clone(),
+        history: repository,
+        reads: Reads {
+            views: components.views.clone(),
+            hot_views: components.hot_views.clone(),
+            projected: Arc::clone(&components.projected),
+            awaited: Arc::clone(&components.awaited),
+        },
+        live,
+        health: Arc::new(readiness),
+        tasks: commands,
+        default_currency: config.default_currency,
     }
 }

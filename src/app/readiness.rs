@@ -1,4 +1,4 @@
-//! What readiness looks at: PostgreSQL, NATS, and how far the read model is.
+//! The readiness checks of the running service: PostgreSQL, read model, NATS and relay.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     read_model::OrderViews,
 };
 
-/// How long a check may take.
+/// How long each check may take.
 const DEADLINE: Duration = Duration::from_millis(900);
 
 /// Checks the parts of the running service.
@@ -28,7 +28,7 @@ pub struct ReadinessChecks {
 }
 
 impl ReadinessChecks {
-    /// Looks at these parts.
+    /// The checks of these parts; `relay` is the relay's alarm.
     #[must_use]
     pub fn new(
         pool: PgPool,
@@ -46,12 +46,12 @@ impl ReadinessChecks {
         }
     }
 
-    /// What the relay of this process says; where another one relays, there is nothing to say.
-    fn relay(&self) -> Check {
+    /// The state of this process's relay. If another process relays, there is never an alarm here.
+    fn relay_check(&self) -> Check {
         let (status, detail) = match self.relay.text() {
             None => (
                 PartState::Ok,
-                "publishes while it holds the lease".to_owned(),
+                "publishes while this process holds its lease".to_owned(),
             ),
             Some(alarm) => (PartState::Degraded, alarm),
         };
@@ -62,7 +62,8 @@ impl ReadinessChecks {
         }
     }
 
-    async fn stores(&self) -> Vec<Check> {
+    /// Checks PostgreSQL and the read model.
+    async fn store_checks(&self) -> Vec<Check> {
         let unavailable = |name, detail: &str| Check {
             name,
             status: PartState::Unavailable,
@@ -99,13 +100,13 @@ impl ReadinessChecks {
 impl Health for ReadinessChecks {
     fn checks(&self) -> BoxFuture<'_, Vec<Check>> {
         async {
-            let mut checks = self.stores().await;
+            let mut checks = self.store_checks().await;
             let (status, detail) = if nats::is_connected(&self.nats) {
                 (PartState::Ok, "connected")
             } else {
                 (
                     PartState::Degraded,
-                    "not connected; reads fall behind until it is",
+                    "not connected; reads are delayed until it is connected again",
                 )
             };
             checks.push(Check {
@@ -113,7 +114,7 @@ impl Health for ReadinessChecks {
                 status,
                 detail: detail.to_owned(),
             });
-            checks.push(self.relay());
+            checks.push(self.relay_check());
             checks
         }
         .boxed()
@@ -121,8 +122,8 @@ impl Health for ReadinessChecks {
 
     fn metrics(&self) -> BoxFuture<'_, String> {
         async {
-            // Counted when asked for: any process may park an order, and a command line tool may
-            // bring it back. Without an answer the gauge stays as it was.
+            // Counted on each request: any process may park an order, and a command may unpark it.
+            // Without an answer the gauge keeps its last value.
             if let Ok(Ok((_, parked))) = timeout(DEADLINE, self.views.progress()).await {
                 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
                 gauge!("orders_parked").set(parked as f64);

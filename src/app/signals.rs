@@ -1,20 +1,20 @@
-//! Signals: the first asks for a clean stop, the second ends the process at once.
+//! SIGTERM and SIGINT: the first one asks for a clean stop, the second one ends the process at once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
-/// SIGTERM and SIGINT.
+/// The signals that stop the process.
 #[derive(Debug)]
-pub struct Signals {
+pub struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Signals {
-    /// Listens from now on.
+impl StopSignals {
+    /// Starts to listen. From now on the signals do not end the process by themselves.
     ///
     /// # Errors
-    /// Where the system refuses.
+    /// The system refuses to install the handlers.
     pub fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -22,6 +22,7 @@ impl Signals {
         })
     }
 
+    /// Waits for the next signal and returns its name.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -29,17 +30,17 @@ impl Signals {
         }
     }
 
-    /// Waits for the first signal; from then on a second one ends the process.
-    pub async fn first(mut self) {
+    /// Waits for the first signal. After that, a second one ends the process with exit status 1.
+    pub async fn wait_for_stop(mut self) {
         let name = self.next().await;
-        info!("{name}: stopping; once more stops at once");
+        info!("{name} received, stopping; a second signal ends the process at once");
         #[expect(
             clippy::disallowed_methods,
-            reason = "must outlive everything that is waited for"
+            reason = "must run until the process ends, beside everything that stops"
         )]
         tokio::spawn(async move {
             let name = self.next().await;
-            warn!("{name} again: stopping at once");
+            warn!("{name} received again, ending the process at once");
             std::process::exit(1);
         });
     }

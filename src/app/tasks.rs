@@ -1,35 +1,42 @@
-//! The background tasks: relay, projector, heartbeat, and the expiry of idempotency keys.
+//! The background tasks of the service: relay, subscriber, self-check and the expiry of idempotency
+//! keys. The heartbeats, the writer and the snapshot writer start with the components they serve.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::{sync::Notify, task::JoinSet, time::sleep};
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{LEASE_TTL, parts::Parts};
+use super::{
+    background::BackgroundTasks,
+    components::Components,
+    config::{Config, Servers},
+    key_expiry,
+};
 use crate::{
     event_sourcing::{
-        Epoch, Position, Pulse, StoreError, StoreIdentity,
+        Epoch, Position, StoreError,
         projection::{Delivery, Projection},
     },
-    nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, provenance::Provenance},
+    http::server::context::new_id,
+    nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, ownership::StreamOwnership},
     order::upcasters::lift_where_possible,
-    postgres::{PgLease, PgStoreIdentity, heartbeat, idempotency},
-    read_model::{InvalidatingLease, InvalidatingProjection},
+    postgres::{PgEventStore, PgLease, PgStoreIdentity, idempotency},
+    read_model::{
+        InvalidatingLease, InvalidatingProjection,
+        self_check::{self, SelfCheck},
+    },
 };
 
-/// How often idempotency keys that have run out are looked for.
-const EXPIRY_PAUSE: Duration = Duration::from_secs(30);
+/// How long a process may be silent before another one takes over its relay and subscriber.
+const LEASE_TTL: Duration = Duration::from_secs(5);
 
-/// A projection that tells waiting reads when it has moved on.
-struct Announced<P> {
+/// A projection that notifies waiting reads when its checkpoint has moved.
+struct NotifyingProjection<P> {
     projection: P,
     projected: Arc<Notify>,
 }
 
-impl<P: Projection> Projection for Announced<P> {
+impl<P: Projection> Projection for NotifyingProjection<P> {
     async fn checkpoint(&self) -> Result<Position, StoreError> {
         self.projection.checkpoint().await
     }
@@ -41,46 +48,65 @@ impl<P: Projection> Projection for Announced<P> {
     }
 }
 
-pub(super) fn spawn_relay_and_projector(
-    tasks: &mut JoinSet<&'static str>,
-    parts: &Parts,
+/// Starts the background tasks. The relay sets `alarm` while an operator has to act.
+pub(super) fn start(
+    tasks: &mut BackgroundTasks,
+    config: &Config,
+    components: &Components,
     stream: EventStream,
-    holder: Uuid,
     alarm: Alarm,
-    cancel: &CancellationToken,
-) -> Vec<PgLease> {
-    let lease = |name| PgLease::new(parts.pool.clone(), name, holder, LEASE_TTL);
-    let (relay_lease, projector_lease) = (lease("relay"), lease("projector"));
-    let leases = vec![relay_lease.clone(), projector_lease.clone()];
-
-    let identity: Arc<dyn StoreIdentity> =
-        Arc::new(PgStoreIdentity::new(parts.pool.clone(), "relay"));
-    let provenance = Provenance {
-        stream: stream.clone(),
-        store: parts.store.clone(),
-        identity: Arc::clone(&identity),
+) {
+    let holder = lease_holder(&config.servers);
+    let ownership = StreamOwnership {
+        stream,
+        store: components.store.clone(),
+        identity: Arc::new(PgStoreIdentity::new(components.pool.clone(), "relay")),
     };
-    let (upcasters, checkpoint) = (Arc::clone(&parts.upcasters), Arc::new(parts.projector()));
-    let relay_ports = RelayPorts {
+    start_relay(tasks, components, ownership.clone(), alarm, holder);
+    start_subscriber(tasks, components, ownership, holder);
+    if config.verify_per_second > 0 {
+        let pool = components.pool.clone();
+        let lease = PgLease::new(pool, self_check::LEASE, holder, self_check::LEASE_TTL);
+        tasks.release_at_stop(lease.clone());
+        let check = SelfCheck::new(components.projector(), lease, config.verify_per_second);
+        tasks.spawn_until_cancelled("self-check", |cancel| check.run(cancel));
+    }
+    let (pool, ttl) = (components.pool.clone(), config.writer.key_ttl);
+    let expiry = key_expiry::run(move || {
+        let pool = pool.clone();
+        async move { idempotency::clear_expired(&pool, ttl).await }
+    });
+    tasks.spawn_and_drop("key expiry", expiry);
+}
+
+fn start_relay(
+    tasks: &mut BackgroundTasks,
+    components: &Components,
+    ownership: StreamOwnership<PgEventStore>,
+    alarm: Alarm,
+    holder: Uuid,
+) {
+    let lease = PgLease::new(components.pool.clone(), "relay", holder, LEASE_TTL);
+    tasks.release_at_stop(lease.clone());
+    let upcasters = Arc::clone(&components.upcasters);
+    let projector = Arc::new(components.projector());
+    let ports = RelayPorts {
         lift: Arc::new(move |event| lift_where_possible(&upcasters, event)),
         checkpoint: Arc::new(move || {
-            let projector = Arc::clone(&checkpoint);
+            let projector = Arc::clone(&projector);
             Box::pin(async move { projector.checkpoint().await })
         }),
-        identity,
+        identity: ownership.identity,
         alarm,
-        fresh: parts.fresh.clone(),
-        awaited: Arc::clone(&parts.awaited),
+        fresh: components.fresh.clone(),
+        awaited: Arc::clone(&components.awaited),
         lease_ttl: LEASE_TTL,
     };
-    let relay = Relay::new(
-        stream.clone(),
-        parts.store.clone(),
-        relay_lease,
-        relay_ports,
-    );
-    spawn_until(tasks, "relay", cancel, |token| relay.run(token));
+    let relay = Relay::new(ownership.stream, ownership.store, lease, ports);
+    tasks.spawn_until_cancelled("relay", |cancel| relay.run(cancel));
+}
 
+<<<<<<< HEAD
     let projected = Arc::clone(&parts.projected);
     let projection = Announced {
         projection: InvalidatingProjection::new(parts.projector(), parts.hot_views.clone()),
@@ -91,63 +117,36 @@ pub(super) fn spawn_relay_and_projector(
     let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
     spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));
     leases
-}
-
-/// Runs a loop that ends when its token says so.
-pub(super) fn spawn_until<F: Future<Output = ()> + Send + 'static>(
-    tasks: &mut JoinSet<&'static str>,
-    name: &'static str,
-    cancel: &CancellationToken,
-    run: impl FnOnce(CancellationToken) -> F,
+=======
+fn start_subscriber(
+    tasks: &mut BackgroundTasks,
+    components: &Components,
+    ownership: StreamOwnership<PgEventStore>,
+    holder: Uuid,
 ) {
-    let running = run(cancel.clone());
-    tasks.spawn(async move {
-        running.await;
-        name
-    });
+    let lease = PgLease::new(components.pool.clone(), "projector", holder, LEASE_TTL);
+    tasks.release_at_stop(lease.clone());
+    let projection = NotifyingProjection {
+        projection: InvalidatingProjection::new(components.projector(), components.hot_views.clone()),
+        projected: Arc::clone(&components.projected),
+    };
+    let subscriber = Subscriber::new(
+        ownership.stream.clone(),
+        ownership.into_check(),
+        projection,
+        InvalidatingLease::new(lease, LEASE_TTL, components.hot_views.clone()),
+        LEASE_TTL,
+    );
+    tasks.spawn_until_cancelled("subscriber", |cancel| subscriber.run(cancel));
+>>>>>>> 1867a65 (Plain names and texts in nats, app and cli; no two of their files import each other)
 }
 
-/// Watches a database from now on.
-pub(super) fn spawn_heartbeat(
-    tasks: &mut JoinSet<&'static str>,
-    connect: PgConnectOptions,
-    cancel: &CancellationToken,
-) -> Pulse {
-    let (beat, pulse) = Pulse::new();
-    let cancel = cancel.clone();
-    tasks.spawn(async move {
-        cancel
-            .run_until_cancelled(heartbeat::run(connect, beat))
-            .await;
-        "heartbeat"
-    });
-    pulse
-}
-
-pub(super) fn spawn_expiry(
-    tasks: &mut JoinSet<&'static str>,
-    pool: PgPool,
-    ttl: Duration,
-    cancel: &CancellationToken,
-) {
-    let cancel = cancel.clone();
-    tasks.spawn(async move {
-        let clearing = async {
-            loop {
-                match idempotency::clear_expired(&pool, ttl).await {
-                    // A full batch: there may be more.
-                    Ok(cleared) if cleared > 0 => continue,
-                    Ok(_) => {}
-                    Err(error) => {
-                        warn!(error = &error as &dyn std::error::Error, "keys not cleared");
-                    }
-                }
-                sleep(EXPIRY_PAUSE).await;
-            }
-        };
-        cancel
-            .run_until_cancelled(clearing)
-            .await
-            .unwrap_or("key expiry")
-    });
+/// The name under which this process holds leases. An embedded database serves one process at a
+/// time, because its data directory is locked. So its holder always has the same name, and the next
+/// process need not wait until the leases of a killed one run out.
+fn lease_holder(servers: &Servers) -> Uuid {
+    match servers {
+        Servers::Embedded(_) => Uuid::from_u128(1),
+        Servers::Given { .. } => new_id(),
+    }
 }

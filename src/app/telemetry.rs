@@ -1,4 +1,4 @@
-//! Logs and metrics.
+//! Sets up logging and the metrics recorder.
 
 use std::io::IsTerminal;
 
@@ -7,9 +7,16 @@ use tracing_subscriber::{
     EnvFilter, filter::ParseError, fmt, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
-use super::config::LogFormat;
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text for people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
 
-/// What is logged unless `RUST_LOG` says otherwise.
+/// The log filter if `RUST_LOG` is not set.
 const DEFAULT_FILTER: &str = "info,sqlx=warn,async_nats=error";
 
 /// Upper bounds of the latency histograms, in seconds.
@@ -17,22 +24,22 @@ const SECONDS: &[f64] = &[
     0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0,
 ];
 
-/// Upper bounds of the histograms that count things.
+/// Upper bounds of the histograms of counts.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
-/// Reads a filter (the value of `RUST_LOG`); without one, the default.
+/// Parses a log filter (the value of `RUST_LOG`), or returns the default one.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// The filter is not valid.
 pub fn filter(text: Option<&str>) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(text.unwrap_or(DEFAULT_FILTER))
 }
 
-/// Sends logs to standard error, in the given format. Does nothing where a logger is set already.
+/// Writes logs to standard error in this format. Does nothing if the process has a logger.
 pub fn init_logs(format: LogFormat, filter: EnvFilter) {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
-    // A logger that is there already was set by whoever embeds this library.
+    // A program that uses this library may have set its own logger.
     let _ = match format {
         LogFormat::Pretty => {
             let layer = layer.with_ansi(std::io::stderr().is_terminal());
@@ -42,10 +49,11 @@ pub fn init_logs(format: LogFormat, filter: EnvFilter) {
     };
 }
 
-/// Makes the process's metrics recorder, or a private one where there is one already.
+/// Installs the process's metrics recorder and returns the handle that renders it. If the process has
+/// a recorder already, the new one stays unused.
 ///
 /// # Errors
-/// Where the buckets are not accepted.
+/// The buckets are not valid.
 pub fn metrics() -> anyhow::Result<PrometheusHandle> {
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)?

@@ -1,4 +1,5 @@
-//! The command line: one binary, `orders`.
+//! The commands of the program `orders` and their arguments, as clap reads them. The texts without a
+//! final period are help texts.
 
 use std::path::PathBuf;
 
@@ -17,146 +18,147 @@ use crate::app::config::{ServeArgs, StoreArgs};
     arg_required_else_help = true
 )]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What the program does.
+/// The commands.
 #[derive(Debug, Subcommand)]
 #[expect(
     clippy::large_enum_variant,
     clippy::doc_markdown,
-    reason = "read once at the start; these texts are shown on a terminal"
+    reason = "read once at the start; the texts are shown on a terminal"
 )]
 pub enum Command {
     /// Serve commands and queries over HTTP
     ///
-    /// With neither DATABASE_URL nor NATS_URL the service starts its own private PostgreSQL and NATS
-    /// servers under the data directory and stops them with itself. Prints one line `listening on
-    /// http://HOST:PORT` once it takes requests. SIGTERM and SIGINT stop it cleanly.
+    /// If neither DATABASE_URL nor NATS_URL is set, the service starts private PostgreSQL and NATS
+    /// servers with their data in the data directory, and stops them when it stops. It prints the
+    /// line `listening on http://HOST:PORT` when it accepts requests. SIGTERM and SIGINT stop it
+    /// cleanly.
     ///
-    /// The programs of the embedded servers are looked for on PATH and in the usual places;
-    /// ORDERS_POSTGRES_BIN (a directory), ORDERS_NATS_SERVER (a file) and ORDERS_TOOLS_DIR (where
-    /// `make tools` puts both) name others.
+    /// The programs of the embedded servers are searched on PATH and in the usual places. Other
+    /// places are set by ORDERS_POSTGRES_BIN (a directory), ORDERS_NATS_SERVER (a file) and
+    /// ORDERS_TOOLS_DIR (the directory that `make tools` fills).
     Serve(Box<ServeArgs>),
-    /// Bring the database's schema up to date, and exit
+    /// Bring the database schema up to date
     Migrate(StoreArgs),
-    /// Bring the read model up to date from the event store, or rebuild it beside the service
+    /// Bring the read model up to date from the event store, or rebuild it
     ///
-    /// Without --full: applies the events that the read model lacks. With --full: fills new tables
-    /// from the first event on, compares them with the live ones, and puts them in their place while
-    /// the service goes on serving. Killed at any moment it leaves the live tables whole.
+    /// Without --full, applies the events that the read model lacks. With --full, fills new tables
+    /// from the first event on, compares them with the live tables and replaces these, while the
+    /// service keeps serving. If it is killed, the live tables stay intact.
     Replay(ReplayArgs),
-    /// Check the event store and compare the read model with it; exit status 1 where anything differs
+    /// Check the event store and compare the read model with it; exit status 1 if anything differs
     Verify(VerifyArgs),
-    /// List orders whose events cannot be applied to the read model, or try them again
+    /// List orders whose events cannot be applied to the read model, or retry them
     Parked(ParkedArgs),
-    /// Import the order lines of a flat CSV file (zstd is unpacked on the way)
+    /// Import order lines from a CSV file, which may be compressed with zstd
     ///
-    /// Can be run again without doubling anything. An order with one bad line is refused whole and
-    /// goes, with its reason, to a file of rejects.
+    /// The import can be repeated: orders that exist already are not imported twice. An order with
+    /// a bad line is refused as a whole and written, with the reason, to a file of rejects.
     Import(ImportArgs),
     /// Print the OpenAPI document
     Openapi,
 }
 
-/// How to replay.
+/// Arguments of `replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArgs {
-    /// Where the stores are.
+    /// The database.
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Rebuild from the first event on
+    /// Rebuild the read model from the first event on
     #[arg(long)]
     pub full: bool,
 
-    /// Only say what a rebuild would change
+    /// Only print what a rebuild would change
     #[arg(long, requires = "full")]
     pub dry_run: bool,
 }
 
-/// How to verify.
+/// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// Where the stores are.
+    /// The database.
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Fold anew the orders that differ
+    /// Fold again the orders that differ
     #[arg(long)]
     pub repair: bool,
 }
 
-/// What to do with parked orders.
+/// Arguments of `parked`.
 #[derive(Debug, Args)]
 pub struct ParkedArgs {
-    /// What to do.
+    /// The action.
     #[command(subcommand)]
     pub action: ParkedAction,
 }
 
-/// What can be done with parked orders.
+/// The actions on parked orders.
 #[derive(Debug, Subcommand)]
 pub enum ParkedAction {
-    /// List them with their reasons
+    /// List the parked orders and the reasons
     List(StoreArgs),
-    /// Fold them anew: all, or those named
+    /// Fold parked orders again
     Retry {
-        /// Where the stores are.
+        /// The database.
         #[command(flatten)]
         store: StoreArgs,
-        /// Orders to try; all where none is named
+        /// Ids of the orders; all parked orders if none is given
         orders: Vec<Uuid>,
     },
 }
 
-/// What to import.
+/// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// CSV file with a heading; may be compressed by zstd
+    /// CSV file with a heading line; may be compressed with zstd
     pub file: PathBuf,
 
-    /// Where the stores are.
+    /// The database.
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// Which columns hold what.
+    /// The names of the columns.
     #[command(flatten)]
     pub columns: Columns,
 
     #[expect(clippy::doc_markdown, reason = "shown on a terminal")]
-    /// Currency of all prices (by default ORDERS_DEFAULT_CURRENCY)
+    /// Currency of all prices (default: ORDERS_DEFAULT_CURRENCY)
     #[arg(long, value_name = "CODE")]
     pub currency: Option<String>,
 
-    /// Customer of orders that name none; without it they are refused
+    /// Customer of orders that name none; without it such orders are refused
     #[arg(long, value_name = "ID")]
     pub default_customer: Option<String>,
 
-    /// Tells apart files that number their orders alike
+    /// Name of the source; tells apart files that use the same order numbers
     #[arg(long, value_name = "NAME", default_value = "import")]
     pub source: String,
 
-    /// What the orders become
+    /// Status of the imported orders
     #[arg(long, value_enum, default_value = "created")]
     pub status: ImportStatus,
 
-    /// Where refused orders go (by default FILE.rejects.csv)
+    /// File for refused orders (default: FILE.rejects.csv)
     #[arg(long, value_name = "PATH")]
     pub rejects: Option<PathBuf>,
 
-    /// Exit with status 1 where any order was refused
+    /// Exit with status 1 if any order was refused
     #[arg(long)]
     pub strict: bool,
 }
 
-/// What imported orders become.
+/// The status of imported orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ImportStatus {
-    /// Open.
+    /// Open orders.
     Created,
-    /// Completed.
+    /// Completed orders.
     Completed,
 }

@@ -1,9 +1,9 @@
 //! The command line: its arguments, the commands that work beside the service, and their progress.
-//! What serves requests does not belong here.
+//! Nothing that serves requests belongs here.
 
 pub mod arguments;
+pub mod commands;
 pub mod import;
-pub mod maintenance;
 pub mod progress;
 
 pub use arguments::{

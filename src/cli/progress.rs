@@ -1,4 +1,5 @@
-//! Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere.
+//! Shows the progress of a long command: a bar with rate and remaining time on a terminal, otherwise
+//! plain lines.
 
 use std::{
     io::IsTerminal,
@@ -8,20 +9,20 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often a plain line is written.
-const LINE_PAUSE: Duration = Duration::from_secs(5);
+/// The time between two plain lines.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Shows how far something is.
+/// The progress of a command.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     unit: &'static str,
-    /// When the next plain line is due; nothing on a terminal.
+    /// When the next plain line is due; `None` on a terminal.
     next_line: Option<Mutex<Instant>>,
 }
 
 impl Progress {
-    /// Starts to show work on things called `unit`.
+    /// Starts to show progress, counted in `unit` (for example "orders").
     #[must_use]
     pub fn start(unit: &'static str) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
@@ -36,7 +37,7 @@ impl Progress {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message(unit);
-        let next_line = (!is_terminal).then(|| Mutex::new(Instant::now() + LINE_PAUSE));
+        let next_line = (!is_terminal).then(|| Mutex::new(Instant::now() + LINE_INTERVAL));
         Self {
             bar,
             unit,
@@ -44,12 +45,12 @@ impl Progress {
         }
     }
 
-    /// Says what is being done now.
+    /// Shows the name of the present phase.
     pub fn phase(&self, name: impl Into<std::borrow::Cow<'static, str>>) {
         self.bar.set_message(name);
     }
 
-    /// So much of so much is done.
+    /// Shows that `done` of `total` units are done.
     pub fn set(&self, done: u64, total: u64) {
         self.bar.set_length(total);
         self.bar.set_position(done);
@@ -60,7 +61,7 @@ impl Progress {
             return;
         };
         if Instant::now() >= *next_line {
-            *next_line = Instant::now() + LINE_PAUSE;
+            *next_line = Instant::now() + LINE_INTERVAL;
             let rate = self.bar.per_sec();
             eprintln!(
                 "{}: {done} of {total} {} ({rate:.0}/s)",
@@ -70,12 +71,12 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
     }
 
-    /// How long it has taken.
+    /// The time since the start.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.bar.elapsed()

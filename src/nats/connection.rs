@@ -1,5 +1,5 @@
-//! One connection to NATS for the whole process: it is made in the background and made again
-//! whenever it breaks, for as long as the service runs.
+//! The process's one connection to NATS. It is made in the background, and made again whenever it
+//! breaks, as long as the service runs.
 
 use std::{
     io,
@@ -14,27 +14,27 @@ use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
-use super::NatsOptions;
+use super::options::NatsOptions;
 
-/// How soon a silent connection is found out: two pings without an answer break it.
+/// How often the server is pinged. Two pings without an answer close the connection.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long a request waits for its answer.
+/// How long a request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The longest pause between two attempts to connect.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long closing the connection may take: there may be none.
+/// How long closing may take. There may be no connection to close.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
 
-/// Why there will never be a connection.
+/// Why a connection can never be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// The address cannot be read.
-    #[error("the NATS address {address} cannot be read")]
+    /// The address is not valid.
+    #[error("the NATS address {address} is not valid")]
     Address {
-        /// The address, or the part of it that is wrong.
+        /// The address without user and password.
         address: String,
         /// What is wrong with it.
         #[source]
@@ -45,10 +45,10 @@ pub enum ConnectError {
     Options(#[source] async_nats::ConnectError),
 }
 
-/// Sets up the connection and returns at once, whether NATS answers or not.
+/// Starts to connect and returns at once, whether NATS answers or not.
 ///
 /// # Errors
-/// Where the address is wrong; never because a server does not answer.
+/// The address is not valid. A server that does not answer is not an error.
 pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
     let servers = addresses(&options.url)?;
     let connected = Arc::new(AtomicBool::new(false));
@@ -68,7 +68,7 @@ pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
         .map_err(ConnectError::Options)
 }
 
-/// Whether the connection stands right now.
+/// Whether the client is connected now.
 #[must_use]
 pub fn is_connected(client: &Client) -> bool {
     match client.connection_state() {
@@ -77,19 +77,19 @@ pub fn is_connected(client: &Client) -> bool {
     }
 }
 
-/// Closes the connection for good and waits until it is, so that a server that stops next is not
-/// taken for lost.
+/// Closes the connection for good and waits for that, so that no loss is logged when an embedded
+/// server stops next.
 pub async fn close(client: &Client) {
     let closed = async {
         if client.drain().await.is_ok() {
-            // Once the connection is closed, nothing can be flushed any more.
+            // A flush fails once the connection is closed.
             while client.flush().await.is_ok() {}
         }
     };
     let _ = timeout(CLOSE_DEADLINE, closed).await;
 }
 
-/// Passwords are part of addresses, so an address that cannot be read is shown without them.
+/// Reads the addresses. An error shows the address without its password.
 fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
     url.split(',')
         .map(|part| {
@@ -105,6 +105,7 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, ConnectError> {
         .collect()
 }
 
+/// The pause before an attempt to connect: it doubles from 50 ms up to a second.
 fn pause(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1).min(5)).unwrap_or(5);
     Duration::from_millis(50)
@@ -112,7 +113,7 @@ fn pause(attempts: usize) -> Duration {
         .min(LONGEST_PAUSE)
 }
 
-/// Logs a change of the connection once; what repeats with every attempt is for debugging.
+/// Logs each change of the connection once. Events that repeat with every attempt are for debugging.
 fn report(event: &Event, connected: &AtomicBool) {
     match event {
         Event::Connected => {
@@ -124,16 +125,16 @@ fn report(event: &Event, connected: &AtomicBool) {
         Event::Closed => {
             metrics::gauge!("orders_nats_connected").set(0.0);
             connected.store(false, Ordering::Relaxed);
-            debug!("the connection to NATS is closed");
+            debug!("connection to NATS closed");
         }
         Event::Disconnected => {
             metrics::gauge!("orders_nats_connected").set(0.0);
             if connected.swap(false, Ordering::Relaxed) {
-                warn!("the connection to NATS is lost, trying to get it back");
+                warn!("connection to NATS lost, connecting again");
             }
         }
-        Event::SlowConsumer(_) => warn!(%event, "messages from NATS were dropped on arrival"),
-        Event::ServerError(_) => warn!(%event, "NATS reports an error"),
+        Event::SlowConsumer(_) => warn!(%event, "messages from NATS were dropped because the receive buffer was full"),
+        Event::ServerError(_) => warn!(%event, "NATS reported an error"),
         Event::LameDuckMode | Event::Draining | Event::ClientError(_) => {
             debug!(%event, "NATS connection event");
         }
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_address_is_shown_without_its_password() {
+    fn an_invalid_address_is_shown_without_its_password() {
         let error = addresses("http://user:secret@host:1").unwrap_err();
 
         assert!(!error.to_string().contains("secret"), "{error}");

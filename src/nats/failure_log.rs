@@ -1,4 +1,4 @@
-//! Pauses and log lines of a loop that meets the same error again and again.
+//! Log lines and pauses for a loop whose steps may fail many times in a row.
 
 use std::{
     error::Error,
@@ -10,21 +10,21 @@ use tracing::{debug, error, info, warn};
 
 use crate::event_sourcing::error_chain;
 
-/// How loud a trouble is.
+/// How serious an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loudness {
-    /// It passes by itself.
+pub enum Severity {
+    /// It usually passes without help.
     Warning,
-    /// Somebody has to act.
+    /// An operator has to act.
     Alarm,
 }
 
-/// What somebody has to act on right now, for whoever asks.
+/// The problem that an operator has to solve now. Readiness shows it.
 #[derive(Debug, Clone, Default)]
 pub struct Alarm(Arc<Mutex<Option<String>>>);
 
 impl Alarm {
-    /// What is wrong; nothing while all is well.
+    /// The problem; `None` if there is none.
     #[must_use]
     pub fn text(&self) -> Option<String> {
         self.0
@@ -39,72 +39,78 @@ impl Alarm {
     }
 }
 
-/// Remembers what a loop complained of last, so that each change is logged once and the pause
-/// between attempts grows while the trouble lasts. What passes at once, such as a connection that
-/// is still being made at the start, is not worth a line.
+/// Logs an error when it differs from the last one, and lengthens the pause after each failure.
+///
+/// The first failures in a row are only logged for debugging: many errors pass at once, for example
+/// a connection that is still being made at the start.
 #[derive(Debug)]
 pub struct FailureLog {
     task: &'static str,
-    last: Option<String>,
-    met: u32,
+    last_logged: Option<String>,
+    failures_in_a_row: u32,
     pause: Duration,
     alarm: Alarm,
 }
 
 impl FailureLog {
-    const SHORTEST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(2);
-    /// How many steps in a row must fail before a warning is given.
-    const PATIENCE: u32 = 3;
+    const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
+    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    /// How many steps in a row must fail before a warning is logged.
+    const WARN_AFTER: u32 = 3;
 
-    /// No trouble yet in `task`.
+    /// The log of `task`, which has not failed yet.
     #[must_use]
     pub fn new(task: &'static str) -> Self {
         Self {
             task,
-            last: None,
-            met: 0,
-            pause: Self::SHORTEST,
+            last_logged: None,
+            failures_in_a_row: 0,
+            pause: Self::SHORTEST_PAUSE,
             alarm: Alarm::default(),
         }
     }
 
-    /// Raises this alarm while somebody has to act.
+    /// Sets `alarm` while an operator has to act.
     #[must_use]
-    pub fn raising(mut self, alarm: Alarm) -> Self {
+    pub fn with_alarm(mut self, alarm: Alarm) -> Self {
         self.alarm = alarm;
         self
     }
 
-    /// Logs the error where it differs from the last one, and says how long to wait now.
-    pub fn met(&mut self, trouble: &dyn Error, loudness: Loudness) -> Duration {
-        let text = error_chain(trouble);
-        self.met = self.met.saturating_add(1);
-        let is_passing = loudness == Loudness::Warning && self.met < Self::PATIENCE;
-        if is_passing {
+    /// Logs a failed step, and returns how long to wait before the next one.
+    pub fn record_failure(&mut self, error: &dyn Error, severity: Severity) -> Duration {
+        let text = error_chain(error);
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let may_pass =
+            severity == Severity::Warning && self.failures_in_a_row < Self::WARN_AFTER;
+        if may_pass {
             debug!(task = self.task, error = text, "a step failed");
-        } else if self.last.as_ref() != Some(&text) {
-            match loudness {
-                Loudness::Warning => warn!(task = self.task, error = text, "steps fail"),
-                Loudness::Alarm => error!(task = self.task, error = text, "a step was refused"),
+        } else if self.last_logged.as_ref() != Some(&text) {
+            match severity {
+                Severity::Warning => warn!(task = self.task, error = text, "steps keep failing"),
+                Severity::Alarm => error!(
+                    task = self.task,
+                    error = text,
+                    "a step failed and an operator has to act"
+                ),
             }
-            self.last = Some(text);
-            if loudness == Loudness::Alarm {
-                self.alarm.set(self.task, Some(trouble.to_string()));
+            self.last_logged = Some(text);
+            if severity == Severity::Alarm {
+                self.alarm.set(self.task, Some(error.to_string()));
             }
         }
         let pause = self.pause;
-        self.pause = pause.saturating_mul(2).min(Self::LONGEST);
+        self.pause = pause.saturating_mul(2).min(Self::LONGEST_PAUSE);
         pause
     }
 
-    /// A step went well: the next trouble is news again.
-    pub fn over(&mut self) {
-        self.pause = Self::SHORTEST;
-        self.met = 0;
-        if self.last.take().is_some() {
+    /// Resets the pause after a good step; the next failure is logged again.
+    pub fn record_success(&mut self) {
+        self.pause = Self::SHORTEST_PAUSE;
+        self.failures_in_a_row = 0;
+        if self.last_logged.take().is_some() {
             self.alarm.set(self.task, None);
-            info!(task = self.task, "all is well again");
+            info!(task = self.task, "steps succeed again");
         }
     }
 }
@@ -115,17 +121,20 @@ mod tests {
     use crate::event_sourcing::StoreError;
 
     #[test]
-    fn the_pause_grows_while_the_trouble_lasts_and_shrinks_when_it_is_over() {
-        let mut trouble = FailureLog::new("test");
+    fn the_pause_grows_with_each_failure_and_a_success_resets_it() {
+        let mut failures = FailureLog::new("test");
         let error = StoreError::Overloaded;
 
-        let first = trouble.met(&error, Loudness::Warning);
+        let first = failures.record_failure(&error, Severity::Warning);
         for _ in 0..20 {
-            trouble.met(&error, Loudness::Warning);
+            failures.record_failure(&error, Severity::Warning);
         }
 
-        assert_eq!(trouble.met(&error, Loudness::Warning), FailureLog::LONGEST);
-        trouble.over();
-        assert_eq!(trouble.met(&error, Loudness::Alarm), first);
+        assert_eq!(
+            failures.record_failure(&error, Severity::Warning),
+            FailureLog::LONGEST_PAUSE
+        );
+        failures.record_success();
+        assert_eq!(failures.record_failure(&error, Severity::Alarm), first);
     }
 }

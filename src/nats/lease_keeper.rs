@@ -1,4 +1,4 @@
-//! A lease as a loop uses it: asked for in good time, not with every step.
+//! Holds a lease for a loop: takes it, renews it in time, and gives it back.
 
 use std::time::Duration;
 
@@ -7,71 +7,76 @@ use tracing::{info, warn};
 
 use crate::event_sourcing::{Epoch, Lease, StoreError};
 
-/// A lease and what is known of it.
+/// A lease, and the last answer about it.
 ///
-/// It is renewed when a third of its time has passed since it was last asked for, so that two
-/// renewals may fail before it runs out; where somebody else holds it, it is asked for as often.
+/// The store is asked once in a third of the lease's time, so two renewals may fail before the lease
+/// runs out. While another process holds the lease, the store is asked equally often.
 #[derive(Debug)]
 pub struct LeaseKeeper<L> {
     lease: L,
     name: &'static str,
     ttl: Duration,
-    asked: Option<Instant>,
+    last_asked: Option<Instant>,
     epoch: Option<Epoch>,
 }
 
 impl<L: Lease> LeaseKeeper<L> {
-    /// A tenure that begins when the lease, which runs out after `ttl`, is first held.
+    /// A keeper that does not hold the lease yet; `ttl` is how long the lease lasts.
     #[must_use]
     pub const fn new(lease: L, name: &'static str, ttl: Duration) -> Self {
         Self {
             lease,
             name,
             ttl,
-            asked: None,
+            last_asked: None,
             epoch: None,
         }
     }
 
-    /// How long an answer of [`Self::hold`] may be relied on.
+    /// How long an answer of [`Self::hold`] stays valid before the store must be asked again.
     #[must_use]
-    pub fn third(&self) -> Duration {
+    pub fn renewal_interval(&self) -> Duration {
         self.ttl / 3
     }
 
-    /// Takes or renews the lease where it is time to; `None` while somebody else holds it.
+    /// Takes or renews the lease if its renewal is due, and returns its epoch; `None` while another
+    /// process holds it.
     ///
     /// # Errors
-    /// Where the store fails; the lease counts as not held until it answers again.
+    /// The store fails. The lease then counts as not held until the store answers again.
     pub async fn hold(&mut self) -> Result<Option<Epoch>, StoreError> {
-        let asking = Instant::now();
-        if let Some(asked) = self.asked
-            && asking.duration_since(asked) < self.third()
+        let now = Instant::now();
+        if let Some(last_asked) = self.last_asked
+            && now.duration_since(last_asked) < self.renewal_interval()
         {
             return Ok(self.epoch);
         }
-        // Forgotten first: an error, or a future dropped halfway, leaves nothing to rely on.
-        self.asked = None;
+        // Cleared first: after an error, or when this future is dropped, the next call asks again.
+        self.last_asked = None;
         let epoch = self.lease.hold().await?;
         if epoch != self.epoch {
             if let Some(Epoch(epoch)) = epoch {
-                info!(lease = self.name, epoch, "the lease is ours");
+                info!(lease = self.name, epoch, "lease taken");
             } else {
-                warn!(lease = self.name, "the lease was lost");
+                warn!(lease = self.name, "lease lost to another process");
             }
         }
         self.epoch = epoch;
-        self.asked = Some(asking);
+        self.last_asked = Some(now);
         Ok(epoch)
     }
 
-    /// Gives the lease back where it is held, so that the next holder need not wait.
+    /// Gives the lease back if it is held, so that the next holder does not have to wait.
     pub async fn release(&mut self) {
-        self.asked = None;
+        self.last_asked = None;
         if self.epoch.take().is_some()
             && let Err(error) = self.lease.release().await
         {
-            warn!(lease = self.name, %error, "the lease could not be given back, it runs out");
+            warn!(
+                lease = self.name,
+                error = &error as &dyn std::error::Error,
+                "cannot give the lease back; it will run out"
+            );
         }
     }
 }

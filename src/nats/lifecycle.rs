@@ -1,22 +1,22 @@
-//! The stream's lives: it is made where there is none, and made anew where it is this store's own
-//! but from before a restore.
+//! Creates the stream, and replaces it after a restore of the store.
 //!
-//! **When stream and store disagree.** A store that was restored to an earlier point lacks the last
-//! events that the stream holds, and gives their positions to other events. Publishing behind them
-//! would mix two histories under the same positions; so nothing is published until the stream is a
-//! new one, filled from the store's first event on.
+//! **When stream and store do not match.** A store that was restored to an earlier point lacks the
+//! last events of its stream and assigns their positions to new events. Publishing behind the old
+//! events would mix two histories under the same positions. So nothing is published until the stream
+//! has been deleted, created again and filled from the store's first event on.
 //!
-//! **When that is safe.** The stream says which store it is filled from ([`StreamOwner`]), and a restored
-//! backup has kept its name. So a stream of another store, or one that does not say, is left alone,
-//! and the relay stays stopped, loudly. A copy of the database that runs beside the original has its
-//! name as well; two things keep the two from taking the stream from one another: it is replaced
-//! only when nobody has written to it for a while, and a relay that finds its stream replaced by
-//! somebody else, without having lost its lease, stops.
+//! **When that is safe.** The stream names the store that fills it ([`StreamOwner`]), and a restored
+//! backup keeps the store's id. A stream of another store, or one without an owner, is left alone:
+//! the relay stops and raises an alarm. A copy of the database that runs beside the original has the
+//! same id. Two rules keep the two from replacing each other's stream for ever: a stream is replaced
+//! only after it has had no new message for a while, and a relay whose stream was replaced by another
+//! process, although it has held the lease all the time, stops.
 //!
-//! **How.** The next incarnation is begun in the database first, where the lease's epoch is checked;
-//! then the stream is deleted and made. Not purged: others' durable consumers would go on behind
-//! events that are no more, and pass over new ones at positions that they have seen. They end with
-//! the stream, and notice. A relay that is killed in between leaves no stream: the next one makes it.
+//! **How.** The next incarnation is first recorded in the database, which checks the lease's epoch;
+//! then the stream is deleted and created. It is not purged, because other programs' durable
+//! consumers would keep their place: they would skip new events at positions that they have seen
+//! already. They end with the stream and notice it. If the relay is killed in between, there is no
+//! stream, and the next relay creates it.
 
 use std::time::Duration;
 
@@ -26,150 +26,151 @@ use uuid::Uuid;
 
 use super::{
     owner::StreamOwner,
-    provenance::Provenance,
+    ownership::StreamOwnership,
     relay_error::RelayError,
-    stream_error::Remedy,
+    stream_error::MismatchKind,
     tail::{self, StreamTail},
 };
 use crate::event_sourcing::{Epoch, EventStore};
 
-/// The stream of a store through all its lives, as the relay sees to them.
+/// Creates the stream of a store when it is missing, and replaces it when it is outdated.
 pub struct StreamLifecycle<S> {
-    provenance: Provenance<S>,
-    /// How long nobody must have written to a stream that is to be replaced.
-    patience: Duration,
-    /// The incarnation that was last found good, and the tenure that found it so.
-    agreed: Option<(Epoch, i64)>,
-    leftover: Option<Leftover>,
+    ownership: StreamOwnership<S>,
+    /// How long an outdated stream must have had no new message before it is replaced.
+    quiet_period: Duration,
+    /// The last incarnation that matched the store, and the lease's epoch at that time.
+    accepted: Option<(Epoch, i64)>,
+    outdated: Option<OutdatedStream>,
 }
 
-/// A stream that is to be replaced, since when it has been silent.
-struct Leftover {
+/// A stream that is to be replaced.
+struct OutdatedStream {
     created: String,
-    sequence: u64,
-    since: Instant,
+    last_sequence: u64,
+    quiet_since: Instant,
 }
 
 impl<S: EventStore> StreamLifecycle<S> {
-    /// The lives of this stream; a leftover is replaced after `patience`.
+    /// The lifecycle of this stream. An outdated stream is replaced after `quiet_period` without a
+    /// new message.
     #[must_use]
-    pub const fn new(provenance: Provenance<S>, patience: Duration) -> Self {
+    pub const fn new(ownership: StreamOwnership<S>, quiet_period: Duration) -> Self {
         Self {
-            provenance,
-            patience,
-            agreed: None,
-            leftover: None,
+            ownership,
+            quiet_period,
+            accepted: None,
+            outdated: None,
         }
     }
 
-    /// The tenure may have been broken: others may have seen to the stream meanwhile.
-    pub fn forget(&mut self) {
-        self.agreed = None;
-        self.leftover = None;
+    /// Clears what is known about the stream. To be called when the lease may have been lost: another
+    /// process may have replaced the stream since.
+    pub fn reset(&mut self) {
+        self.accepted = None;
+        self.outdated = None;
     }
 
-    /// The end of a stream that is this store's and agrees with it; made now where it must be.
+    /// Makes sure that the stream exists and matches the store, and returns its end.
     ///
     /// # Errors
-    /// Where it does not agree and cannot be made anew (yet), or somebody does not answer.
-    pub async fn settle(&mut self, epoch: Epoch) -> Result<StreamTail, RelayError> {
-        let ours = self.provenance.identity.id().await?;
-        let Some(state) = self.provenance.stream.declare(ours).await? else {
-            return self.begin(ours, 0, epoch).await;
+    /// The stream does not match and cannot be replaced (yet), or NATS or the store fails.
+    pub async fn ensure_stream(&mut self, epoch: Epoch) -> Result<StreamTail, RelayError> {
+        let store_id = self.ownership.identity.id().await?;
+        let stream = &self.ownership.stream;
+        let Some(state) = stream.ensure_configuration(store_id).await? else {
+            let owner = self.next_owner(store_id, 0, epoch).await?;
+            return self.create(owner, epoch).await;
         };
-        let tail = tail::find(&self.provenance.stream, state).await?;
-        if !self.provenance.knows(&tail.end).await? {
-            return self.replace(ours, tail, epoch).await;
+        let tail = tail::find(stream, state).await?;
+        if !self.ownership.store_contains(&tail.end).await? {
+            return self.replace(store_id, tail, epoch).await;
         }
-        let stamp = if let Some(stamp) = tail.stamp {
-            stamp
+        let owner = if let Some(owner) = tail.owner {
+            owner
         } else {
-            // Made by an older release, or by hand: it holds our events and nothing else.
-            let stamp = self.next(ours, 0, epoch).await?;
-            self.provenance.stream.mark(stamp).await?;
-            stamp
+            // Created by an operator: it holds this store's events and nothing else.
+            let owner = self.next_owner(store_id, 0, epoch).await?;
+            self.ownership.stream.set_owner(owner).await?;
+            owner
         };
-        self.agree(stamp, epoch);
+        self.accept(owner, epoch);
         Ok(tail)
     }
 
-    /// Makes a stream anew that is a leftover from before a restore, once it is certain to be one.
+    /// Replaces a stream that does not match the store, once it is certain that it is this store's
+    /// own from before a restore.
     async fn replace(
         &mut self,
-        ours: Uuid,
+        store_id: Uuid,
         tail: StreamTail,
         epoch: Epoch,
     ) -> Result<StreamTail, RelayError> {
-        let disagreement = |remedy| self.provenance.disagreement(&tail.end, remedy);
-        let Some(stamp) = tail.stamp else {
-            return Err(disagreement(Remedy::Unproven).into());
+        let mismatch = |kind| self.ownership.mismatch(&tail.end, kind);
+        let Some(owner) = tail.owner else {
+            return Err(mismatch(MismatchKind::UnknownOwner).into());
         };
-        if self
-            .agreed
-            .is_some_and(|(tenure, known)| tenure == epoch && stamp.incarnation > known)
-        {
-            return Err(disagreement(Remedy::Contested).into());
+        let is_replaced_elsewhere = self
+            .accepted
+            .is_some_and(|(held, accepted)| held == epoch && owner.incarnation > accepted);
+        if is_replaced_elsewhere {
+            return Err(mismatch(MismatchKind::ReplacedElsewhere).into());
         }
-        let waits = disagreement(Remedy::Replace);
-        let leftover = self
-            .leftover
+        let not_yet = mismatch(MismatchKind::AfterRestore);
+        let outdated = self
+            .outdated
             .take()
-            .filter(|seen| seen.created == tail.created && seen.sequence == tail.sequence)
-            .unwrap_or_else(|| Leftover {
+            .filter(|seen| seen.created == tail.created && seen.last_sequence == tail.last_sequence)
+            .unwrap_or_else(|| OutdatedStream {
                 created: tail.created.clone(),
-                sequence: tail.sequence,
-                since: Instant::now(),
+                last_sequence: tail.last_sequence,
+                quiet_since: Instant::now(),
             });
-        if leftover.since.elapsed() < self.patience {
-            self.leftover = Some(leftover);
-            return Err(waits.into());
+        if outdated.quiet_since.elapsed() < self.quiet_period {
+            self.outdated = Some(outdated);
+            return Err(not_yet.into());
         }
-        let next = self.next(ours, stamp.incarnation, epoch).await?;
-        self.provenance.stream.delete(&leftover.created).await?;
+        let next = self.next_owner(store_id, owner.incarnation, epoch).await?;
+        self.ownership.stream.delete(&outdated.created).await?;
         metrics::counter!("orders_stream_replaced_total").increment(1);
         error!(
-            stream = self.provenance.stream.options().stream,
-            left = stamp.incarnation,
-            begun = next.incarnation,
-            "the store was restored: the stream is made anew and filled from the first event on; \
-             its subscribers have seen events that are no more"
+            stream = self.ownership.stream.options().stream,
+            old_incarnation = owner.incarnation,
+            new_incarnation = next.incarnation,
+            "the store was restored: the stream is deleted and filled again from the first event; \
+             its other subscribers have seen events that no longer exist"
         );
         self.create(next, epoch).await
     }
 
-    async fn begin(
-        &mut self,
-        ours: Uuid,
+    /// Records the next incarnation, which is greater than `after`, in the database.
+    async fn next_owner(
+        &self,
+        store_id: Uuid,
         after: i64,
         epoch: Epoch,
-    ) -> Result<StreamTail, RelayError> {
-        let stamp = self.next(ours, after, epoch).await?;
-        self.create(stamp, epoch).await
-    }
-
-    async fn next(&self, ours: Uuid, after: i64, epoch: Epoch) -> Result<StreamOwner, RelayError> {
-        let begun = self.provenance.identity.begin_incarnation(after, epoch);
-        let incarnation = begun.await?.ok_or(RelayError::Superseded)?;
+    ) -> Result<StreamOwner, RelayError> {
+        let begun = self.ownership.identity.begin_incarnation(after, epoch);
+        let incarnation = begun.await?.ok_or(RelayError::LeaseLost)?;
         Ok(StreamOwner {
-            store: ours,
+            store: store_id,
             incarnation,
         })
     }
 
-    async fn create(&mut self, stamp: StreamOwner, epoch: Epoch) -> Result<StreamTail, RelayError> {
-        let state = self.provenance.stream.create(stamp).await?;
-        self.agree(stamp, epoch);
-        Ok(tail::find(&self.provenance.stream, state).await?)
+    async fn create(&mut self, owner: StreamOwner, epoch: Epoch) -> Result<StreamTail, RelayError> {
+        let state = self.ownership.stream.create(owner).await?;
+        self.accept(owner, epoch);
+        Ok(tail::find(&self.ownership.stream, state).await?)
     }
 
-    fn agree(&mut self, stamp: StreamOwner, epoch: Epoch) {
-        let incarnation = stamp.incarnation;
-        if self.agreed != Some((epoch, incarnation)) {
-            info!(incarnation, "stream and store agree");
+    fn accept(&mut self, owner: StreamOwner, epoch: Epoch) {
+        let incarnation = owner.incarnation;
+        if self.accepted != Some((epoch, incarnation)) {
+            info!(incarnation, "the stream matches the store");
         }
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         metrics::gauge!("orders_stream_incarnation").set(incarnation as f64);
-        self.agreed = Some((epoch, incarnation));
-        self.leftover = None;
+        self.accepted = Some((epoch, incarnation));
+        self.outdated = None;
     }
 }

@@ -1,61 +1,63 @@
-//! Whose a stream is, and which of its lives this is: written into the stream's description.
+//! The owner of a stream: which event store fills it. It is written into the stream's description.
 //!
-//! NATS has had metadata for that since 2.10; 2.9 drops it without a word. The description works the
-//! same everywhere, and people see it in `nats stream info`. An operator's own words stay before it.
+//! NATS has stream metadata since 2.10, but 2.9 drops it silently. The description works with every
+//! version and is shown by `nats stream info`. An operator's own text stays in front of the owner.
 
 use async_nats::jetstream::stream::Config;
 use uuid::Uuid;
 
-/// What a description says where nobody has written another one.
-const WORDS: &str = "every event of the service, in commit order";
+/// The text of a description that no operator has changed.
+const DEFAULT_TEXT: &str = "every event of the service, in commit order";
 
-/// Whose a stream is.
+/// Who fills a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamOwner {
-    /// The event store that it is filled from.
+    /// The id of the event store.
     pub store: Uuid,
-    /// How often that store's stream was made; a new life has a greater number.
+    /// Counts how many times that store's stream was created, from 1. A newer stream has a greater
+    /// number.
     pub incarnation: i64,
 }
 
 impl StreamOwner {
-    /// The stamp of a stream, where it has one.
+    /// Reads the owner from a stream's description, if it names one.
     #[must_use]
-    pub fn of(config: &Config) -> Option<Self> {
-        let (_, stamp) = split(config.description.as_deref()?);
-        stamp
+    pub fn read(config: &Config) -> Option<Self> {
+        let (_, owner) = split(config.description.as_deref()?);
+        owner
     }
 
-    /// The description with this stamp instead of the one that it has.
+    /// The description with this owner in place of the one that it names.
     #[must_use]
-    pub fn on(self, description: Option<&str>) -> String {
-        let (words, _) = split(description.unwrap_or(WORDS));
+    pub fn write(self, description: Option<&str>) -> String {
+        let (text, _) = split(description.unwrap_or(DEFAULT_TEXT));
         let Self { store, incarnation } = self;
-        format!("{words} [store {store}, incarnation {incarnation}]")
+        format!("{text} [store {store}, incarnation {incarnation}]")
             .trim_start()
             .to_owned()
     }
 }
 
+/// Splits a description into the operator's text and the owner.
 fn split(description: &str) -> (&str, Option<StreamOwner>) {
-    let stamped = description
+    let parts = description
         .rsplit_once("[store ")
-        .and_then(|(words, rest)| {
+        .and_then(|(text, rest)| {
             let (store, incarnation) = rest.strip_suffix(']')?.split_once(", incarnation ")?;
-            let stamp = StreamOwner {
+            let owner = StreamOwner {
                 store: store.parse().ok()?,
                 incarnation: incarnation.parse().ok()?,
             };
-            Some((words.trim_end(), Some(stamp)))
+            Some((text.trim_end(), Some(owner)))
         });
-    stamped.unwrap_or((description, None))
+    parts.unwrap_or((description, None))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn described(description: &str) -> Config {
+    fn config(description: &str) -> Config {
         Config {
             description: Some(description.to_owned()),
             ..Config::default()
@@ -63,39 +65,42 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_stands_behind_the_words_and_is_read_back() {
-        let stamp = StreamOwner {
+    fn an_owner_is_written_behind_the_text_and_read_back() {
+        let owner = StreamOwner {
             store: Uuid::from_u128(7),
             incarnation: 3,
         };
 
-        for words in [None, Some("ours [do not touch]"), Some("")] {
-            let stamped = stamp.on(words);
+        for text in [None, Some("ours [do not touch]"), Some("")] {
+            let described_by = owner.write(text);
 
-            assert!(stamped.starts_with(words.unwrap_or(WORDS)), "{stamped}");
-            assert_eq!(StreamOwner::of(&described(&stamped)), Some(stamp));
+            assert!(
+                described_by.starts_with(text.unwrap_or(DEFAULT_TEXT)),
+                "{described_by}"
+            );
+            assert_eq!(StreamOwner::read(&config(&described_by)), Some(owner));
         }
     }
 
     #[test]
-    fn a_new_stamp_takes_the_place_of_the_old_one() {
-        let stamp = |incarnation| StreamOwner {
+    fn a_new_owner_replaces_the_old_one() {
+        let owner = |incarnation| StreamOwner {
             store: Uuid::from_u128(7),
             incarnation,
         };
-        let old = stamp(1).on(Some("ours"));
+        let old = owner(1).write(Some("ours"));
 
-        let new = stamp(2).on(Some(&old));
+        let new = owner(2).write(Some(&old));
 
         assert_eq!(new.matches("incarnation").count(), 1);
-        assert_eq!(StreamOwner::of(&described(&new)), Some(stamp(2)));
+        assert_eq!(StreamOwner::read(&config(&new)), Some(owner(2)));
     }
 
     #[test]
-    fn what_only_looks_like_a_stamp_is_none() {
+    fn a_text_that_only_resembles_an_owner_names_none() {
         for description in ["", "[store x, incarnation 1]", "[store ", "ours"] {
             assert_eq!(
-                StreamOwner::of(&described(description)),
+                StreamOwner::read(&config(description)),
                 None,
                 "{description}"
             );

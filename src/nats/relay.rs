@@ -1,170 +1,138 @@
 //! The relay: publishes every event of the store to the stream, once and in order.
 //!
-//! **Cursor.** The relay keeps none of its own: the stream's last message says where to go on (see
-//! [`super::tail`]), and the store must know that very event at that position. Where it does not,
-//! nothing is published, for that could only make it worse; [`super::lifecycle`] says so, loudly, and
-//! begins a new stream where the old one is this store's own, from before a restore.
+//! **Cursor.** The relay stores no cursor: it continues behind the stream's last event (see
+//! [`super::tail`]), and the store must contain that event at that position. If it does not, nothing
+//! is published; [`super::lifecycle`] reports it, and replaces the stream if it is this store's own
+//! from before a restore.
 //!
-//! **Fence.** Each message names the sequence that it expects at the stream's end, so of two relays
-//! one is refused, and a message that is late, repeated or overtaken is refused as well. The lease
-//! only keeps two relays from disturbing one another.
+//! **Fence.** Each message names the sequence that it expects at the stream's end. So of two relays
+//! one is refused, and so is a message that is late or repeated. The lease only avoids that two
+//! relays disturb each other.
 //!
-//! **Windows.** Many messages are on their way at once; the first bad acknowledgement ends the step,
-//! and the next one starts from the stream's end again (see [`super::window`]).
+//! **Windows.** Many messages are sent before the first is acknowledged (see [`super::window`]). The
+//! first bad acknowledgement ends the step, and the next step starts from the stream's end again.
 //!
-//! **Idle.** Once a second the end of the stream is compared with what it should be, so that a
-//! purged, recreated or shortened stream is filled again without a new event.
+//! **Idle.** Once a second the stream's end is compared with the cursor, so a purged, recreated or
+//! shortened stream is filled again without a new event.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::BoxFuture;
 use tokio::{
     select,
-    sync::Notify,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-pub use super::relay_error::RelayError;
 use super::{
-    failure_log::{Alarm, FailureLog},
+    failure_log::FailureLog,
     lease_keeper::LeaseKeeper,
     lifecycle::StreamLifecycle,
-    provenance::Provenance,
+    ownership::StreamOwnership,
+    relay_error::RelayError,
+    relay_ports::RelayPorts,
     stream::{DEADLINE, EventStream},
-    tail::{self, End},
+    tail::{self, StreamEnd},
     window,
 };
-use crate::{
-    event_sourcing::{
-        Epoch, EventStore, Lease, Position, RecordedEvent, StoreError, StoreIdentity,
-    },
-    live::FreshEvents,
-};
+use crate::event_sourcing::{Epoch, EventStore, Lease, Position, RecordedEvent, StoreError};
 
-/// How long the relay rests when there is nothing to publish and nobody wakes it: the appends of
-/// another process wake nobody here.
-const POLL: Duration = Duration::from_millis(50);
+/// How long the relay waits when there is nothing to publish and no append wakes it. Appends of
+/// other processes do not wake it.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the relay rests after a window that held all there was, unless reads wait for more. A
-/// window costs NATS, the projector and its database about as much as four events in it, so under a
-/// steady load of single commands this leaves the processors to these (`make bench`: add-item@1). An
-/// event after a pause is published at once.
-const REST: Duration = Duration::from_millis(3);
+/// How long the relay pauses after a window that held all new events, unless a read waits for more.
+/// A window costs NATS, the projector and the database about as much as four events in it. Under a
+/// steady load of single commands the pause leaves the processors to them (`make bench`:
+/// add-item@1). An event after a quiet time is published at once.
+const WINDOW_PAUSE: Duration = Duration::from_millis(3);
 
-/// For how long the relay does not rest once a read has waited: there will be others.
-const ATTENTION: Duration = Duration::from_secs(1);
+/// For how long the relay does not pause after a read has waited: more reads are likely to wait.
+const NO_PAUSE_AFTER_WAITING_READ: Duration = Duration::from_secs(1);
 
-/// How often an idle relay looks at the stream's end.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often an idle relay checks the stream's end.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lifts an event to today's shape; one that cannot be lifted is given back as it is.
-pub type Lift = Arc<dyn Fn(RecordedEvent) -> RecordedEvent + Send + Sync>;
-
-/// Says up to which position the read model has applied the events.
-pub type Checkpoint =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<Position, StoreError>> + Send + Sync>;
-
-/// What the relay is given besides store, stream and lease.
-#[derive(Clone)]
-pub struct RelayPorts {
-    /// Lifts events before they are published.
-    pub lift: Lift,
-    /// Where a purged stream is filled from.
-    pub checkpoint: Checkpoint,
-    /// Which store this is.
-    pub identity: Arc<dyn StoreIdentity>,
-    /// Tells others that somebody has to act.
-    pub alarm: Alarm,
-    /// What this process appends: it is published without being read back, and wakes the relay.
-    pub fresh: FreshEvents,
-    /// Notified whenever somebody waits for what is to be published.
-    pub awaited: Arc<Notify>,
-    /// How long the lease lasts.
-    pub lease_ttl: Duration,
-}
-
-/// Where the relay stands between two good steps.
+/// What the relay knows about the stream between two good steps.
 #[derive(Debug)]
 struct Cursor {
     epoch: Epoch,
+    /// When the stream was created.
     created: String,
     /// The sequence that the next publication expects.
     sequence: u64,
     /// The position up to which the stream is filled.
     position: Position,
-    looked: Instant,
+    checked_at: Instant,
 }
 
-/// Publishes the events of `S` while it holds the lease `L`.
+/// Publishes the events of the store `S` while it holds the lease `L`.
 pub struct Relay<S, L> {
     stream: EventStream,
     store: S,
-    tenure: LeaseKeeper<L>,
-    lineage: StreamLifecycle<S>,
+    lease: LeaseKeeper<L>,
+    lifecycle: StreamLifecycle<S>,
     ports: RelayPorts,
-    poll: Duration,
-    rest: Duration,
+    poll_interval: Duration,
+    window_pause: Duration,
     cursor: Option<Cursor>,
-    /// How many events are read at once: fewer while they are large.
+    /// How many events are read at once; fewer while they are large.
     batch: u32,
-    /// When the store was last asked for events.
-    asked: Option<Instant>,
+    store_read_at: Option<Instant>,
 }
 
 impl<S: EventStore, L: Lease> Relay<S, L> {
-    /// A relay from `store` to `stream`, one at a time by `lease`.
+    /// A relay from `store` to `stream`. Only the holder of `lease` publishes.
     #[must_use]
     pub fn new(stream: EventStream, store: S, lease: L, ports: RelayPorts) -> Self {
-        let tenure = LeaseKeeper::new(lease, "relay", ports.lease_ttl);
-        let provenance = Provenance {
+        let lease = LeaseKeeper::new(lease, "relay", ports.lease_ttl);
+        let ownership = StreamOwnership {
             stream: stream.clone(),
             store: store.clone(),
             identity: Arc::clone(&ports.identity),
         };
         Self {
-            batch: window::size(&stream),
+            batch: window::max_messages(&stream),
             stream,
             store,
-            tenure,
+            lease,
             // Long enough for another process to take the lease and write.
-            lineage: StreamLifecycle::new(provenance, ports.lease_ttl.saturating_mul(2)),
+            lifecycle: StreamLifecycle::new(ownership, ports.lease_ttl.saturating_mul(2)),
             ports,
-            poll: POLL,
-            rest: REST,
+            poll_interval: POLL_INTERVAL,
+            window_pause: WINDOW_PAUSE,
             cursor: None,
-            asked: None,
+            store_read_at: None,
         }
     }
 
-    /// Rests for `poll` instead of the usual 50 ms when nobody wakes it.
+    /// Waits `interval` instead of 50 ms when there is nothing to publish.
     #[must_use]
-    pub fn polling_every(mut self, poll: Duration) -> Self {
-        self.poll = poll;
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval;
         self
     }
 
-    /// Rests for `rest` instead of the usual 3 ms after a window.
+    /// Pauses for `pause` instead of 3 ms after a window.
     #[must_use]
-    pub fn resting_for(mut self, rest: Duration) -> Self {
-        self.rest = rest;
+    pub fn with_window_pause(mut self, pause: Duration) -> Self {
+        self.window_pause = pause;
         self
     }
 
-    /// Publishes until `cancel`; then gives the lease back.
+    /// Publishes until `cancel`, then gives the lease back.
     ///
-    /// A step may be dropped halfway: what it published is found at the stream's end.
+    /// A step may be dropped before its end: the next one finds what it published at the stream's end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let fresh = self.ports.fresh.clone();
         let awaited = Arc::clone(&self.ports.awaited);
-        let mut attentive_until = Instant::now();
-        let mut trouble = FailureLog::new("relay").raising(self.ports.alarm.clone());
+        let mut no_pause_until = Instant::now();
+        let mut failures = FailureLog::new("relay").with_alarm(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
-            let woken = fresh.appended();
-            tokio::pin!(woken);
-            // Armed before we look, so that an append in between is not missed.
-            woken.as_mut().enable();
+            let appended = fresh.appended();
+            tokio::pin!(appended);
+            // Enabled before the step, so that an append during the step is not missed.
+            appended.as_mut().enable();
             let batch = self.batch;
             let step = select! {
                 step = self.run_once() => step,
@@ -172,27 +140,29 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             };
             match step {
                 Ok(0) => {
-                    trouble.over();
+                    failures.record_success();
                     select! {
-                        () = woken => {}
-                        () = sleep(self.poll) => {}
+                        () = appended => {}
+                        () = sleep(self.poll_interval) => {}
                         () = cancel.cancelled() => {}
                     }
                 }
                 Ok(published) => {
-                    trouble.over();
-                    // Of large events it holds fewer, and the next batch is as small.
+                    failures.record_success();
+                    // A window of large events holds fewer, and `self.batch` is then as small.
                     let is_all = published < batch.min(self.batch) as usize;
-                    if is_all && Instant::now() >= attentive_until {
+                    if is_all && Instant::now() >= no_pause_until {
                         select! {
-                            () = sleep(self.rest) => {}
-                            () = awaited.notified() => attentive_until = Instant::now() + ATTENTION,
+                            () = sleep(self.window_pause) => {}
+                            () = awaited.notified() => {
+                                no_pause_until = Instant::now() + NO_PAUSE_AFTER_WAITING_READ;
+                            }
                             () = cancel.cancelled() => {}
                         }
                     }
                 }
                 Err(error) => {
-                    let pause = trouble.met(&error, error.loudness());
+                    let pause = failures.record_failure(&error, error.severity());
                     select! {
                         () = sleep(pause) => {}
                         () = cancel.cancelled() => {}
@@ -200,31 +170,31 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                 }
             }
         }
-        // The next holder waits for the lease at worst; a hanging store must not hold us up.
-        let _ = timeout(DEADLINE, self.tenure.release()).await;
+        // Bounded, because the store may hang; the lease then runs out.
+        let _ = timeout(DEADLINE, self.lease.release()).await;
     }
 
-    /// One step: publishes at most one window and says how many events were published. Zero where
-    /// there was nothing to publish, or where another relay holds the lease.
+    /// One step: publishes at most one window and returns the number of published events. Zero if
+    /// there is nothing to publish or another relay holds the lease.
     ///
     /// # Errors
     /// See [`RelayError`]. The next step starts from the stream's end.
     pub async fn run_once(&mut self) -> Result<usize, RelayError> {
-        // Taken out, so that an error (or a dropped step) leaves no cursor behind.
+        // Taken out, so that no cursor is left after an error or a dropped step.
         let cursor = self.cursor.take();
-        let held = self.tenure.hold().await;
+        let held = self.lease.hold().await;
         if !matches!(held, Ok(Some(_))) {
-            self.lineage.forget();
+            self.lifecycle.reset();
         }
         let Some(epoch) = held? else {
             return Ok(0);
         };
         let cursor = match cursor.filter(|cursor| cursor.epoch == epoch) {
-            Some(cursor) if cursor.looked.elapsed() < LOOK => cursor,
-            Some(cursor) => self.look(cursor).await?,
+            Some(cursor) if cursor.checked_at.elapsed() < CHECK_INTERVAL => cursor,
+            Some(cursor) => self.check(cursor).await?,
             None => self.resynchronise(epoch).await?,
         };
-        let events = self.read(cursor.position).await?;
+        let events = self.read_after(cursor.position).await?;
         let (cursor, published) = if events.is_empty() {
             (cursor, 0)
         } else {
@@ -239,37 +209,40 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         Ok(published)
     }
 
-    /// The events after a position, or some of them. Those that this process has appended are there
-    /// already; for others the store is asked, but not again before the next look.
-    async fn read(&mut self, after: Position) -> Result<Vec<RecordedEvent>, StoreError> {
+    /// The next events after a position. Those that this process has appended are in memory; for
+    /// others the store is read, at most once in a poll interval.
+    async fn read_after(&mut self, after: Position) -> Result<Vec<RecordedEvent>, StoreError> {
         let fresh = self.ports.fresh.take_after(after, self.batch);
-        let is_asked = self.asked.is_some_and(|asked| asked.elapsed() < self.poll);
-        if !fresh.is_empty() || (is_asked && self.ports.fresh.ends_at(after)) {
+        let is_just_read = self
+            .store_read_at
+            .is_some_and(|read_at| read_at.elapsed() < self.poll_interval);
+        if !fresh.is_empty() || (is_just_read && self.ports.fresh.ends_at(after)) {
             return Ok(fresh);
         }
         let events = self.store.read_all(after, self.batch).await?;
-        self.asked = Some(Instant::now());
+        self.store_read_at = Some(Instant::now());
         Ok(events)
     }
 
-    /// Compares the stream's end with the cursor; where they differ, the stream's end counts.
-    async fn look(&mut self, cursor: Cursor) -> Result<Cursor, RelayError> {
-        // Also set right here, should an operator have changed it.
-        let ours = self.ports.identity.id().await?;
-        if let Some(state) = self.stream.declare(ours).await?
+    /// Compares the stream's end with the cursor. If they differ, returns a new cursor from the
+    /// stream's end.
+    async fn check(&mut self, cursor: Cursor) -> Result<Cursor, RelayError> {
+        // Also corrects a configuration that an operator has changed.
+        let store_id = self.ports.identity.id().await?;
+        if let Some(state) = self.stream.ensure_configuration(store_id).await?
             && state.created == cursor.created
             && state.last_sequence == cursor.sequence
         {
             let end = tail::find(&self.stream, state).await?.end;
-            let as_expected = match end {
-                End::New => cursor.position == Position::ZERO,
-                // What the read model has applied need not be published again.
-                End::Purged => self.checkpoint().await? >= cursor.position,
-                End::Event { position, .. } => position == cursor.position,
+            let is_expected = match end {
+                StreamEnd::New => cursor.position == Position::ZERO,
+                // Events that the read model has applied need not be published again.
+                StreamEnd::Purged => self.checkpoint().await? >= cursor.position,
+                StreamEnd::Event { position, .. } => position == cursor.position,
             };
-            if as_expected {
+            if is_expected {
                 return Ok(Cursor {
-                    looked: Instant::now(),
+                    checked_at: Instant::now(),
                     ..cursor
                 });
             }
@@ -287,33 +260,34 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         checkpoint.map_err(StoreError::unavailable)?
     }
 
-    /// Finds out where to go on from the stream alone.
+    /// Makes a new cursor from the stream's end.
     async fn resynchronise(&mut self, epoch: Epoch) -> Result<Cursor, RelayError> {
         metrics::counter!("orders_relay_resyncs_total").increment(1);
-        // The store may have been restored meanwhile: it may lack what this process once appended.
+        // After a restore the store may lack events that this process appended.
         self.ports.fresh.forget();
-        let tail = self.lineage.settle(epoch).await?;
+        let tail = self.lifecycle.ensure_stream(epoch).await?;
         let position = match tail.end {
-            End::New => Position::ZERO,
-            End::Purged => self.checkpoint().await?,
-            End::Event { position, .. } => position,
+            StreamEnd::New => Position::ZERO,
+            StreamEnd::Purged => self.checkpoint().await?,
+            StreamEnd::Event { position, .. } => position,
         };
         debug!(
             position = position.get(),
-            sequence = tail.sequence,
+            sequence = tail.last_sequence,
             end = ?tail.end,
-            "the relay goes on from the stream's end"
+            "the relay continues from the stream's end"
         );
         Ok(Cursor {
             epoch,
             created: tail.created,
-            sequence: tail.sequence,
+            sequence: tail.last_sequence,
             position,
-            looked: Instant::now(),
+            checked_at: Instant::now(),
         })
     }
 
-    /// Publishes the events after the cursor, as many as fit a window.
+    /// Publishes the events after the cursor, as many as a window holds. Returns the new cursor and
+    /// the number of published events.
     async fn publish(
         &mut self,
         cursor: Cursor,
@@ -324,11 +298,11 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         let lifted = events.into_iter().map(|event| (self.ports.lift)(event));
         let window = window::encode(prefix, cursor.position, lifted);
         let published = window.len();
-        // Large events: read fewer next time instead of reading and dropping them.
+        // Large events do not fit a window: the next read is smaller, so that less is thrown away.
         self.batch = if published < read {
             u32::try_from(published).unwrap_or(self.batch)
         } else {
-            let most = window::size(&self.stream);
+            let most = window::max_messages(&self.stream);
             self.batch.saturating_mul(2).min(most)
         };
         let position = window
@@ -339,7 +313,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         let cursor = Cursor {
             sequence: cursor.sequence.saturating_add(published as u64),
             position,
-            looked: Instant::now(),
+            checked_at: Instant::now(),
             ..cursor
         };
         Ok((cursor, published))

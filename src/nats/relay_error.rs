@@ -1,11 +1,11 @@
-//! Why a step of the relay did not publish what it should.
+//! Why a step of the relay failed.
 
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 
-use super::{failure_log::Loudness, stream::StreamError};
+use super::{failure_log::Severity, stream_error::StreamError};
 use crate::event_sourcing::{Position, StoreError};
 
-/// Why a step of the relay did not publish what it should.
+/// Why a step of the relay failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
     /// The event store failed.
@@ -14,57 +14,57 @@ pub enum RelayError {
     /// The stream cannot be used.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The lease passed on before a new stream was begun.
-    #[error("the lease passed on before a new stream was begun")]
-    Superseded,
+    /// Another process took the lease before this one could create the stream.
+    #[error("another process took the relay's lease before the stream was created")]
+    LeaseLost,
     /// A message could not be sent or was refused.
     #[error("the event at position {position} was not published")]
     Publish {
         /// The event's position.
         position: Position,
-        /// Why not.
+        /// The client's error.
         #[source]
         source: PublishError,
     },
-    /// A message was acknowledged, but not as the one that it should be.
+    /// A message was acknowledged with another sequence than expected, or as a duplicate.
     #[error(
-        "the event at position {position} was acknowledged at sequence {found} instead of \
+        "the event at position {position} was acknowledged at sequence {found}, expected \
          {expected} (duplicate: {duplicate})"
     )]
     Acknowledgement {
         /// The event's position.
         position: Position,
-        /// The sequence that it should have.
+        /// The expected sequence.
         expected: u64,
-        /// The sequence that was acknowledged.
+        /// The acknowledged sequence.
         found: u64,
-        /// Whether NATS says that it was there before.
+        /// Whether NATS says that the message is a duplicate.
         duplicate: bool,
     },
     /// The window was not acknowledged in time.
     #[error("a window of {messages} messages was not acknowledged in time")]
     Deadline {
-        /// How many messages it had.
+        /// The number of messages in the window.
         messages: usize,
     },
 }
 
 impl RelayError {
-    /// How loud to complain.
+    /// Whether an operator has to act.
     #[must_use]
-    pub fn loudness(&self) -> Loudness {
+    pub fn severity(&self) -> Severity {
         match self {
             Self::Stream(
                 StreamError::Refused { .. }
                 | StreamError::Unchangeable { .. }
                 | StreamError::Foreign { .. }
-                | StreamError::Disagreement { .. },
-            ) => Loudness::Alarm,
-            // NATS must allow larger messages: nothing after this event is published until then.
+                | StreamError::Mismatch { .. },
+            ) => Severity::Alarm,
+            // No later event is published until NATS allows larger messages.
             Self::Publish { source, .. }
                 if source.kind() == PublishErrorKind::MaxPayloadExceeded =>
             {
-                Loudness::Alarm
+                Severity::Alarm
             }
             Self::Store(_)
             | Self::Stream(
@@ -72,10 +72,10 @@ impl RelayError {
                 | StreamError::Unavailable { .. }
                 | StreamError::Missing { .. },
             )
-            | Self::Superseded
+            | Self::LeaseLost
             | Self::Acknowledgement { .. }
             | Self::Publish { .. }
-            | Self::Deadline { .. } => Loudness::Warning,
+            | Self::Deadline { .. } => Severity::Warning,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The `JetStream` stream of all events: declared as it should be, and read message by message.
+//! The `JetStream` stream of all events: creates and configures it, and reads single messages.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use async_nats::{
     Client,
     jetstream::{
         Context,
-        context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind},
+        context::{ContextBuilder, CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind},
         message::StreamMessage,
         stream::{Config, Info, LastRawMessageErrorKind, RawMessageError, Stream},
     },
@@ -14,26 +14,31 @@ use async_nats::{
 use tracing::info;
 use uuid::Uuid;
 
-pub use super::stream_error::{Cause, Remedy, StreamError};
-use super::{NatsOptions, connection::is_connected, owner::StreamOwner, shape};
+use super::{
+    connection::is_connected,
+    options::NatsOptions,
+    owner::StreamOwner,
+    stream_config,
+    stream_error::{ClientError, StreamError},
+};
 
 /// How long an answer or an acknowledgement may take.
 pub const DEADLINE: Duration = Duration::from_secs(3);
 
-/// What is in the stream, in numbers.
+/// What the stream holds, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
-    /// When the stream was created: another stream of the same name has another time.
+    /// When the stream was created. It tells a recreated stream from this one.
     pub created: String,
-    /// Whose it is, where it says so.
-    pub stamp: Option<StreamOwner>,
-    /// How many messages it holds.
+    /// Its owner, if it names one.
+    pub owner: Option<StreamOwner>,
+    /// The number of messages.
     pub messages: u64,
-    /// How many bytes they take.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// The lowest sequence that may still be there.
+    /// The lowest sequence that a message may still have.
     pub first_sequence: u64,
-    /// The highest sequence ever given out.
+    /// The highest sequence ever assigned.
     pub last_sequence: u64,
 }
 
@@ -41,7 +46,7 @@ impl From<&Info> for StreamState {
     fn from(info: &Info) -> Self {
         Self {
             created: info.created.to_string(),
-            stamp: StreamOwner::of(&info.config),
+            owner: StreamOwner::read(&info.config),
             messages: info.state.messages,
             bytes: info.state.bytes,
             first_sequence: info.state.first_sequence,
@@ -50,7 +55,7 @@ impl From<&Info> for StreamState {
     }
 }
 
-/// The stream of all events, by name: it need not exist yet.
+/// The stream of all events. It may not exist yet.
 #[derive(Debug, Clone)]
 pub struct EventStream {
     context: Context,
@@ -58,7 +63,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// The stream of `options` on this connection. Must be called inside a Tokio runtime.
+    /// The stream that `options` names, on this connection. Must be called in a Tokio runtime.
     #[must_use]
     pub fn new(client: Client, options: NatsOptions) -> Self {
         let context = ContextBuilder::new()
@@ -68,74 +73,78 @@ impl EventStream {
         Self { context, options }
     }
 
-    /// What the stream is called and which subjects it has.
+    /// The stream's name and subjects.
     #[must_use]
     pub const fn options(&self) -> &NatsOptions {
         &self.options
     }
 
-    /// The client's `JetStream` half.
+    /// The client's `JetStream` context.
     #[must_use]
     pub const fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Looks at the stream of the store `ours`, and changes it where it is not as it should be;
-    /// `None` where there is no stream. One that says it is another store's is left as it is.
+    /// Corrects the configuration of the stream where it differs from what the store `store` needs,
+    /// and returns the stream's state; `None` if it does not exist. Does not create it.
     ///
     /// # Errors
-    /// Where NATS does not answer or refuses, or where the stream there can never become ours.
-    pub async fn declare(&self, ours: Uuid) -> Result<Option<StreamState>, StreamError> {
+    /// NATS does not answer or refuses, the stream has another owner, or it has a setting that
+    /// cannot be corrected.
+    pub async fn ensure_configuration(
+        &self,
+        store: Uuid,
+    ) -> Result<Option<StreamState>, StreamError> {
         let Some(info) = self.info().await? else {
             return Ok(None);
         };
         let state = StreamState::from(&info);
-        self.not_foreign(&state, ours)?;
-        if let Some(difference) = shape::unchangeable(&info.config) {
+        self.ensure_not_foreign(&state, store)?;
+        if let Some(difference) = stream_config::unchangeable(&info.config) {
             return Err(StreamError::Unchangeable {
                 stream: self.options.stream.clone(),
                 difference,
             });
         }
-        let differences = shape::differences(&self.options, &info.config);
+        let differences = stream_config::differences(&self.options, &info.config);
         if differences.is_empty() {
             return Ok(Some(state));
         }
-        let wanted = differences.join(", ");
-        let corrected = shape::corrected(&self.options, info.config);
-        Ok(Some(self.update(corrected, &wanted).await?))
+        let changes = differences.join(", ");
+        let corrected = stream_config::corrected(&self.options, info.config);
+        Ok(Some(self.update(corrected, &changes).await?))
     }
 
-    /// Makes the stream, with this stamp.
+    /// Creates the stream with this owner.
     ///
     /// # Errors
-    /// Where NATS does not answer or refuses.
-    pub async fn create(&self, stamp: StreamOwner) -> Result<StreamState, StreamError> {
-        let wanted = shape::wanted(&self.options, stamp);
-        let created = self.context.create_stream(wanted).await;
-        let created = created.map_err(|error| self.refused("a new one", error))?;
-        let (stream, incarnation) = (&self.options.stream, stamp.incarnation);
-        info!(stream, incarnation, "the stream was created");
+    /// NATS does not answer or refuses.
+    pub async fn create(&self, owner: StreamOwner) -> Result<StreamState, StreamError> {
+        let config = stream_config::initial(&self.options, owner);
+        let created = self.context.create_stream(config).await;
+        let created = created.map_err(|error| self.refused("create it", error))?;
+        let (stream, incarnation) = (&self.options.stream, owner.incarnation);
+        info!(stream, incarnation, "stream created");
         Ok(StreamState::from(created.cached_info()))
     }
 
-    /// Writes a stamp on the stream that is there.
+    /// Writes the owner into the description of the existing stream.
     ///
     /// # Errors
-    /// Where NATS does not answer or refuses.
-    pub async fn mark(&self, stamp: StreamOwner) -> Result<(), StreamError> {
+    /// NATS does not answer or refuses, or the stream does not exist.
+    pub async fn set_owner(&self, owner: StreamOwner) -> Result<(), StreamError> {
         let info = self.info().await?.ok_or_else(|| self.missing())?;
-        let marked = Config {
-            description: Some(stamp.on(info.config.description.as_deref())),
+        let config = Config {
+            description: Some(owner.write(info.config.description.as_deref())),
             ..info.config
         };
-        self.update(marked, "it says whose it is").await.map(drop)
+        self.update(config, "set the owner").await.map(drop)
     }
 
-    /// Deletes the stream that was created at `created`; another one of its name stays.
+    /// Deletes the stream, unless it is not the one that was created at `created`.
     ///
     /// # Errors
-    /// Where NATS does not answer or refuses.
+    /// NATS does not answer or refuses.
     pub async fn delete(&self, created: &str) -> Result<(), StreamError> {
         let state = self.state().await?;
         if state.is_none_or(|state| state.created != created) {
@@ -145,22 +154,22 @@ impl EventStream {
         deleted.map(drop).map_err(|error| self.unavailable(error))
     }
 
-    /// Says that a stream is another store's, where it is.
+    /// Refuses a stream that names another owner than the store `store`.
     ///
     /// # Errors
     /// [`StreamError::Foreign`].
-    pub fn not_foreign(&self, state: &StreamState, ours: Uuid) -> Result<(), StreamError> {
-        match state.stamp {
-            Some(StreamOwner { store: owner, .. }) if owner != ours => Err(StreamError::Foreign {
+    pub fn ensure_not_foreign(&self, state: &StreamState, store: Uuid) -> Result<(), StreamError> {
+        match state.owner {
+            Some(StreamOwner { store: owner, .. }) if owner != store => Err(StreamError::Foreign {
                 stream: self.options.stream.clone(),
                 owner,
-                ours,
+                store,
             }),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// That there is no stream.
+    /// The error that says that the stream does not exist.
     #[must_use]
     pub fn missing(&self) -> StreamError {
         StreamError::Missing {
@@ -168,38 +177,37 @@ impl EventStream {
         }
     }
 
-    async fn update(&self, config: Config, wanted: &str) -> Result<StreamState, StreamError> {
+    async fn update(&self, config: Config, changes: &str) -> Result<StreamState, StreamError> {
         let changed = self.context.update_stream(config).await;
-        let changed = changed.map_err(|error| self.refused(wanted, error))?;
+        let changed = changed.map_err(|error| self.refused(changes, error))?;
         info!(
             stream = self.options.stream,
-            changes = wanted,
-            "the stream was changed into what it should be"
+            changes, "stream configuration changed"
         );
         Ok(StreamState::from(&changed))
     }
 
-    /// What is in the stream now; `None` where there is no stream.
+    /// The stream's state now; `None` if it does not exist.
     ///
     /// # Errors
-    /// Where NATS does not answer.
+    /// NATS does not answer.
     pub async fn state(&self) -> Result<Option<StreamState>, StreamError> {
         Ok(self.info().await?.as_ref().map(StreamState::from))
     }
 
-    /// The message with this sequence, unless it was deleted.
+    /// The message with this sequence; `None` if it was deleted.
     ///
     /// # Errors
-    /// Where NATS does not answer.
+    /// NATS does not answer.
     pub async fn message(&self, sequence: u64) -> Result<Option<StreamMessage>, StreamError> {
         let stream = self.handle().await?;
         self.found(stream.get_raw_message(sequence).await)
     }
 
-    /// The first message from this sequence on.
+    /// The first message with this sequence or a higher one.
     ///
     /// # Errors
-    /// Where NATS does not answer.
+    /// NATS does not answer.
     pub async fn first_from(&self, sequence: u64) -> Result<Option<StreamMessage>, StreamError> {
         let stream = self.handle().await?;
         let subjects = self.options.subjects();
@@ -207,27 +215,27 @@ impl EventStream {
         self.found(message.await)
     }
 
-    /// The last message that is still there.
+    /// The last message that the stream still holds.
     ///
     /// # Errors
-    /// Where NATS does not answer.
+    /// NATS does not answer.
     pub async fn last(&self) -> Result<Option<StreamMessage>, StreamError> {
         let stream = self.handle().await?;
         let subjects = self.options.subjects();
         self.found(stream.get_last_raw_message_by_subject(&subjects).await)
     }
 
-    /// The stream as the client's own type, for making consumers.
+    /// The stream as the client's own type, to create consumers.
     ///
     /// # Errors
-    /// Where the stream's name cannot be one.
+    /// The stream's name is not valid.
     pub async fn handle(&self) -> Result<Stream<()>, StreamError> {
         let stream = self.context.get_stream_no_info(&self.options.stream).await;
         stream.map_err(|error| self.unavailable(error))
     }
 
-    /// Wraps what went wrong while this stream was asked for something.
-    pub fn unavailable(&self, source: impl Into<Cause>) -> StreamError {
+    /// Wraps a client error of a request about this stream.
+    pub fn unavailable(&self, source: impl Into<ClientError>) -> StreamError {
         StreamError::Unavailable {
             stream: self.options.stream.clone(),
             source: source.into(),
@@ -250,6 +258,7 @@ impl EventStream {
         }
     }
 
+    /// Turns "no message found" into `None`.
     fn found(
         &self,
         answer: Result<StreamMessage, RawMessageError>,
@@ -261,10 +270,11 @@ impl EventStream {
         }
     }
 
+    /// Sorts a failed change: an answer that did not come is worth a retry, a refusal needs an operator.
     fn refused(
         &self,
-        wanted: &str,
-        error: async_nats::jetstream::context::CreateStreamError,
+        change: &str,
+        error: CreateStreamError,
     ) -> StreamError {
         match error.kind() {
             CreateStreamErrorKind::TimedOut
@@ -277,7 +287,7 @@ impl EventStream {
             | CreateStreamErrorKind::NotFound
             | CreateStreamErrorKind::ResponseParse => StreamError::Refused {
                 stream: self.options.stream.clone(),
-                wanted: wanted.to_owned(),
+                change: change.to_owned(),
                 source: error.into(),
             },
         }

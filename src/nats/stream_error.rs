@@ -6,24 +6,24 @@ use uuid::Uuid;
 
 use crate::event_sourcing::Position;
 
-/// What went wrong underneath.
-pub type Cause = Box<dyn Error + Send + Sync>;
+/// An error of the NATS client.
+pub type ClientError = Box<dyn Error + Send + Sync>;
 
-/// Why the stream could not be used. Everything here is worth another try: NATS may come back, and
-/// an operator may change what is in the way.
+/// Why the stream could not be used. Every variant is worth another try: NATS may come back, and an
+/// operator may remove the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// There is no connection right now.
-    #[error("there is no connection to NATS")]
+    /// The client is not connected.
+    #[error("not connected to NATS")]
     Disconnected,
-    /// NATS did not answer, or not as it should.
-    #[error("NATS does not answer for the stream {stream}")]
+    /// NATS did not answer, or its answer could not be used.
+    #[error("the NATS stream {stream} is unavailable")]
     Unavailable {
         /// The stream's name.
         stream: String,
-        /// What happened.
+        /// The client's error.
         #[source]
-        source: Cause,
+        source: ClientError,
     },
     /// The stream does not exist.
     #[error("the stream {stream} does not exist")]
@@ -31,82 +31,82 @@ pub enum StreamError {
         /// The stream's name.
         stream: String,
     },
-    /// The stream cannot be made or changed into what it should be.
-    #[error("NATS refuses to make the stream {stream} as it should be ({wanted})")]
+    /// NATS refuses to create or change the stream.
+    #[error("NATS refuses a change of the stream {stream}: {change}")]
     Refused {
         /// The stream's name.
         stream: String,
         /// What should change.
-        wanted: String,
-        /// What NATS says.
+        change: String,
+        /// The client's error.
         #[source]
-        source: Cause,
+        source: ClientError,
     },
-    /// The stream differs in what can never be changed.
-    #[error("the stream {stream} cannot be used and must be deleted by hand: {difference}")]
+    /// The stream has a setting that cannot be changed and does not suit.
+    #[error("the stream {stream} cannot be used and must be deleted by an operator: {difference}")]
     Unchangeable {
         /// The stream's name.
         stream: String,
-        /// What is different.
+        /// The setting that does not suit.
         difference: String,
     },
-    /// The stream says that it is another store's.
+    /// The stream names another store as its owner.
     #[error(
-        "the stream {stream} belongs to the event store {owner}, and this one is {ours}: nothing is \
-         published to it and nothing read from it; use a stream of another name, or delete this one \
-         to have it filled from here"
+        "the stream {stream} belongs to the event store {owner}, and this one is {store}: this \
+         service neither publishes to the stream nor reads from it; use another stream name, or \
+         delete the stream to have it filled from this store"
     )]
     Foreign {
         /// The stream's name.
         stream: String,
-        /// Whose it is.
+        /// The id of the store that owns it.
         owner: Uuid,
-        /// Who we are.
-        ours: Uuid,
+        /// The id of this process's store.
+        store: Uuid,
     },
     /// The stream's last event is not in the store.
     #[error(
-        "the stream {stream} and this event store disagree: the store has another event at position \
-         {position} or none, the stream's last one (sequence {sequence}); {remedy}"
+        "the stream {stream} does not match this event store: the store has no event or another one \
+         at position {position}, the position of the stream's last event (sequence {sequence}); {kind}"
     )]
-    Disagreement {
+    Mismatch {
         /// The stream's name.
         stream: String,
-        /// The sequence of the last event message.
+        /// The sequence of the last event's message.
         sequence: u64,
-        /// Its position.
+        /// The position of the last event.
         position: Position,
-        /// What will be done, or has to be.
-        remedy: Remedy,
+        /// Why they do not match.
+        kind: MismatchKind,
     },
 }
 
-/// What is done where stream and store disagree.
+/// Why stream and store do not match. Its text says what happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Remedy {
-    /// It is this store's stream from before a restore.
-    Replace,
-    /// It does not say whose it is.
-    Unproven,
-    /// It was made anew while nobody but this process should have.
-    Contested,
+pub enum MismatchKind {
+    /// The stream is this store's, from before the store was restored.
+    AfterRestore,
+    /// The stream names no owner.
+    UnknownOwner,
+    /// Another process created the stream again, although this process holds the lease.
+    ReplacedElsewhere,
 }
 
-impl fmt::Display for Remedy {
+impl fmt::Display for MismatchKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Replace => {
-                "as it is this store's own, from before a restore, it is deleted and filled anew \
-                 once nobody writes to it"
+            Self::AfterRestore => {
+                "the stream is this store's own from before a restore; it will be deleted and \
+                 filled again once it has had no new message for a while"
             }
-            Self::Unproven => {
-                "as it does not say whose it is, nothing is published until they agree (delete the \
-                 stream to have it filled from here)"
+            Self::UnknownOwner => {
+                "the stream does not name its owner, so nothing is published until both match; \
+                 delete the stream to have it filled from this store"
             }
-            Self::Contested => {
-                "another process has just made it anew in the name of this store, so a copy of this \
-                 database is in use elsewhere: give the copy a stream of its own, then delete this \
-                 one to have it filled from here"
+            Self::ReplacedElsewhere => {
+                "another process has just created the stream again for this store, so a copy of \
+                 this database is in use elsewhere: give the copy another stream name, then delete \
+                 this stream to have it filled from this store"
             }
         })
     }

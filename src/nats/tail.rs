@@ -1,42 +1,43 @@
-//! The end of the stream, which is the relay's only cursor.
+//! Reads the end of the stream, which is the relay's only cursor.
 //!
-//! The last event message says up to which position the stream is filled; the last sequence is what
-//! the next publication has to expect. They are read together whenever the relay does not know for
-//! certain where it stands: after a start, an error, a change of the lease, and now and then while
-//! there is nothing to do.
+//! The last event tells up to which position the stream is filled, and the last sequence is what the
+//! next publication must expect. Both are read together whenever the relay's cursor may be wrong:
+//! after a start, an error or a change of the lease, and once a second while there is nothing to
+//! publish.
 
 use async_nats::jetstream::message::StreamMessage;
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{
-    message::identify,
+    message::headers::identify,
     owner::StreamOwner,
-    stream::{EventStream, StreamError, StreamState},
+    stream::{EventStream, StreamState},
+    stream_error::StreamError,
 };
 use crate::event_sourcing::Position;
 
-/// Where the stream ends.
+/// The end of the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamTail {
-    /// The stream's own birthday, so that a recreated one is not taken for it.
+    /// When the stream was created. It tells a recreated stream from this one.
     pub created: String,
-    /// Whose it is, where it says so.
-    pub stamp: Option<StreamOwner>,
-    /// The last sequence ever given out: what the next publication expects.
-    pub sequence: u64,
-    /// The last event that is still there.
-    pub end: End,
+    /// Its owner, if it names one.
+    pub owner: Option<StreamOwner>,
+    /// The last sequence ever assigned: what the next publication expects.
+    pub last_sequence: u64,
+    /// The last event that the stream still holds.
+    pub end: StreamEnd,
 }
 
-/// What stands at the end of the stream.
+/// What the end of the stream holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// Nothing was ever published: the stream is new.
+pub enum StreamEnd {
+    /// Nothing: no message was ever published.
     New,
-    /// Events were published and are gone: the stream was purged.
+    /// Nothing: all messages were removed.
     Purged,
-    /// An event.
+    /// This event.
     Event {
         /// The sequence of its message.
         sequence: u64,
@@ -47,30 +48,30 @@ pub enum End {
     },
 }
 
-/// Finds the end of the stream as it is in `state`. Messages that are no events are stepped over.
+/// Finds the end of the stream whose state is `state`. Skips messages that are not events.
 ///
 /// # Errors
-/// Where NATS does not answer.
+/// NATS does not answer.
 pub async fn find(stream: &EventStream, state: StreamState) -> Result<StreamTail, StreamError> {
     let end = if state.last_sequence == 0 {
-        End::New
+        StreamEnd::New
     } else if state.messages == 0 {
-        End::Purged
+        StreamEnd::Purged
     } else {
         last_event(stream, &state).await?
     };
     Ok(StreamTail {
         created: state.created,
-        stamp: state.stamp,
-        sequence: state.last_sequence,
+        owner: state.owner,
+        last_sequence: state.last_sequence,
         end,
     })
 }
 
-async fn last_event(stream: &EventStream, state: &StreamState) -> Result<End, StreamError> {
+async fn last_event(stream: &EventStream, state: &StreamState) -> Result<StreamEnd, StreamError> {
     let mut message = stream.message(state.last_sequence).await?;
     if message.is_none() {
-        // The last message was deleted. One that arrived since is not of this state.
+        // The last message was deleted. A message that arrived later does not belong to this state.
         message = stream.last().await?;
         if message
             .as_ref()
@@ -83,28 +84,29 @@ async fn last_event(stream: &EventStream, state: &StreamState) -> Result<End, St
         .as_ref()
         .map_or(state.last_sequence, |message| message.sequence);
     loop {
-        if let Some(end) = message.as_ref().and_then(event) {
+        if let Some(end) = message.as_ref().and_then(event_end) {
             return Ok(end);
         }
         if sequence <= state.first_sequence {
-            return Ok(End::Purged);
+            return Ok(StreamEnd::Purged);
         }
         sequence = sequence.saturating_sub(1);
         message = stream.message(sequence).await?;
     }
 }
 
-fn event(message: &StreamMessage) -> Option<End> {
+/// The message as the stream's end; `None` if it is not an event.
+fn event_end(message: &StreamMessage) -> Option<StreamEnd> {
     match identify(&message.headers) {
-        Ok((position, event_id)) => Some(End::Event {
+        Ok((position, event_id)) => Some(StreamEnd::Event {
             sequence: message.sequence,
             position,
             event_id,
         }),
         Err(error) => {
             let subject = message.subject.as_str();
-            // The subscriber warns of it, once.
-            debug!(subject, sequence = message.sequence, %error, "stepped over a foreign message");
+            // Only for debugging: the subscriber logs a warning about it once.
+            debug!(subject, sequence = message.sequence, %error, "skipped a message that is not an event");
             None
         }
     }

@@ -1,18 +1,19 @@
-//! A window: messages that are sent without waiting for one another, so that a round trip is paid
-//! once for all of them.
+//! A window: messages that are sent without waiting for each other's acknowledgement, so that all of
+//! them together cost one round trip.
 //!
-//! Only its first and its last message are acknowledged: each names the one that must stand directly
-//! before it, so the last one is only taken when all are there. (The first one says sooner, and better,
-//! what is wrong.) To acknowledge each would cost NATS and the client as much as to publish it.
+//! Only the first and the last message are acknowledged. Each message names the one that must be
+//! directly before it, so NATS accepts the last one only if all are there. The first acknowledgement
+//! reports an error sooner and with a better reason. Acknowledging every message would cost NATS and
+//! the client as much as publishing it.
 //!
-//! The first bad acknowledgement drops the window. Expected sequences alone would not keep the rest
-//! of it out: behind three foreign messages the first three events are refused, and the fourth finds
-//! the sequence that it expects. So each message after the first also names the message that must
-//! stand directly before it, by an id (`Nats-Msg-Id`) that no other window shares.
+//! The first bad acknowledgement ends the window. Expected sequences alone would not keep the other
+//! messages out: behind three unexpected messages the first three events are refused, and the fourth
+//! finds the sequence that it expects. So each message after the first also names the message that
+//! must be directly before it, by an id (`Nats-Msg-Id`) that no other window uses.
 //!
-//! Replicated streams are published to one message at a time: NATS 2.15 checks that id only after
-//! replication there, takes a refusal for a damaged replica and closes the whole stream ("last msgid
-//! mismatch", "critical write error"). One message at a time needs no chain.
+//! A replicated stream gets one message at a time. NATS 2.15 checks that id only after replication,
+//! takes a refusal for a damaged replica and closes the whole stream ("last msgid mismatch",
+//! "critical write error"). One message at a time needs no such id.
 
 use async_nats::{
     client,
@@ -28,7 +29,7 @@ use async_nats::{
 use tokio::time::timeout;
 
 use super::{
-    message::{self, Outgoing},
+    message::{self, OutgoingMessage},
     relay_error::RelayError,
     stream::{DEADLINE, EventStream},
 };
@@ -37,33 +38,33 @@ use crate::event_sourcing::{
     testing::sabotage::{self, Safeguard},
 };
 
-/// The most messages on their way at once.
-const MESSAGES: u32 = 500;
+/// The most messages in a window.
+const MAX_MESSAGES: u32 = 500;
 
-/// The most messages in a window that is published one by one.
-const MESSAGES_ONE_BY_ONE: u32 = 50;
+/// The most messages in a window to a replicated stream.
+const MAX_MESSAGES_ONE_BY_ONE: u32 = 50;
 
-/// The most bytes on their way at once (one message may be larger).
-const BYTES: usize = 4 * 1024 * 1024;
+/// The most bytes in a window. A single message may be larger.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 
-/// The messages of a window with their positions.
-pub type Window = Vec<(Position, Outgoing)>;
+/// The messages of a window, each with its event's position.
+pub type Window = Vec<(Position, OutgoingMessage)>;
 
-/// The most messages of a window to this stream.
+/// The most messages that a window to this stream may hold.
 #[must_use]
-pub fn size(stream: &EventStream) -> u32 {
-    if one_by_one(stream) {
-        MESSAGES_ONE_BY_ONE
+pub fn max_messages(stream: &EventStream) -> u32 {
+    if is_one_by_one(stream) {
+        MAX_MESSAGES_ONE_BY_ONE
     } else {
-        MESSAGES
+        MAX_MESSAGES
     }
 }
 
-fn one_by_one(stream: &EventStream) -> bool {
+fn is_one_by_one(stream: &EventStream) -> bool {
     stream.options().replicas > 1
 }
 
-/// Writes the events after `previous` as messages, as many as fit.
+/// Writes the events after the position `previous` as messages, as many as fit a window.
 #[must_use]
 pub fn encode(
     prefix: &str,
@@ -76,7 +77,7 @@ pub fn encode(
         let position = event.position;
         let message = message::encode(prefix, previous, &event);
         bytes = bytes.saturating_add(message.size());
-        if bytes > BYTES && !window.is_empty() {
+        if bytes > MAX_BYTES && !window.is_empty() {
             break;
         }
         window.push((position, message));
@@ -85,8 +86,8 @@ pub fn encode(
     window
 }
 
-/// Publishes a window behind the sequence `last` and waits until it is acknowledged as what it should
-/// be. After an error nobody knows how much of it was published.
+/// Publishes a window behind the sequence `last` and waits for its acknowledgements. After an error it
+/// is unknown how much of the window was published.
 ///
 /// # Errors
 /// The first refusal, or [`RelayError::Deadline`].
@@ -100,32 +101,33 @@ pub async fn publish(stream: &EventStream, last: u64, window: Window) -> Result<
 async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), RelayError> {
     let client = stream.context().client();
     let is_fenced = !sabotage::is_out(Safeguard::ExpectedSequence);
-    // Never used twice, so that NATS takes nothing that is published again for a duplicate.
+    // Never used twice: NATS must not take an event that is published again for a duplicate.
     let window_id: u64 = rand::random();
     let message_id = |sequence| format!("{window_id:016x}-{sequence}");
-    let end = last.saturating_add(window.len() as u64);
+    let last_of_window = last.saturating_add(window.len() as u64);
     let mut acks = Vec::new();
     for ((position, message), before) in window.into_iter().zip(last..) {
         let sequence = before.saturating_add(1);
         let mut headers = message.headers;
         headers.insert(NATS_MESSAGE_ID, message_id(sequence));
-        let is_chained = before > last && !one_by_one(stream);
+        let is_chained = before > last && !is_one_by_one(stream);
         if is_fenced {
             headers.insert(NATS_EXPECTED_LAST_SEQUENCE, before.to_string());
         }
         if is_fenced && is_chained {
             headers.insert(NATS_EXPECTED_LAST_MESSAGE_ID, message_id(before));
         }
-        // No other stream has the message that the others are chained to.
+        // Chained messages need no stream name: only this stream has the message that they name.
         if !is_chained {
             headers.insert(NATS_EXPECTED_STREAM, stream.options().stream.as_str());
         }
-        let is_asked = before == last || sequence == end || !is_fenced || one_by_one(stream);
-        if !is_asked {
+        let needs_ack =
+            before == last || sequence == last_of_window || !is_fenced || is_one_by_one(stream);
+        if !needs_ack {
             let sent = client.publish_with_headers(message.subject, headers, message.payload);
             sent.await.map_err(|error| RelayError::Publish {
                 position,
-                source: unsent(error),
+                source: as_publish_error(error),
             })?;
             continue;
         }
@@ -136,19 +138,20 @@ async fn send(stream: &EventStream, last: u64, window: Window) -> Result<(), Rel
         let ack = sent
             .await
             .map_err(|source| RelayError::Publish { position, source })?;
-        if one_by_one(stream) {
-            acknowledged(position, sequence, ack).await?;
+        if is_one_by_one(stream) {
+            wait_for_ack(position, sequence, ack).await?;
         } else {
             acks.push((position, sequence, ack));
         }
     }
     for (position, sequence, ack) in acks {
-        acknowledged(position, sequence, ack).await?;
+        wait_for_ack(position, sequence, ack).await?;
     }
     Ok(())
 }
 
-fn unsent(error: client::PublishError) -> PublishError {
+/// The same error as the type that an acknowledged publication returns.
+fn as_publish_error(error: client::PublishError) -> PublishError {
     let kind = match error.kind() {
         client::PublishErrorKind::MaxPayloadExceeded => PublishErrorKind::MaxPayloadExceeded,
         client::PublishErrorKind::InvalidSubject | client::PublishErrorKind::Send => {
@@ -158,7 +161,8 @@ fn unsent(error: client::PublishError) -> PublishError {
     PublishError::with_source(kind, error)
 }
 
-async fn acknowledged(
+/// Waits for an acknowledgement and checks its sequence.
+async fn wait_for_ack(
     position: Position,
     expected: u64,
     ack: PublishAckFuture,

@@ -101,7 +101,7 @@ async fn a_new_stream_is_made_for_a_restored_database() {
     eventually("readiness reports it", || async {
         let check = relay_check(&app).await;
         let text = check["detail"].as_str().unwrap_or_default().to_owned();
-        (check["status"] == "degraded" && text.contains("disagree")).then_some(())
+        (check["status"] == "degraded" && text.contains("does not match")).then_some(())
     })
     .await;
     let shown = eventually("the new order is projected", || async {

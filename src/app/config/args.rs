@@ -1,18 +1,19 @@
-//! The flags and environment variables, as clap reads them.
+//! The flags and environment variables of the settings, as clap reads them. The texts without a final
+//! period are help texts.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where the stores are.
+/// Arguments of every command that uses the database.
 #[derive(Debug, Clone, Args)]
 pub struct StoreArgs {
     #[expect(clippy::doc_markdown, reason = "shown on a terminal")]
-    /// PostgreSQL (15 or newer); without it and NATS_URL the service runs its own, embedded
+    /// URL of PostgreSQL (15 or newer); without it and NATS_URL the service runs embedded servers
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Directory of the embedded servers' data
+    /// Data directory of the embedded servers
     #[arg(
         long,
         env = "ORDERS_DATA_DIR",
@@ -21,7 +22,7 @@ pub struct StoreArgs {
     )]
     pub data_dir: PathBuf,
 
-    /// Currency of orders that name none, and of orders from before currencies
+    /// Currency of orders that name none, and of events that were stored without a currency
     #[arg(
         long,
         env = "ORDERS_DEFAULT_CURRENCY",
@@ -30,19 +31,19 @@ pub struct StoreArgs {
     )]
     pub default_currency: String,
 
-    /// Work on a database that runs with fsync=off and so may lose acknowledged orders
+    /// Accept a database with fsync=off, which may lose acknowledged orders
     #[arg(long, env = "ORDERS_ALLOW_UNSAFE_DATABASE")]
     pub allow_unsafe_database: bool,
 
-    /// How to log.
+    /// Log format and filter.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// How to log.
+/// Arguments about logs.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// Format of the log on standard error: pretty or json
+    /// Log format on standard error: pretty or json
     #[arg(
         long = "log",
         env = "ORDERS_LOG",
@@ -51,19 +52,19 @@ pub struct LogArgs {
     )]
     pub format: String,
 
-    /// What to log, as in `info,orders=debug`
+    /// Log filter, for example `info,orders=debug`
     #[arg(long = "log-filter", env = "RUST_LOG", value_name = "FILTER")]
     pub filter: Option<String>,
 }
 
-/// How to serve.
+/// Arguments of `serve`.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
-    /// Where the stores are.
+    /// The database.
     #[command(flatten)]
     pub store: StoreArgs,
 
-    /// A replica of the database, for reads
+    /// URL of a database replica that serves reads
     #[arg(
         long,
         env = "DATABASE_READ_URL",
@@ -72,11 +73,11 @@ pub struct ServeArgs {
     )]
     pub database_read_url: Option<String>,
 
-    /// NATS (2.9 or newer) with JetStream; several servers of a cluster comma-separated
+    /// URL of NATS (2.9 or newer) with JetStream; for a cluster, several URLs separated by commas
     #[arg(long, env = "NATS_URL", value_name = "URLS", hide_env_values = true)]
     pub nats_url: Option<String>,
 
-    /// Address to listen on; port 0 picks a free one
+    /// Address to listen on; port 0 picks a free port
     #[arg(
         long,
         env = "ORDERS_LISTEN",
@@ -85,15 +86,15 @@ pub struct ServeArgs {
     )]
     pub listen: String,
 
-    /// Who may call: off (everybody; the default on a loopback address only)
+    /// Who may call: off lets everybody in; required unless the address is a loopback address
     #[arg(long, env = "ORDERS_AUTH", value_name = "MODE")]
     pub auth: Option<String>,
 
-    /// Origins that browsers may call from, comma-separated; * for all
+    /// Origins that browsers may call from, separated by commas; * for all
     #[arg(long, env = "ORDERS_CORS_ORIGINS", value_name = "ORIGINS")]
     pub cors_origins: Option<String>,
 
-    /// Requests a second that each address may send, health checks apart; 0 for any number
+    /// Requests per second allowed for each client address, without health checks; 0 for no limit
     #[arg(
         long,
         env = "ORDERS_RATE_LIMIT",
@@ -111,7 +112,7 @@ pub struct ServeArgs {
     )]
     pub nats_stream: String,
 
-    /// What subjects begin with
+    /// Prefix of all NATS subjects
     #[arg(
         long,
         env = "ORDERS_NATS_PREFIX",
@@ -120,7 +121,7 @@ pub struct ServeArgs {
     )]
     pub nats_prefix: String,
 
-    /// Servers of the NATS cluster that keep a copy of the stream, 1 to 5; with 3 one may be lost
+    /// NATS servers that keep a copy of the stream, 1 to 5; with 3, one may fail
     #[arg(
         long,
         env = "ORDERS_NATS_REPLICAS",
@@ -129,7 +130,7 @@ pub struct ServeArgs {
     )]
     pub nats_replicas: String,
 
-    /// Seconds that a request may take
+    /// Seconds a request may take
     #[arg(
         long,
         env = "ORDERS_REQUEST_TIMEOUT",
@@ -138,7 +139,7 @@ pub struct ServeArgs {
     )]
     pub request_timeout: String,
 
-    /// Hours that an idempotency key is kept
+    /// Hours an idempotency key is kept
     #[arg(
         long,
         env = "ORDERS_IDEMPOTENCY_HOURS",
@@ -156,7 +157,7 @@ pub struct ServeArgs {
     )]
     pub snapshot_every: String,
 
-    /// Commands that may wait for the database; further ones answer 503
+    /// Commands that may wait for the database; further commands are answered with 503
     #[arg(
         long,
         env = "ORDERS_WRITE_QUEUE",
@@ -165,8 +166,8 @@ pub struct ServeArgs {
     )]
     pub write_queue: String,
 
-    /// Orders that are kept in memory for the next command; one with many lines counts for
-    /// several (1 KiB each, some seven lines)
+    /// Orders kept in memory for the next command; a large order counts for several (one for each
+    /// KiB, about seven lines)
     #[arg(
         long,
         env = "ORDERS_CACHED_ORDERS",
@@ -175,8 +176,8 @@ pub struct ServeArgs {
     )]
     pub cached_orders: String,
 
-    /// Orders a second that the service verifies by itself, and repairs where they differ; 0 for
-    /// none
+    /// Orders per second that the self-check compares with the event store, and repairs if they
+    /// differ; 0 turns it off
     #[arg(
         long,
         env = "ORDERS_VERIFY_PER_SECOND",
@@ -185,7 +186,7 @@ pub struct ServeArgs {
     )]
     pub verify_per_second: String,
 
-    /// Connections to the database, for each of writing, single orders and lists
+    /// Database connections in each of three pools: writes, single orders, lists
     #[arg(
         long,
         env = "ORDERS_DATABASE_CONNECTIONS",

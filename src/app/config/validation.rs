@@ -1,84 +1,123 @@
-//! Judging what was given: every problem is named, not the first.
+//! Checks the arguments and makes the settings of them. Reports all problems, not only the first.
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    num::NonZeroU32,
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use async_nats::ServerAddr;
 use axum::http::HeaderValue;
 use tracing_subscriber::EnvFilter;
 
-use super::{Config, ConfigProblems, LogArgs, LogFormat, ServeArgs, Servers, StoreArgs};
+use super::{
+    args::{LogArgs, ServeArgs, StoreArgs},
+    settings::{Config, ConfigProblems, Servers},
+};
 use crate::{
-    app::telemetry,
+    app::telemetry::{self, LogFormat},
     http::HttpOptions,
-    order::Currency,
+    order::{Currency, currency::UnknownCurrency},
     postgres::{self, writer::WriterOptions},
 };
 
 /// Collects problems while values are read.
 #[derive(Debug, Default)]
-struct Validator(Vec<String>);
+struct Validator {
+    problems: Vec<String>,
+}
 
 impl Validator {
+    fn add(&mut self, problem: impl Into<String>) {
+        self.problems.push(problem.into());
+    }
+
+    /// Adds a problem in place of a value.
     fn refuse<T>(&mut self, problem: impl Into<String>) -> Option<T> {
-        self.0.push(problem.into());
+        self.add(problem);
         None
     }
 
-    fn number(&mut self, name: &str, text: &str, min: u64, max: u64) -> Option<u64> {
-        match text
-            .parse::<u64>()
-            .ok()
-            .filter(|number| (min..=max).contains(number))
-        {
-            Some(number) => Some(number),
-            None => self.refuse(format!(
+    fn number<T: TryFrom<u64>>(
+        &mut self,
+        name: &str,
+        text: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<T> {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        if number.is_none() {
+            let (min, max) = range.into_inner();
+            self.add(format!(
                 "{name} must be a whole number from {min} to {max}, not {text:?}"
-            )),
+            ));
         }
+        number
     }
 
     fn database(&mut self, name: &str, url: &str) {
-        // The parser takes any scheme for PostgreSQL's.
+        // The parser accepts any scheme.
         if !["postgres://", "postgresql://"]
             .iter()
             .any(|scheme| url.starts_with(scheme))
         {
-            self.0.push(format!(
+            self.add(format!(
                 "{name} must begin with postgres:// or postgresql://"
             ));
         } else if let Err(error) = postgres::connect_options(url) {
-            self.0.push(format!("{name} is no PostgreSQL URL: {error}"));
+            self.add(format!("{name} is not a PostgreSQL URL: {error}"));
         }
     }
 
     fn currency(&mut self, code: &str) -> Option<Currency> {
-        match code.parse() {
-            Ok(currency) => Some(currency),
-            Err(error) => {
-                let _: &crate::order::currency::UnknownCurrency = &error;
-                self.refuse(format!("ORDERS_DEFAULT_CURRENCY: {error}"))
-            }
+        code.parse()
+            .map_err(|error: UnknownCurrency| {
+                self.add(format!("ORDERS_DEFAULT_CURRENCY: {error}"));
+            })
+            .ok()
+    }
+
+    /// Checks a name for NATS: letters, digits, `-` and `_`, and dots if `may_have_dots`.
+    fn nats_name(&mut self, name: &str, value: &str, may_have_dots: bool) {
+        let is_token = |token: &str| {
+            !token.is_empty()
+                && token
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+        };
+        let is_valid = if may_have_dots {
+            value.split('.').all(is_token)
+        } else {
+            is_token(value)
+        };
+        if !is_valid {
+            self.add(format!(
+                "{name} may only hold letters, digits, - and _, not {value:?}"
+            ));
         }
     }
 }
 
 impl LogArgs {
-    /// The format and the filter.
+    /// The log format and the log filter.
     ///
     /// # Errors
-    /// Where the format is none of ours, the filter cannot be read, or both.
+    /// The format is unknown, the filter is not valid, or both.
     pub fn validate(&self) -> Result<(LogFormat, EnvFilter), ConfigProblems> {
-        let mut judge = Validator::default();
+        let mut validator = Validator::default();
         let format = match self.format.as_str() {
             "pretty" => Some(LogFormat::Pretty),
             "json" => Some(LogFormat::Json),
-            other => judge.refuse(format!("ORDERS_LOG must be pretty or json, not {other:?}")),
+            other => validator.refuse(format!("ORDERS_LOG must be pretty or json, not {other:?}")),
         };
         let filter = match telemetry::filter(self.filter.as_deref()) {
             Ok(filter) => Some(filter),
-            Err(error) => judge.refuse(format!("RUST_LOG: {error}")),
+            Err(error) => validator.refuse(format!("RUST_LOG: {error}")),
         };
-        format.zip(filter).ok_or(ConfigProblems(judge.0))
+        format
+            .zip(filter)
+            .ok_or(ConfigProblems(validator.problems))
     }
 }
 
@@ -86,100 +125,122 @@ impl StoreArgs {
     /// The default currency.
     ///
     /// # Errors
-    /// Where it is no currency.
+    /// The currency is unknown.
     pub fn currency(&self) -> Result<Currency, ConfigProblems> {
-        let mut judge = Validator::default();
-        let currency = judge.currency(&self.default_currency);
-        currency.ok_or(ConfigProblems(judge.0))
+        let mut validator = Validator::default();
+        let currency = validator.currency(&self.default_currency);
+        currency.ok_or(ConfigProblems(validator.problems))
     }
 }
 
 impl ServeArgs {
-    /// Judges the arguments.
+    /// Checks the arguments and makes the settings of them.
     ///
     /// # Errors
-    /// Every problem.
+    /// All problems of the arguments.
     pub fn validate(&self) -> Result<Config, ConfigProblems> {
-        let mut judge = Validator::default();
+        let mut validator = Validator::default();
         if let Err(ConfigProblems(problems)) = self.store.log.validate() {
-            judge.0.extend(problems);
+            validator.problems.extend(problems);
         }
-        let servers = self.servers(&mut judge);
-        if let Some(url) = &self.database_read_url {
-            judge.database("DATABASE_READ_URL", url);
-        }
-        let listen = self.listen_address(&mut judge);
-        let cors_origins = self.cors_origins(&mut judge);
-        let rate_limit = judge.number("ORDERS_RATE_LIMIT", &self.rate_limit, 0, 1_000_000);
-        check_name(&mut judge, "ORDERS_NATS_STREAM", &self.nats_stream, false);
-        check_name(&mut judge, "ORDERS_NATS_PREFIX", &self.nats_prefix, true);
-        let replicas = judge.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1, 5);
-        if matches!(servers, Some(Servers::Embedded(_))) && replicas.is_some_and(|count| count > 1)
-        {
-            judge.0.push(format!(
-                "ORDERS_NATS_REPLICAS is {}, but the embedded NATS is one server",
-                self.nats_replicas
-            ));
-        }
-        let timeout = judge.number("ORDERS_REQUEST_TIMEOUT", &self.request_timeout, 1, 600);
-        let hours = judge.number("ORDERS_IDEMPOTENCY_HOURS", &self.idempotency_hours, 1, 8760);
-        let every = judge.number("ORDERS_SNAPSHOT_EVERY", &self.snapshot_every, 1, 1_000_000);
-        let queue = judge.number("ORDERS_WRITE_QUEUE", &self.write_queue, 1, 1_000_000);
-        let cached = judge.number("ORDERS_CACHED_ORDERS", &self.cached_orders, 0, 100_000_000);
-        let verify = judge.number(
-            "ORDERS_VERIFY_PER_SECOND",
-            &self.verify_per_second,
-            0,
-            10_000,
-        );
-        let connections = judge.number(
-            "ORDERS_DATABASE_CONNECTIONS",
-            &self.database_connections,
-            4,
-            1000,
-        );
-        let currency = judge.currency(&self.store.default_currency);
-        let judged = || {
-            Some(Config {
-                servers: servers?,
-                database_read_url: self.database_read_url.clone(),
-                allow_unsafe_database: self.store.allow_unsafe_database,
-                listen: listen?,
-                http: HttpOptions {
-                    request_timeout: Duration::from_secs(timeout?),
-                    cors_origins,
-                    rate_limit: NonZeroU32::new(u32::try_from(rate_limit?).ok()?),
-                },
-                nats_stream: self.nats_stream.clone(),
-                nats_prefix: self.nats_prefix.clone(),
-                nats_replicas: usize::try_from(replicas?).ok()?,
-                default_currency: currency?,
-                writer: WriterOptions {
-                    queue: usize::try_from(queue?).ok()?,
-                    key_ttl: Duration::from_secs(hours? * 3600),
-                },
-                snapshot_every: u32::try_from(every?).ok()?,
-                cached_orders: cached?,
-                verify_per_second: u32::try_from(verify?).ok()?,
-                database_connections: u32::try_from(connections?).ok()?,
-            })
-        };
-        match judged() {
-            Some(config) if judge.0.is_empty() => Ok(config),
-            _ => Err(ConfigProblems(judge.0)),
+        let config = self.config(&mut validator);
+        match config {
+            Some(config) if validator.problems.is_empty() => Ok(config),
+            _ => Err(ConfigProblems(validator.problems)),
         }
     }
 
-    fn servers(&self, judge: &mut Validator) -> Option<Servers> {
-        // A variable set to nothing is as good as not set.
+    /// The settings; `None` if a value that they need is not valid. Every value is checked before
+    /// the first `?`, so that all problems are reported.
+    fn config(&self, validator: &mut Validator) -> Option<Config> {
+        let servers = self.servers(validator);
+        if let Some(url) = &self.database_read_url {
+            validator.database("DATABASE_READ_URL", url);
+        }
+        let listen = self.listen_address(validator);
+        let http = self.http(validator);
+        validator.nats_name("ORDERS_NATS_STREAM", &self.nats_stream, false);
+        validator.nats_name("ORDERS_NATS_PREFIX", &self.nats_prefix, true);
+        let replicas = self.nats_replicas(validator, servers.as_ref());
+        let writer = self.writer(validator);
+        let snapshot_every =
+            validator.number("ORDERS_SNAPSHOT_EVERY", &self.snapshot_every, 1..=1_000_000);
+        let cached_orders =
+            validator.number("ORDERS_CACHED_ORDERS", &self.cached_orders, 0..=100_000_000);
+        let verify_per_second = validator.number(
+            "ORDERS_VERIFY_PER_SECOND",
+            &self.verify_per_second,
+            0..=10_000,
+        );
+        let database_connections = validator.number(
+            "ORDERS_DATABASE_CONNECTIONS",
+            &self.database_connections,
+            4..=1000,
+        );
+        let default_currency = validator.currency(&self.store.default_currency);
+        Some(Config {
+            servers: servers?,
+            database_read_url: self.database_read_url.clone(),
+            allow_unsafe_database: self.store.allow_unsafe_database,
+            listen: listen?,
+            http: http?,
+            nats_stream: self.nats_stream.clone(),
+            nats_prefix: self.nats_prefix.clone(),
+            nats_replicas: replicas?,
+            default_currency: default_currency?,
+            writer: writer?,
+            snapshot_every: snapshot_every?,
+            cached_orders: cached_orders?,
+            verify_per_second: verify_per_second?,
+            database_connections: database_connections?,
+        })
+    }
+
+    fn http(&self, validator: &mut Validator) -> Option<HttpOptions> {
+        let cors_origins = self.cors_origins(validator);
+        let timeout = validator.number("ORDERS_REQUEST_TIMEOUT", &self.request_timeout, 1..=600);
+        let rate_limit = validator.number("ORDERS_RATE_LIMIT", &self.rate_limit, 0..=1_000_000);
+        Some(HttpOptions {
+            request_timeout: Duration::from_secs(timeout?),
+            cors_origins,
+            rate_limit: NonZeroU32::new(rate_limit?),
+        })
+    }
+
+    fn writer(&self, validator: &mut Validator) -> Option<WriterOptions> {
+        let queue = validator.number("ORDERS_WRITE_QUEUE", &self.write_queue, 1..=1_000_000);
+        let hours: Option<u64> =
+            validator.number("ORDERS_IDEMPOTENCY_HOURS", &self.idempotency_hours, 1..=8760);
+        Some(WriterOptions {
+            queue: queue?,
+            key_ttl: Duration::from_secs(hours? * 3600),
+        })
+    }
+
+    fn nats_replicas(
+        &self,
+        validator: &mut Validator,
+        servers: Option<&Servers>,
+    ) -> Option<usize> {
+        let replicas = validator.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1..=5)?;
+        if replicas > 1 && matches!(servers, Some(Servers::Embedded(_))) {
+            return validator.refuse(format!(
+                "ORDERS_NATS_REPLICAS is {replicas}, but the embedded NATS is a single server"
+            ));
+        }
+        Some(replicas)
+    }
+
+    fn servers(&self, validator: &mut Validator) -> Option<Servers> {
+        // An empty variable counts as not set.
         let given = |url: &Option<String>| url.clone().filter(|url| !url.is_empty());
         let (database_url, nats_url) = (given(&self.store.database_url), given(&self.nats_url));
         if let Some(database_url) = &database_url {
-            judge.database("DATABASE_URL", database_url);
+            validator.database("DATABASE_URL", database_url);
         }
         for url in nats_url.iter().flat_map(|urls| urls.split(',')) {
             if let Err(error) = url.trim().parse::<ServerAddr>() {
-                judge.0.push(format!("NATS_URL is no NATS URL: {error}"));
+                validator.add(format!("NATS_URL is not a NATS URL: {error}"));
             }
         }
         match (database_url, nats_url) {
@@ -188,25 +249,25 @@ impl ServeArgs {
                 database_url,
                 nats_url,
             }),
-            (Some(_), None) => judge.refuse(
-                "DATABASE_URL is set, but NATS_URL is not: set both, or neither to run embedded",
+            (Some(_), None) => validator.refuse(
+                "DATABASE_URL is set, but NATS_URL is not: set both, or neither to use embedded \
+                 servers",
             ),
-            (None, Some(_)) => judge.refuse(
-                "NATS_URL is set, but DATABASE_URL is not: set both, or neither to run embedded",
+            (None, Some(_)) => validator.refuse(
+                "NATS_URL is set, but DATABASE_URL is not: set both, or neither to use embedded \
+                 servers",
             ),
         }
     }
 
-    fn listen_address(&self, judge: &mut Validator) -> Option<SocketAddr> {
-        use std::net::ToSocketAddrs;
-
+    fn listen_address(&self, validator: &mut Validator) -> Option<SocketAddr> {
         let address = self
             .listen
             .to_socket_addrs()
             .ok()
             .and_then(|mut found| found.next());
         let Some(address) = address else {
-            return judge.refuse(format!(
+            return validator.refuse(format!(
                 "ORDERS_LISTEN must be HOST:PORT, not {:?}",
                 self.listen
             ));
@@ -214,22 +275,18 @@ impl ServeArgs {
         match self.auth.as_deref() {
             Some("off") => {}
             None if address.ip().is_loopback() => {}
-            None => judge.0.push(format!(
-                "ORDERS_AUTH must be set where others can connect: ORDERS_LISTEN is {}, which is \
-                 no loopback address; off lets everybody in",
+            None => validator.add(format!(
+                "ORDERS_AUTH must be set because ORDERS_LISTEN is {}, which other machines can \
+                 reach; set it to off to let everybody in",
                 self.listen
             )),
-            Some("jwt") => judge
-                .0
-                .push("ORDERS_AUTH=jwt is not available yet".to_owned()),
-            Some(other) => judge
-                .0
-                .push(format!("ORDERS_AUTH must be off, not {other:?}")),
+            Some("jwt") => validator.add("ORDERS_AUTH=jwt is not available yet"),
+            Some(other) => validator.add(format!("ORDERS_AUTH must be off, not {other:?}")),
         }
         Some(address)
     }
 
-    fn cors_origins(&self, judge: &mut Validator) -> Vec<String> {
+    fn cors_origins(&self, validator: &mut Validator) -> Vec<String> {
         let mut origins = vec![];
         for origin in self
             .cors_origins
@@ -238,36 +295,16 @@ impl ServeArgs {
         {
             let origin = origin.trim();
             let has_scheme = origin.starts_with("http://") || origin.starts_with("https://");
-            let is_bare =
+            let has_no_path =
                 origin.splitn(4, '/').count() == 3 && HeaderValue::try_from(origin).is_ok();
-            if origin == "*" || (has_scheme && is_bare) {
+            if origin == "*" || (has_scheme && has_no_path) {
                 origins.push(origin.to_owned());
             } else if !origin.is_empty() {
-                judge.0.push(format!(
-                    "ORDERS_CORS_ORIGINS: {origin:?} is no origin such as https://shop.example"
+                validator.add(format!(
+                    "ORDERS_CORS_ORIGINS: {origin:?} is not an origin such as https://shop.example"
                 ));
             }
         }
         origins
-    }
-}
-
-/// Names that NATS takes: tokens without white space, wildcards and, in a stream's name, dots.
-fn check_name(judge: &mut Validator, name: &str, value: &str, may_have_dots: bool) {
-    let is_good = |token: &str| {
-        !token.is_empty()
-            && token
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
-    };
-    let is_valid = if may_have_dots {
-        value.split('.').all(is_good)
-    } else {
-        is_good(value)
-    };
-    if !is_valid {
-        judge.0.push(format!(
-            "{name} may hold letters, digits, - and _ only, not {value:?}"
-        ));
     }
 }

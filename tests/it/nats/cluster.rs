@@ -1,5 +1,4 @@
-//! A NATS cluster of three servers, as real as on three machines but for the network. Also the
-//! benchmark's.
+//! A NATS cluster of three servers on this machine. The benchmark uses it as well.
 
 use std::{
     fs, io,
@@ -10,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Three servers that know one another.
+/// Three servers of one cluster.
 pub struct Cluster {
     directory: TempDir,
     ports: [u16; 3],
@@ -18,10 +17,10 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts the servers with empty stores. They agree on a leader within some seconds.
+    /// Starts the servers with empty stores. They elect a leader within some seconds.
     pub fn start() -> io::Result<Self> {
         let directory = tempfile::tempdir()?;
-        // Held together, so that they differ.
+        // All bound at once, so that the ports differ.
         let free: Vec<_> = (0..6)
             .map(|_| TcpListener::bind("127.0.0.1:0"))
             .collect::<Result<_, _>>()?;
@@ -52,20 +51,20 @@ impl Cluster {
         })
     }
 
-    /// The addresses of all three, as the service takes them.
+    /// The addresses of all three, separated by commas.
     pub fn url(&self) -> String {
         self.ports
             .map(|port| format!("nats://127.0.0.1:{port}"))
             .join(",")
     }
 
-    /// As `kill -9` of one server does.
+    /// Kills one server with SIGKILL.
     pub fn kill(&mut self, index: usize) -> io::Result<()> {
         self.processes[index].kill()?;
         self.processes[index].wait().map(drop)
     }
 
-    /// Starts a killed server again, with what it had stored.
+    /// Starts a killed server again on its store.
     pub fn restart(&mut self, index: usize) -> io::Result<()> {
         self.processes[index] = spawn(self.directory.path(), index)?;
         Ok(())

@@ -3,6 +3,7 @@
 mod cluster;
 mod lifecycle;
 mod relay;
+mod relay_recovery;
 mod replicated;
 mod stream;
 mod subscriber;

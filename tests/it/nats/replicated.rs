@@ -4,24 +4,24 @@ use orders::nats::{EventStream, NatsOptions, connect};
 
 use super::{
     cluster::Cluster,
-    support::{Ledger, Log, filled, run_relay, run_subscriber},
+    support::{RecordingProjection, TestStore, filled, run_relay, run_subscriber},
 };
 
 #[tokio::test]
-async fn the_leader_may_die_and_come_back_while_events_flow() {
+async fn events_flow_while_the_leader_is_killed_and_restarted() {
     let mut cluster = Cluster::start().unwrap();
     let options = NatsOptions {
         replicas: 3,
         ..NatsOptions::new(cluster.url())
     };
     let stream = EventStream::new(connect(&options).await.unwrap(), options);
-    let log = Log::default();
-    let ledger = Ledger::new(&log);
-    let relay = run_relay(stream.clone(), &log, &ledger);
-    let subscriber = run_subscriber(stream.clone(), &ledger);
+    let store = TestStore::default();
+    let projection = RecordingProjection::new(&store);
+    let relay = run_relay(stream.clone(), &store, &projection);
+    let subscriber = run_subscriber(stream.clone(), &projection);
 
-    log.append(300, 10);
-    ledger.caught_up().await;
+    store.append(300, 10);
+    projection.caught_up().await;
     let state = stream.context().get_stream("EVENTS").await.unwrap();
     let info = state.cached_info().cluster.clone().unwrap();
     let leader = info.leader.unwrap();
@@ -29,13 +29,13 @@ async fn the_leader_may_die_and_come_back_while_events_flow() {
 
     let index = leader.rsplit_once('-').unwrap().1.parse().unwrap();
     cluster.kill(index).unwrap();
-    log.append(300, 10);
-    ledger.caught_up().await;
+    store.append(300, 10);
+    projection.caught_up().await;
     cluster.restart(index).unwrap();
-    log.append(300, 10);
-    ledger.caught_up().await;
+    store.append(300, 10);
+    projection.caught_up().await;
 
-    filled(&stream, &log).await;
+    filled(&stream, &store).await;
     relay.stop().await;
     subscriber.stop().await;
 }

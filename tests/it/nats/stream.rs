@@ -1,4 +1,4 @@
-//! The stream is declared as it should be, whatever is there already.
+//! Creating the stream and correcting its configuration.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use uuid::Uuid;
 
 use super::support::{NatsServer, eventually};
 
-/// Whose the streams are.
+/// The store that owns the streams.
 const STORE: Uuid = Uuid::from_u128(1);
 
 #[tokio::test]
-async fn a_stream_with_limits_and_other_subjects_is_changed() {
+async fn a_stream_with_limits_and_other_subjects_is_corrected() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     eventually("connected", async || {
@@ -24,20 +24,20 @@ async fn a_stream_with_limits_and_other_subjects_is_changed() {
         subjects: vec!["other.>".to_owned()],
         max_messages: 10,
         max_age: Duration::from_hours(1),
-        description: Some("an operator's words".to_owned()),
+        description: Some("an operator's text".to_owned()),
         ..Config::default()
     };
     stream.context().create_stream(wrong).await.unwrap();
 
-    stream.declare(STORE).await.unwrap();
-    stream.declare(STORE).await.unwrap();
+    stream.ensure_configuration(STORE).await.unwrap();
+    stream.ensure_configuration(STORE).await.unwrap();
 
     let now = stream.context().get_stream("EVENTS").await.unwrap();
     let now = &now.cached_info().config;
     assert_eq!(now.subjects, ["events.>"]);
     assert_eq!(now.max_messages, -1);
     assert_eq!(now.max_age, Duration::ZERO);
-    assert_eq!(now.description.as_deref(), Some("an operator's words"));
+    assert_eq!(now.description.as_deref(), Some("an operator's text"));
 }
 
 #[tokio::test]
@@ -56,14 +56,14 @@ async fn a_stream_in_memory_is_refused_with_the_reason() {
     };
     stream.context().create_stream(wrong).await.unwrap();
 
-    let refused = stream.declare(STORE).await.unwrap_err();
+    let refused = stream.ensure_configuration(STORE).await.unwrap_err();
 
     assert!(matches!(refused, StreamError::Unchangeable { .. }));
     assert!(refused.to_string().contains("Memory"), "{refused}");
 }
 
 #[tokio::test]
-async fn subjects_that_another_stream_has_are_refused_with_the_reason() {
+async fn subjects_of_another_stream_are_refused_with_the_reason() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     eventually("connected", async || {

@@ -1,42 +1,42 @@
-//! The projection gets every event once and in order, whatever happens to stream and server.
+//! The projection applies every event once and in order, whatever happens to stream and server.
 
 use std::sync::atomic::Ordering;
 
 use orders::{
     event_sourcing::{EventStore, Position},
-    nats::{EventStream, Subscriber, subscriber::Step},
+    nats::{EventStream, Subscriber, subscriber::SubscriberStep},
 };
 
 use super::support::{
-    Gift, Ledger, Log, NatsServer, TTL, drain, eventually, filled, relay, run_relay,
-    run_subscriber, vouch,
+    FixedLease, RecordingProjection, TestStore, NatsServer, TTL, drain, eventually, filled, relay, run_relay,
+    run_subscriber, stream_check,
 };
 
 #[tokio::test]
 async fn events_are_applied_once_and_in_order_while_the_server_is_killed() {
     let mut server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(3000, 100);
-    let ledger = Ledger::new(&log);
-    let relay = run_relay(server.stream().await, &log, &ledger);
-    let subscriber = run_subscriber(stream.clone(), &ledger);
+    let store = TestStore::default();
+    store.append(3000, 100);
+    let projection = RecordingProjection::new(&store);
+    let relay = run_relay(server.stream().await, &store, &projection);
+    let subscriber = run_subscriber(stream.clone(), &projection);
 
     for part in 1..=3 {
         eventually("a part is applied", async || {
-            ledger.applied().len() > part * 300
+            projection.applied().len() > part * 300
         })
         .await;
         server.kill();
-        log.append(10, 100);
+        store.append(10, 100);
         server.restart();
     }
-    ledger.caught_up().await;
+    projection.caught_up().await;
     server.kill();
-    log.append(10, 100);
+    store.append(10, 100);
     server.restart_empty();
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
     subscriber.stop().await;
     relay.stop().await;
 }
@@ -45,74 +45,74 @@ async fn events_are_applied_once_and_in_order_while_the_server_is_killed() {
 async fn a_consumer_starts_at_the_checkpoint() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(700, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    let store = TestStore::default();
+    store.append(700, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
 
     for applied in [0, 1, 350, 699] {
-        let ledger = Ledger::having_applied(&log, applied);
-        let running = run_subscriber(stream.clone(), &ledger);
-        ledger.caught_up().await;
+        let projection = RecordingProjection::with_applied(&store, applied);
+        let running = run_subscriber(stream.clone(), &projection);
+        projection.caught_up().await;
         running.stop().await;
 
-        assert_eq!(ledger.delivered.load(Ordering::SeqCst), 700 - applied);
+        assert_eq!(projection.delivered.load(Ordering::SeqCst), 700 - applied);
     }
 }
 
 #[tokio::test]
-async fn foreign_and_deleted_messages_are_no_obstacle() {
+async fn messages_that_are_not_events_and_deleted_messages_are_skipped() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(10, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    let store = TestStore::default();
+    store.append(10, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
     for _ in 0..5 {
         let sent = stream
             .context()
             .publish("events.Order.Nonsense", "hello".into());
         sent.await.unwrap().await.unwrap();
     }
-    log.append(10, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
+    store.append(10, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
     let handle = stream.handle().await.unwrap();
     for sequence in [3, 8, 9, 12, 19] {
         handle.delete_message(sequence).await.unwrap();
     }
 
     for applied in 0..20 {
-        let ledger = Ledger::having_applied(&log, applied);
-        let running = run_subscriber(stream.clone(), &ledger);
-        ledger.caught_up().await;
+        let projection = RecordingProjection::with_applied(&store, applied);
+        let running = run_subscriber(stream.clone(), &projection);
+        projection.caught_up().await;
         running.stop().await;
     }
 }
 
 #[tokio::test]
-async fn a_failing_projection_is_tried_again_from_its_checkpoint() {
+async fn a_failing_projection_is_retried_from_its_checkpoint() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(50, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
-    let ledger = Ledger::new(&log);
-    ledger.failures.store(3, Ordering::SeqCst);
-    let running = run_subscriber(stream.clone(), &ledger);
+    let store = TestStore::default();
+    store.append(50, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
+    let projection = RecordingProjection::new(&store);
+    projection.failures.store(3, Ordering::SeqCst);
+    let running = run_subscriber(stream.clone(), &projection);
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
 
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_purged_or_deleted_stream_is_noticed() {
+async fn a_purged_or_deleted_stream_is_read_from_the_checkpoint_again() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(50, 10);
-    let ledger = Ledger::new(&log);
-    let relay = run_relay(server.stream().await, &log, &ledger);
-    let subscriber = run_subscriber(stream.clone(), &ledger);
-    ledger.caught_up().await;
+    let store = TestStore::default();
+    store.append(50, 10);
+    let projection = RecordingProjection::new(&store);
+    let relay = run_relay(server.stream().await, &store, &projection);
+    let subscriber = run_subscriber(stream.clone(), &projection);
+    projection.caught_up().await;
 
     for round in 0..4 {
         if round % 2 == 0 {
@@ -120,8 +120,8 @@ async fn a_purged_or_deleted_stream_is_noticed() {
         } else {
             stream.context().delete_stream("EVENTS").await.unwrap();
         }
-        log.append(10, 10);
-        ledger.caught_up().await;
+        store.append(10, 10);
+        projection.caught_up().await;
     }
 
     subscriber.stop().await;
@@ -129,26 +129,26 @@ async fn a_purged_or_deleted_stream_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_was_deleted_is_made_again() {
+async fn a_deleted_consumer_is_replaced() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(5, 10);
-    let ledger = Ledger::new(&log);
-    let mut relay = relay(server.stream().await, &log, Position::ZERO);
+    let store = TestStore::default();
+    store.append(5, 10);
+    let projection = RecordingProjection::new(&store);
+    let mut relay = relay(server.stream().await, &store, Position::ZERO);
     drain(&mut relay).await;
-    let subscriber = run_subscriber(stream.clone(), &ledger);
-    ledger.caught_up().await;
+    let subscriber = run_subscriber(stream.clone(), &projection);
+    projection.caught_up().await;
 
     let handle = stream.handle().await.unwrap();
     let mut names = std::pin::pin!(handle.consumer_names());
     while let Some(name) = futures::StreamExt::next(&mut names).await {
         handle.delete_consumer(&name.unwrap()).await.unwrap();
     }
-    log.append(5, 10);
+    store.append(5, 10);
     drain(&mut relay).await;
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
     subscriber.stop().await;
 }
 
@@ -156,86 +156,86 @@ async fn a_consumer_that_was_deleted_is_made_again() {
 async fn a_subscriber_without_the_lease_stands_by() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(5, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
-    let (ledger, lease) = (Ledger::new(&log), Gift::held());
-    lease.0.store(0, Ordering::SeqCst);
-    let vouch = vouch(&stream, &log);
-    let mut subscriber = Subscriber::new(stream, vouch, ledger.clone(), lease.clone(), TTL);
+    let store = TestStore::default();
+    store.append(5, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
+    let (projection, lease) = (RecordingProjection::new(&store), FixedLease::held());
+    lease.epoch.store(0, Ordering::SeqCst);
+    let check = stream_check(&stream, &store);
+    let mut subscriber = Subscriber::new(stream, check, projection.clone(), lease.clone(), TTL);
 
-    assert_eq!(subscriber.run_once().await.unwrap(), Step::Standby);
-    lease.0.store(1, Ordering::SeqCst);
+    assert_eq!(subscriber.run_once().await.unwrap(), SubscriberStep::Standby);
+    lease.epoch.store(1, Ordering::SeqCst);
     eventually("the subscriber applies", async || {
-        matches!(subscriber.run_once().await, Ok(Step::Applied(_)))
+        matches!(subscriber.run_once().await, Ok(SubscriberStep::Applied(_)))
     })
     .await;
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
 }
 
 #[tokio::test]
 async fn a_quiet_stream_keeps_its_consumer() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(5, 10);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
-    filled(&stream, &log).await;
+    let store = TestStore::default();
+    store.append(5, 10);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
+    filled(&stream, &store).await;
     let handle = stream.handle().await.unwrap();
-    // Deleted, so that it will never arrive.
+    // A deleted message never arrives.
     handle.delete_message(5).await.unwrap();
-    let ledger = Ledger::new(&log);
-    let vouch = vouch(&stream, &log);
-    let mut subscriber = Subscriber::new(stream.clone(), vouch, ledger.clone(), Gift::held(), TTL);
+    let projection = RecordingProjection::new(&store);
+    let check = stream_check(&stream, &store);
+    let mut subscriber = Subscriber::new(stream.clone(), check, projection.clone(), FixedLease::held(), TTL);
 
     let mut idle = 0;
-    eventually("a few silent looks", async || {
-        idle += usize::from(matches!(subscriber.run_once().await, Ok(Step::Idle)));
+    eventually("five idle steps", async || {
+        idle += usize::from(matches!(subscriber.run_once().await, Ok(SubscriberStep::Idle)));
         idle == 5
     })
     .await;
 
-    // One from the start, one more once the deleted message was found not to arrive.
+    // The first one, and its replacement when the deleted message did not arrive.
     let consumers = stream.context().get_stream("EVENTS").await.unwrap();
     assert!(consumers.cached_info().state.consumer_count <= 2);
-    assert_eq!(log.read_all(ledger.position(), 10).await.unwrap().len(), 1);
+    assert_eq!(store.read_all(projection.position(), 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
 async fn large_events_are_applied() {
     let server = NatsServer::start();
     let stream = server.stream().await;
-    let log = Log::default();
-    log.append(60, 400_000);
-    log.append(300, 10);
-    log.append(20, 900_000);
-    drain(&mut relay(stream.clone(), &log, Position::ZERO)).await;
-    let ledger = Ledger::new(&log);
-    let running = run_subscriber(stream.clone(), &ledger);
+    let store = TestStore::default();
+    store.append(60, 400_000);
+    store.append(300, 10);
+    store.append(20, 900_000);
+    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
+    let projection = RecordingProjection::new(&store);
+    let running = run_subscriber(stream.clone(), &projection);
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
 
-    assert_eq!(ledger.delivered.load(Ordering::SeqCst), 380);
+    assert_eq!(projection.delivered.load(Ordering::SeqCst), 380);
     running.stop().await;
 }
 
 #[tokio::test]
-async fn messages_that_were_dropped_on_arrival_are_fetched_again() {
+async fn messages_that_the_client_dropped_are_read_again() {
     let server = NatsServer::start();
-    let log = Log::default();
-    log.append(100, 10);
-    drain(&mut relay(server.stream().await, &log, Position::ZERO)).await;
-    // Asks for more messages than it has room for.
+    let store = TestStore::default();
+    store.append(100, 10);
+    drain(&mut relay(server.stream().await, &store, Position::ZERO)).await;
+    // It requests more messages than its buffer holds.
     let client = async_nats::ConnectOptions::new()
         .subscription_capacity(40)
         .connect(server.options().url)
         .await
         .unwrap();
-    let ledger = Ledger::new(&log);
-    let running = run_subscriber(EventStream::new(client, server.options()), &ledger);
+    let projection = RecordingProjection::new(&store);
+    let running = run_subscriber(EventStream::new(client, server.options()), &projection);
 
-    ledger.caught_up().await;
+    projection.caught_up().await;
 
     running.stop().await;
 }

@@ -1,64 +1,60 @@
-//! What stands on the databases: the writer, the stores, the queries, and what they share.
+//! The parts that work on the databases: writer, stores and queries, and what they share. The
+//! background tasks that use them are started in [`super::tasks`].
 
 use std::sync::Arc;
 
 use sqlx::{PgPool, postgres::PgConnectOptions};
-use tokio::{
-    sync::{Notify, mpsc},
-    task::JoinSet,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Notify, mpsc};
 
-use super::config::Config;
-use super::tasks::spawn_heartbeat;
+use super::{background::BackgroundTasks, config::Config};
 use crate::{
     event_sourcing::{
-        Repository,
+        Pulse, Repository,
         repository::RepositoryOptions,
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
-    postgres::{self, PgEventStore, PgSnapshotStore, Writer},
+    postgres::{self, PgEventStore, PgSnapshotStore, Writer, heartbeat},
     read_model::{
         HotViews, OrderViews, Projector,
         queries::{custom_plans, generic_plans},
     },
 };
 
-/// What the parts share.
-pub(super) struct Parts {
+/// The parts that work on the databases, and what they share.
+pub(super) struct Components {
     pub(super) pool: PgPool,
     pub(super) views: OrderViews,
     pub(super) store: PgEventStore,
     pub(super) upcasters: Arc<UpcasterChain>,
     pub(super) fresh: FreshEvents,
+    /// Notified when the read model has moved on.
     pub(super) projected: Arc<Notify>,
-    /// Notified whenever a read waits for the read model.
+    /// Notified when a read waits for the read model.
     pub(super) awaited: Arc<Notify>,
     pub(super) hot_views: HotViews,
 }
 
-impl Parts {
-    /// Starts the writer and what watches the databases, and makes the rest on top of them.
+impl Components {
+    /// Starts the writer and the heartbeats, and connects the other parts to them.
+    ///
+    /// # Errors
+    /// The URL of the read replica is not valid, or an upcaster is missing.
     pub(super) fn start(
+        tasks: &mut BackgroundTasks,
         config: &Config,
         connect: PgConnectOptions,
-        tasks: &mut JoinSet<&'static str>,
-        cancel: &CancellationToken,
     ) -> anyhow::Result<Self> {
         let fresh = FreshEvents::default();
         let (writer, handle) = Writer::new(connect.clone(), config.writer.clone(), fresh.clone());
-        tasks.spawn(async move {
-            writer.run().await;
-            "writer"
-        });
-        let pulse = spawn_heartbeat(tasks, connect.clone(), cancel);
+        tasks.spawn("writer", writer.run());
+        let pulse = start_heartbeat(tasks, connect.clone());
         let (read_connect, read_pulse) = match &config.database_read_url {
             Some(url) => {
                 let replica = postgres::connect_options(url)?;
-                (replica.clone(), spawn_heartbeat(tasks, replica, cancel))
+                (replica.clone(), start_heartbeat(tasks, replica))
             }
             None => (connect.clone(), pulse.clone()),
         };
@@ -83,9 +79,27 @@ impl Parts {
             Arc::clone(&self.upcasters),
         )
     }
+
+    /// The write side, with a task that stores its snapshots.
+    pub(super) fn repository(
+        &self,
+        tasks: &mut BackgroundTasks,
+        config: &Config,
+    ) -> Repository<Order, PgEventStore> {
+        let (queue, snapshots) = mpsc::channel(snapshot::QUEUE);
+        let store = PgSnapshotStore::new(self.pool.clone());
+        tasks.spawn_until_cancelled("snapshot writer", |cancel| {
+            keep_snapshots::<Order, _>(snapshots, store, cancel)
+        });
+        let options = RepositoryOptions {
+            cached_aggregates: config.cached_orders,
+        };
+        Repository::new(self.store.clone(), Arc::clone(&self.upcasters), options)
+            .with_snapshots(config.snapshot_every, queue)
+    }
 }
 
-/// The queries on the read model, on pools of so many connections each.
+/// The queries on the read model. Single orders and lists have pools of `connections` each.
 fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
     let lists = custom_plans(connect.clone());
     OrderViews::new(
@@ -94,22 +108,9 @@ fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
     )
 }
 
-/// The write side, with its snapshots.
-pub(super) fn repository(
-    config: &Config,
-    parts: &Parts,
-    tasks: &mut JoinSet<&'static str>,
-    cancel: &CancellationToken,
-) -> Repository<Order, PgEventStore> {
-    let (queue, snapshots) = mpsc::channel(snapshot::QUEUE);
-    let (store, token) = (PgSnapshotStore::new(parts.pool.clone()), cancel.clone());
-    tasks.spawn(async move {
-        keep_snapshots::<Order, _>(snapshots, store, token).await;
-        "snapshot writer"
-    });
-    let options = RepositoryOptions {
-        cached_aggregates: config.cached_orders,
-    };
-    Repository::new(parts.store.clone(), Arc::clone(&parts.upcasters), options)
-        .with_snapshots(config.snapshot_every, queue)
+/// Starts to watch whether a database answers.
+fn start_heartbeat(tasks: &mut BackgroundTasks, connect: PgConnectOptions) -> Pulse {
+    let (beat, pulse) = Pulse::new();
+    tasks.spawn_and_drop("heartbeat", heartbeat::run(connect, beat));
+    pulse
 }

@@ -1,23 +1,23 @@
-//! The stream as it should be, and what of that can be set right.
+//! The configuration that the stream should have, and how the present one differs from it.
 
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 
-use super::{NatsOptions, owner::StreamOwner};
+use super::{options::NatsOptions, owner::StreamOwner};
 
-/// How long NATS remembers message ids. Nothing rests on it (an id is never used twice), and a short
-/// memory is a small one.
+/// How long NATS remembers message ids. No id is used twice, so this is as short as it can be, to
+/// save memory.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
 
-/// The stream as it should be: everything, on disk, for ever.
+/// The configuration of a new stream: it keeps every message on disk, without limits.
 #[must_use]
-pub fn wanted(options: &NatsOptions, stamp: StreamOwner) -> Config {
+pub fn initial(options: &NatsOptions, owner: StreamOwner) -> Config {
     corrected(
         options,
         Config {
             name: options.stream.clone(),
-            description: Some(stamp.on(None)),
+            description: Some(owner.write(None)),
             max_consumers: -1,
             storage: StorageType::File,
             retention: RetentionPolicy::Limits,
@@ -26,7 +26,7 @@ pub fn wanted(options: &NatsOptions, stamp: StreamOwner) -> Config {
     )
 }
 
-/// `config` with what matters set right; what an operator may choose stays.
+/// `config` with the required settings. Settings that an operator may choose stay as they are.
 #[must_use]
 pub fn corrected(options: &NatsOptions, config: Config) -> Config {
     Config {
@@ -44,37 +44,37 @@ pub fn corrected(options: &NatsOptions, config: Config) -> Config {
     }
 }
 
-/// What has to change in `config`, for people.
+/// What `config` must change, as texts for the log.
 #[must_use]
 pub fn differences(options: &NatsOptions, config: &Config) -> Vec<String> {
     let subjects = options.subjects();
     let replicas = options.replicas;
-    let limited = |limit: i64| limit > 0;
+    let is_limit = |limit: i64| limit > 0;
     [
         (
             config.subjects != [subjects.as_str()],
-            format!("subjects {:?} become {subjects}", config.subjects),
+            format!("change subjects from {:?} to {subjects}", config.subjects),
         ),
         (
             config.num_replicas != replicas,
-            format!("replicas {} become {replicas}", config.num_replicas),
+            format!("change replicas from {} to {replicas}", config.num_replicas),
         ),
         (
-            limited(config.max_messages)
-                || limited(config.max_messages_per_subject)
-                || limited(config.max_bytes)
-                || limited(config.max_message_size.into())
+            is_limit(config.max_messages)
+                || is_limit(config.max_messages_per_subject)
+                || is_limit(config.max_bytes)
+                || is_limit(config.max_message_size.into())
                 || !config.max_age.is_zero(),
-            "limits go".to_owned(),
+            "remove the limits".to_owned(),
         ),
         (
             config.duplicate_window != DUPLICATE_WINDOW,
-            "the duplicate window becomes one second".to_owned(),
+            "change the duplicate window to one second".to_owned(),
         ),
-        (config.no_ack, "messages are acknowledged".to_owned()),
+        (config.no_ack, "acknowledge messages".to_owned()),
         (
             config.subject_transform.is_some(),
-            "the subject transform goes".to_owned(),
+            "remove the subject transform".to_owned(),
         ),
     ]
     .into_iter()
@@ -82,7 +82,7 @@ pub fn differences(options: &NatsOptions, config: &Config) -> Vec<String> {
     .collect()
 }
 
-/// What makes the stream useless for ever, for people.
+/// The setting that makes the stream unusable and cannot be changed, as a text for the log.
 #[must_use]
 pub fn unchangeable(config: &Config) -> Option<String> {
     if config.storage != StorageType::File {

@@ -1,0 +1,96 @@
+//! Makes relays and subscribers, and runs them.
+
+use std::{sync::Arc, time::Duration};
+
+use orders::{
+    event_sourcing::Position,
+    live::FreshEvents,
+    nats::{
+        Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberError,
+        ownership::{StreamCheck, StreamOwnership},
+    },
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    projection::RecordingProjection,
+    store::{FixedIdentity, FixedLease, TestStore},
+    wait::eventually,
+};
+
+/// How long a lease lasts in these tests.
+pub const TTL: Duration = Duration::from_millis(900);
+
+/// The check that the stream belongs to `store`.
+pub fn stream_check(stream: &EventStream, store: &TestStore) -> StreamCheck<SubscriberError> {
+    let ownership = StreamOwnership {
+        stream: stream.clone(),
+        store: store.clone(),
+        identity: Arc::new(FixedIdentity::default_store()),
+    };
+    ownership.into_check()
+}
+
+/// A task that runs until the test stops it.
+pub struct RunningTask(CancellationToken, JoinHandle<()>);
+
+impl RunningTask {
+    pub async fn stop(self) {
+        self.0.cancel();
+        self.1.await.unwrap();
+    }
+}
+
+/// Ports of a relay that reads `checkpoint` as the read model's checkpoint.
+pub fn ports(checkpoint: Position) -> RelayPorts {
+    RelayPorts {
+        lift: Arc::new(|event| event),
+        checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
+        identity: Arc::new(FixedIdentity::default_store()),
+        alarm: Alarm::default(),
+        fresh: FreshEvents::default(),
+        awaited: Arc::default(),
+        lease_ttl: TTL,
+    }
+}
+
+pub fn relay(stream: EventStream, store: &TestStore, checkpoint: Position) -> Relay<TestStore, FixedLease> {
+    let ports = ports(checkpoint);
+    Relay::new(stream, store.clone(), FixedLease::held(), ports)
+}
+
+/// Runs a relay that reads the checkpoint of `projection`.
+pub fn run_relay(stream: EventStream, store: &TestStore, projection: &RecordingProjection) -> RunningTask {
+    let projection = projection.clone();
+    let ports = RelayPorts {
+        checkpoint: Arc::new(move || {
+            let position = projection.position();
+            Box::pin(async move { Ok(position) })
+        }),
+        ..ports(Position::ZERO)
+    };
+    run(Relay::new(stream, store.clone(), FixedLease::held(), ports))
+}
+
+/// Runs a relay as a task.
+pub fn run(relay: Relay<TestStore, FixedLease>) -> RunningTask {
+    let cancel = CancellationToken::new();
+    RunningTask(cancel.clone(), tokio::spawn(relay.run(cancel)))
+}
+
+pub fn run_subscriber(stream: EventStream, projection: &RecordingProjection) -> RunningTask {
+    let check = stream_check(&stream, projection.store());
+    let subscriber = Subscriber::new(stream, check, projection.clone(), FixedLease::held(), TTL);
+    let cancel = CancellationToken::new();
+    RunningTask(cancel.clone(), tokio::spawn(subscriber.run(cancel)))
+}
+
+/// Runs steps of the relay until one publishes nothing.
+pub async fn drain(relay: &mut Relay<TestStore, FixedLease>) {
+    eventually("the relay has published everything", async || {
+        matches!(relay.run_once().await, Ok(0))
+    })
+    .await;
+}
+
