@@ -113,7 +113,14 @@ impl App {
             alarm,
             metrics,
         );
-        let api = http_api(&mut tasks, config, &components, readiness, commands.clone(), &stopping);
+        let api = http_api(
+            &mut tasks,
+            config,
+            &components,
+            readiness,
+            commands.clone(),
+            &stopping,
+        );
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;

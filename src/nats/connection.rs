@@ -133,7 +133,9 @@ fn report(event: &Event, connected: &AtomicBool) {
                 warn!("connection to NATS lost, connecting again");
             }
         }
-        Event::SlowConsumer(_) => warn!(%event, "messages from NATS were dropped because the receive buffer was full"),
+        Event::SlowConsumer(_) => {
+            warn!(%event, "messages from NATS were dropped because the receive buffer was full");
+        }
         Event::ServerError(_) => warn!(%event, "NATS reported an error"),
         Event::LameDuckMode | Event::Draining | Event::ClientError(_) => {
             debug!(%event, "NATS connection event");

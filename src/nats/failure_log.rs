@@ -81,8 +81,7 @@ impl FailureLog {
     pub fn record_failure(&mut self, error: &dyn Error, severity: Severity) -> Duration {
         let text = error_chain(error);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-        let may_pass =
-            severity == Severity::Warning && self.failures_in_a_row < Self::WARN_AFTER;
+        let may_pass = severity == Severity::Warning && self.failures_in_a_row < Self::WARN_AFTER;
         if may_pass {
             debug!(task = self.task, error = text, "a step failed");
         } else if self.last_logged.as_ref() != Some(&text) {

@@ -40,16 +40,14 @@ impl StreamOwner {
 
 /// Splits a description into the operator's text and the owner.
 fn split(description: &str) -> (&str, Option<StreamOwner>) {
-    let parts = description
-        .rsplit_once("[store ")
-        .and_then(|(text, rest)| {
-            let (store, incarnation) = rest.strip_suffix(']')?.split_once(", incarnation ")?;
-            let owner = StreamOwner {
-                store: store.parse().ok()?,
-                incarnation: incarnation.parse().ok()?,
-            };
-            Some((text.trim_end(), Some(owner)))
-        });
+    let parts = description.rsplit_once("[store ").and_then(|(text, rest)| {
+        let (store, incarnation) = rest.strip_suffix(']')?.split_once(", incarnation ")?;
+        let owner = StreamOwner {
+            store: store.parse().ok()?,
+            incarnation: incarnation.parse().ok()?,
+        };
+        Some((text.trim_end(), Some(owner)))
+    });
     parts.unwrap_or((description, None))
 }
 

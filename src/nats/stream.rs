@@ -178,13 +178,13 @@ impl EventStream {
     }
 
     async fn update(&self, config: Config, changes: &str) -> Result<StreamState, StreamError> {
-        let changed = self.context.update_stream(config).await;
-        let changed = changed.map_err(|error| self.refused(changes, error))?;
+        let updated = self.context.update_stream(config).await;
+        let updated = updated.map_err(|error| self.refused(changes, error))?;
         info!(
             stream = self.options.stream,
             changes, "stream configuration changed"
         );
-        Ok(StreamState::from(&changed))
+        Ok(StreamState::from(&updated))
     }
 
     /// The stream's state now; `None` if it does not exist.
@@ -271,11 +271,7 @@ impl EventStream {
     }
 
     /// Sorts a failed change: an answer that did not come is worth a retry, a refusal needs an operator.
-    fn refused(
-        &self,
-        change: &str,
-        error: CreateStreamError,
-    ) -> StreamError {
+    fn refused(&self, change: &str, error: CreateStreamError) -> StreamError {
         match error.kind() {
             CreateStreamErrorKind::TimedOut
             | CreateStreamErrorKind::Response

@@ -115,9 +115,7 @@ impl LogArgs {
             Ok(filter) => Some(filter),
             Err(error) => validator.refuse(format!("RUST_LOG: {error}")),
         };
-        format
-            .zip(filter)
-            .ok_or(ConfigProblems(validator.problems))
+        format.zip(filter).ok_or(ConfigProblems(validator.problems))
     }
 }
 
@@ -209,19 +207,18 @@ impl ServeArgs {
 
     fn writer(&self, validator: &mut Validator) -> Option<WriterOptions> {
         let queue = validator.number("ORDERS_WRITE_QUEUE", &self.write_queue, 1..=1_000_000);
-        let hours: Option<u64> =
-            validator.number("ORDERS_IDEMPOTENCY_HOURS", &self.idempotency_hours, 1..=8760);
+        let hours: Option<u64> = validator.number(
+            "ORDERS_IDEMPOTENCY_HOURS",
+            &self.idempotency_hours,
+            1..=8760,
+        );
         Some(WriterOptions {
             queue: queue?,
             key_ttl: Duration::from_secs(hours? * 3600),
         })
     }
 
-    fn nats_replicas(
-        &self,
-        validator: &mut Validator,
-        servers: Option<&Servers>,
-    ) -> Option<usize> {
+    fn nats_replicas(&self, validator: &mut Validator, servers: Option<&Servers>) -> Option<usize> {
         let replicas = validator.number("ORDERS_NATS_REPLICAS", &self.nats_replicas, 1..=5)?;
         if replicas > 1 && matches!(servers, Some(Servers::Embedded(_))) {
             return validator.refuse(format!(

@@ -64,9 +64,7 @@ pub async fn import(args: &ImportArgs) -> anyhow::Result<Outcome> {
     progress.finish();
     store.close().await;
     print_summary(&imported, progress.elapsed().as_secs_f64(), &rejects)?;
-    Ok(Outcome::from_success(
-        !args.strict || imported.refused == 0,
-    ))
+    Ok(Outcome::from_success(!args.strict || imported.refused == 0))
 }
 
 fn print_summary(imported: &Imported, seconds: f64, rejects: &Path) -> anyhow::Result<()> {

@@ -59,7 +59,9 @@ async fn rebuild(
             at.target.get().unsigned_abs(),
         );
     };
-    let rebuilt = Rebuild::new(store.projector()).run(is_dry_run, show).await?;
+    let rebuilt = Rebuild::new(store.projector())
+        .run(is_dry_run, show)
+        .await?;
     progress.finish();
     let seconds = progress.elapsed().as_secs_f64();
     let (events, differing) = (rebuilt.events, rebuilt.differing);
@@ -70,7 +72,9 @@ async fn rebuild(
         let (order, field) = (difference.order_id, &difference.field);
         let live = difference.live.as_deref().unwrap_or("nothing");
         let rebuilt = difference.rebuilt.as_deref().unwrap_or("nothing");
-        print_line(&format!("  order {order}: {field} was {live}, is {rebuilt}"))?;
+        print_line(&format!(
+            "  order {order}: {field} was {live}, is {rebuilt}"
+        ))?;
     }
     print_line(if rebuilt.is_switched {
         "the rebuilt tables are in use now"

@@ -9,9 +9,7 @@ use uuid::Uuid;
 
 use super::{
     encode::TIMESTAMP,
-    headers::{
-        EVENT_POSITION, EVENT_PREVIOUS_POSITION, InvalidMessage, identify, position_header,
-    },
+    headers::{EVENT_POSITION, EVENT_PREVIOUS_POSITION, InvalidMessage, identify, position_header},
 };
 use crate::event_sourcing::{Position, RecordedEvent, Timestamp, Version, projection::Delivery};
 
@@ -85,11 +83,7 @@ fn without_timestamp(metadata: &RawValue) -> Result<Box<RawValue>, serde_json::E
 
 #[cfg(test)]
 mod tests {
-    use super::super::{
-        encode::encode,
-        headers::EVENT_ID,
-        test_event::event,
-    };
+    use super::super::{encode::encode, headers::EVENT_ID, test_event::event};
     use super::*;
 
     #[test]

@@ -15,4 +15,3 @@ mod test_event;
 pub use decode::decode;
 pub use encode::{OutgoingMessage, encode};
 pub use headers::{InvalidMessage, identify};
-

@@ -18,12 +18,8 @@ pub fn event() -> RecordedEvent {
         event_type: "OrderItemQuantityChanged".to_owned(),
         schema_version: 1,
         data: RawValue::from_string(r#"{"quantity": 3,  "itemId":"x"}"#.to_owned()).unwrap(),
-        metadata: RawValue::from_string(format!(
-            r#"{{"actor": null, "traceparent": "{TRACE}"}}"#
-        ))
-        .unwrap(),
-        occurred_at: Utc
-            .timestamp_opt(1_795_425_302, 123_456_000)
+        metadata: RawValue::from_string(format!(r#"{{"actor": null, "traceparent": "{TRACE}"}}"#))
             .unwrap(),
+        occurred_at: Utc.timestamp_opt(1_795_425_302, 123_456_000).unwrap(),
     }
 }

@@ -14,8 +14,8 @@ use orders::{
 use uuid::Uuid;
 
 use super::support::{
-    FixedLease, RecordingProjection, TestStore, FixedIdentity, NatsServer, TTL, drain, eventually, filled, messages, ports,
-    published, relay, run, run_relay, run_subscriber,
+    FixedIdentity, FixedLease, NatsServer, RecordingProjection, TTL, TestStore, drain, eventually,
+    filled, messages, ports, published, relay, run, run_relay, run_subscriber,
 };
 use crate::support::servers::fresh_database;
 
@@ -186,7 +186,10 @@ async fn a_stream_without_an_owner_must_match_the_store() {
     let before = created_and_description(&stream).await;
 
     let mut stranger = relay_of(&stream, &other, &FixedIdentity::of(2));
-    assert_eq!(mismatch(&mut stranger).await, Some(MismatchKind::UnknownOwner));
+    assert_eq!(
+        mismatch(&mut stranger).await,
+        Some(MismatchKind::UnknownOwner)
+    );
     assert_eq!(created_and_description(&stream).await, before);
     one.append(5, 10);
     drain(&mut relay(stream.clone(), &one, Position::ZERO)).await;
@@ -217,16 +220,19 @@ async fn a_stream_that_another_process_writes_to_is_not_replaced() {
 
     let end_of_patience = tokio::time::Instant::now() + TTL * 4;
     let mut steps = 0;
-    eventually("the copy has waited long enough to replace a quiet stream", async || {
-        // The copy checks more often than the original writes.
-        steps += 1;
-        if steps % 10 == 0 {
-            original.append(1, 10);
-            drain(&mut live).await;
-        }
-        copy.run_once().await.unwrap_err();
-        tokio::time::Instant::now() > end_of_patience
-    })
+    eventually(
+        "the copy has waited long enough to replace a quiet stream",
+        async || {
+            // The copy checks more often than the original writes.
+            steps += 1;
+            if steps % 10 == 0 {
+                original.append(1, 10);
+                drain(&mut live).await;
+            }
+            copy.run_once().await.unwrap_err();
+            tokio::time::Instant::now() > end_of_patience
+        },
+    )
     .await;
 
     assert_eq!(created_and_description(&stream).await, before);
@@ -258,7 +264,10 @@ async fn two_copies_of_a_store_do_not_replace_each_others_stream_for_ever() {
     })
     .await;
 
-    assert_eq!(mismatch(&mut live).await, Some(MismatchKind::ReplacedElsewhere));
+    assert_eq!(
+        mismatch(&mut live).await,
+        Some(MismatchKind::ReplacedElsewhere)
+    );
     assert_eq!(created_and_description(&stream).await, taken);
     assert_holds_exactly(&stream, &copy).await;
 }

@@ -49,7 +49,13 @@ async fn events_are_lifted_before_they_are_published() {
         ..ports(Position::ZERO)
     };
 
-    drain(&mut Relay::new(stream.clone(), store, FixedLease::held(), ports)).await;
+    drain(&mut Relay::new(
+        stream.clone(),
+        store,
+        FixedLease::held(),
+        ports,
+    ))
+    .await;
 
     let message = stream.last().await.unwrap().unwrap();
     let delivery = decode(Some(&message.headers), &message.payload).unwrap();

@@ -153,9 +153,10 @@ async fn a_purged_stream_is_filled_from_the_checkpoint_on() {
     stream.handle().await.unwrap().purge().await.unwrap();
 
     let rest = store.positions()[7..].to_vec();
-    eventually("the events after the checkpoint are published again", async || {
-        published(&stream).await == rest
-    })
+    eventually(
+        "the events after the checkpoint are published again",
+        async || published(&stream).await == rest,
+    )
     .await;
     let first = &messages(&stream).await[0];
     let first = decode(Some(&first.headers), &first.payload).unwrap();
@@ -276,4 +277,3 @@ async fn a_window_with_a_refused_message_in_the_middle_counts_as_failed() {
     drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
     assert_eq!(published(&stream).await, store.positions());
 }
-

@@ -8,8 +8,8 @@ use orders::{
 };
 
 use super::support::{
-    FixedLease, RecordingProjection, TestStore, NatsServer, TTL, drain, eventually, filled, relay, run_relay,
-    run_subscriber, stream_check,
+    FixedLease, NatsServer, RecordingProjection, TTL, TestStore, drain, eventually, filled, relay,
+    run_relay, run_subscriber, stream_check,
 };
 
 #[tokio::test]
@@ -164,7 +164,10 @@ async fn a_subscriber_without_the_lease_stands_by() {
     let check = stream_check(&stream, &store);
     let mut subscriber = Subscriber::new(stream, check, projection.clone(), lease.clone(), TTL);
 
-    assert_eq!(subscriber.run_once().await.unwrap(), SubscriberStep::Standby);
+    assert_eq!(
+        subscriber.run_once().await.unwrap(),
+        SubscriberStep::Standby
+    );
     lease.epoch.store(1, Ordering::SeqCst);
     eventually("the subscriber applies", async || {
         matches!(subscriber.run_once().await, Ok(SubscriberStep::Applied(_)))
@@ -187,11 +190,20 @@ async fn a_quiet_stream_keeps_its_consumer() {
     handle.delete_message(5).await.unwrap();
     let projection = RecordingProjection::new(&store);
     let check = stream_check(&stream, &store);
-    let mut subscriber = Subscriber::new(stream.clone(), check, projection.clone(), FixedLease::held(), TTL);
+    let mut subscriber = Subscriber::new(
+        stream.clone(),
+        check,
+        projection.clone(),
+        FixedLease::held(),
+        TTL,
+    );
 
     let mut idle = 0;
     eventually("five idle steps", async || {
-        idle += usize::from(matches!(subscriber.run_once().await, Ok(SubscriberStep::Idle)));
+        idle += usize::from(matches!(
+            subscriber.run_once().await,
+            Ok(SubscriberStep::Idle)
+        ));
         idle == 5
     })
     .await;
@@ -199,7 +211,14 @@ async fn a_quiet_stream_keeps_its_consumer() {
     // The first one, and its replacement when the deleted message did not arrive.
     let consumers = stream.context().get_stream("EVENTS").await.unwrap();
     assert!(consumers.cached_info().state.consumer_count <= 2);
-    assert_eq!(store.read_all(projection.position(), 10).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .read_all(projection.position(), 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]

@@ -10,9 +10,7 @@ use async_nats::jetstream::message::StreamMessage;
 use orders::nats::{EventStream, message::identify};
 
 pub use projection::RecordingProjection;
-pub use run::{
-    TTL, drain, ports, relay, run, run_relay, run_subscriber, stream_check,
-};
+pub use run::{TTL, drain, ports, relay, run, run_relay, run_subscriber, stream_check};
 pub use server::NatsServer;
 pub use store::{FixedIdentity, FixedLease, TestStore};
 pub use wait::eventually;

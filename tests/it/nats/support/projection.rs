@@ -89,4 +89,3 @@ impl Projection for RecordingProjection {
         Ok(Position::new(applied.last().copied().unwrap_or(0)))
     }
 }
-

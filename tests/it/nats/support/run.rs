@@ -55,13 +55,21 @@ pub fn ports(checkpoint: Position) -> RelayPorts {
     }
 }
 
-pub fn relay(stream: EventStream, store: &TestStore, checkpoint: Position) -> Relay<TestStore, FixedLease> {
+pub fn relay(
+    stream: EventStream,
+    store: &TestStore,
+    checkpoint: Position,
+) -> Relay<TestStore, FixedLease> {
     let ports = ports(checkpoint);
     Relay::new(stream, store.clone(), FixedLease::held(), ports)
 }
 
 /// Runs a relay that reads the checkpoint of `projection`.
-pub fn run_relay(stream: EventStream, store: &TestStore, projection: &RecordingProjection) -> RunningTask {
+pub fn run_relay(
+    stream: EventStream,
+    store: &TestStore,
+    projection: &RecordingProjection,
+) -> RunningTask {
     let projection = projection.clone();
     let ports = RelayPorts {
         checkpoint: Arc::new(move || {
@@ -93,4 +101,3 @@ pub async fn drain(relay: &mut Relay<TestStore, FixedLease>) {
     })
     .await;
 }
-

@@ -77,4 +77,3 @@ fn spawn(port: u16, store: &TempDir) -> Child {
         .spawn()
         .unwrap()
 }
-

@@ -172,4 +172,3 @@ impl Lease for FixedLease {
         Ok(())
     }
 }
-
