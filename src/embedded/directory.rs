@@ -1,4 +1,4 @@
-//! Directories and files of the embedded servers: locks, private folders, logs.
+//! Directories and files of the embedded servers: locks, private directories, logs.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,20 +9,23 @@ use sha2::{Digest, Sha256};
 
 use super::error::EmbeddedError;
 
-/// A log that has grown beyond this is set aside at the next start.
+/// A larger log is renamed at the next start.
 const LOG_LIMIT: u64 = 16 * 1024 * 1024;
-/// How much of a log an error shows.
+/// How much of a log an error shows, in bytes.
 const TAIL_BYTES: u64 = 2048;
 
-/// An exclusive hold on a directory that ends with the process, however it ends.
+/// An exclusive lock on a directory. The kernel releases it when the process ends.
 #[derive(Debug)]
 pub(super) struct DirectoryLock {
-    /// Never read: the kernel lets go of the lock when it is closed.
+    /// Never read. Closing it releases the lock.
     _file: File,
 }
 
 impl DirectoryLock {
-    /// Takes the lock of `directory`, or says who holds it.
+    /// Takes the lock of `directory`.
+    ///
+    /// # Errors
+    /// Another process holds it; the error names that process. Or the lock file cannot be used.
     pub(super) fn take(directory: &Path) -> Result<Self, EmbeddedError> {
         let path = directory.join("lock");
         let mut file = OpenOptions::new()
@@ -38,10 +41,10 @@ impl DirectoryLock {
                 let mut holder = String::new();
                 let read = file.read_to_string(&mut holder);
                 let holder = holder.trim();
-                let known = read.is_ok() && !holder.is_empty();
+                let is_known = read.is_ok() && !holder.is_empty();
                 return Err(EmbeddedError::InUse {
                     directory: directory.to_owned(),
-                    holder: if known { holder } else { "unknown" }.to_owned(),
+                    holder: if is_known { holder } else { "unknown" }.to_owned(),
                 });
             }
             Err(TryLockError::Error(source)) => {
@@ -55,13 +58,13 @@ impl DirectoryLock {
     }
 }
 
-/// Makes a directory, and those above it, and returns its absolute name without symbolic links.
+/// Creates a directory and its parents, and returns its absolute path without symbolic links.
 pub(super) fn make(directory: &Path) -> Result<PathBuf, EmbeddedError> {
     fs::create_dir_all(directory).map_err(EmbeddedError::file("create", directory))?;
     fs::canonicalize(directory).map_err(EmbeddedError::file("resolve", directory))
 }
 
-/// Makes a directory for its owner alone; one that exists is left as it is.
+/// Creates a directory that only its owner can use. An existing one is left as it is.
 pub(super) fn make_private(directory: &Path) -> Result<(), EmbeddedError> {
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -71,8 +74,8 @@ pub(super) fn make_private(directory: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// Writes a file anew. The old one is removed and not written through: the directory may belong to
-/// a less privileged user, who could have put a symbolic link there.
+/// Writes a new file. An old one is removed, not overwritten: the directory may belong to a less
+/// privileged user, who could have put a symbolic link there.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<(), EmbeddedError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -89,15 +92,15 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), EmbeddedError> {
         .map_err(EmbeddedError::file("write", path))
 }
 
-/// Sets a log that has grown large aside, as `….1`. To be called while nobody writes to it.
+/// Renames a large log to `….1`. To be called while its server does not run.
 pub(super) fn rotate_log(log: &Path) {
     if fs::metadata(log).is_ok_and(|file| file.len() > LOG_LIMIT) {
         let _ = fs::rename(log, log.with_added_extension("1"));
     }
 }
 
-/// The end of a log, for an error message: what was added after its first `from` bytes, at most
-/// the last two kilobytes.
+/// The end of a log, for an error message: the text after its first `from` bytes, at most the last two
+/// kilobytes.
 pub(super) fn log_tail(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;
@@ -109,15 +112,15 @@ pub(super) fn log_tail(log: &Path, from: u64) -> String {
         file.read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
     };
-    read().unwrap_or_else(|error| format!("(unreadable: {error})"))
+    read().unwrap_or_else(|error| format!("(cannot be read: {error})"))
 }
 
-/// How long a log is now.
+/// The size of a log in bytes.
 pub(super) fn log_length(log: &Path) -> u64 {
     fs::metadata(log).map_or(0, |file| file.len())
 }
 
-/// A short name for a directory, always the same for the same path.
+/// A short name for a directory. It depends only on the path.
 pub(super) fn short_hash(directory: &Path) -> String {
     let digest: [u8; 32] = Sha256::digest(directory.as_os_str().as_encoded_bytes()).into();
     digest
@@ -131,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_lock_on_a_directory_names_the_holder() {
+    fn a_refused_lock_names_its_holder() {
         let directory = tempfile::tempdir().unwrap();
         let _first = DirectoryLock::take(directory.path()).unwrap();
 
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_a_file_anew_does_not_follow_a_symbolic_link() {
+    fn writing_a_new_file_does_not_follow_a_symbolic_link() {
         let directory = tempfile::tempdir().unwrap();
         let (target, link) = (
             directory.path().join("target"),
@@ -179,7 +182,7 @@ mod tests {
 
         assert_eq!(log_tail(&log, 9), "new line");
         assert_eq!(log_tail(&log, 99), "");
-        assert!(log_tail(&directory.path().join("none"), 0).starts_with("(unreadable"));
+        assert!(log_tail(&directory.path().join("none"), 0).starts_with("(cannot be read"));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can go wrong with the embedded servers.
+//! The errors of the embedded servers.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,50 +6,50 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-/// The reason why an embedded server could not be prepared, started or stopped.
+/// Why an embedded server could not be prepared, started or stopped.
 #[derive(Debug, Error)]
 pub enum EmbeddedError {
     /// Another process holds the directory's lock.
     #[error("data directory {} is in use by process {holder}", directory.display())]
     InUse {
-        /// The directory that was asked for.
+        /// The directory.
         directory: PathBuf,
-        /// The holder's process id as it wrote it, or `unknown`.
+        /// The process id of the holder, or `unknown`.
         holder: String,
     },
-    /// A server program is not on this machine, or none of them will do.
+    /// This machine has no suitable server program.
     #[error(
         "{program} {needed} was not found{seen}; install it with {install} or `make tools`, \
-         or name it in {variable}"
+         or set {variable}"
     )]
     MissingProgram {
         /// The program's name.
         program: &'static str,
-        /// The versions that will do.
+        /// The suitable versions.
         needed: String,
-        /// The programs that were found but will not do, and why: ` (…)` or nothing.
+        /// The unsuitable programs that were found, and why: ` (…)` or nothing.
         seen: String,
-        /// The commands that install it, by package source.
+        /// The commands that install it.
         install: &'static str,
-        /// The environment variable that names it.
+        /// The environment variable that sets its place.
         variable: &'static str,
     },
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     File {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// What it was tried on.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it failed.
+        /// The system's error.
         source: io::Error,
     },
-    /// A program could not be run at all.
+    /// A program could not be run.
     #[error("cannot run {}", program.display())]
     Run {
         /// The program.
         program: PathBuf,
-        /// Why it failed.
+        /// The system's error.
         source: io::Error,
     },
     /// A program that prepares the data directory failed.
@@ -57,60 +57,60 @@ pub enum EmbeddedError {
     Preparation {
         /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: String,
-        /// The end of what it printed.
+        /// The end of its output.
         output: String,
     },
     /// A server ended before it was ready.
     #[error("{server} ended with {status} before it was ready; {} ends with: {tail}", log.display())]
     EndedAtStart {
-        /// The server.
+        /// The server's name.
         server: &'static str,
-        /// How it ended.
+        /// Its exit status.
         status: String,
         /// Its log file.
         log: PathBuf,
         /// The end of the log.
         tail: String,
     },
-    /// A server runs but did not become ready in time.
+    /// A server did not become ready in time.
     #[error("{server} was not ready after {} s; {} ends with: {tail}", waited.as_secs(), log.display())]
     NotReady {
-        /// The server.
+        /// The server's name.
         server: &'static str,
-        /// How long it was waited for.
+        /// How long the start waited.
         waited: Duration,
         /// Its log file.
         log: PathBuf,
         /// The end of the log.
         tail: String,
     },
-    /// A server that an earlier service left behind cannot be stopped.
-    #[error("process {pid} still runs on {} and cannot be stopped", directory.display())]
-    Leftover {
-        /// The process.
+    /// A server of an earlier service cannot be stopped.
+    #[error("process {pid} still uses {} and cannot be stopped", directory.display())]
+    Orphan {
+        /// The process id.
         pid: i32,
-        /// The directory that it holds.
+        /// The directory that it uses.
         directory: PathBuf,
     },
-    /// The place of the unix socket is taken by somebody else.
-    #[error("socket directory {} is not a directory of user {user} alone", path.display())]
+    /// The socket directory is not private to the server's user.
+    #[error("socket directory {} is not private to the user with id {uid}", path.display())]
     SocketDirectory {
         /// The directory.
         path: PathBuf,
-        /// The user id that it should belong to.
-        user: u32,
+        /// The id of the server's user.
+        uid: u32,
     },
-    /// Running as root on a machine with no account to run PostgreSQL as.
+    /// The service runs as root, and this machine has no user to run PostgreSQL as.
     #[error(
         "PostgreSQL does not run as root, and this machine has neither user postgres nor nobody"
     )]
-    NoAccount,
+    NoSystemUser,
 }
 
 impl EmbeddedError {
-    /// Wraps the failure of `action` on `path`, for `map_err`.
+    /// The error of `action` on `path`, for `map_err`.
     pub(super) fn file(
         action: &'static str,
         path: impl AsRef<Path>,

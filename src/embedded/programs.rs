@@ -1,21 +1,21 @@
 //! Finds the server programs on this machine.
 //!
-//! In this order: the one that the caller names, `PATH`, Debian's and Homebrew's own places, the
-//! project's tools folder. A program is taken only if it runs (as the user that it will run as) and
-//! is new enough; what was passed over, and why, is part of the error.
+//! Searches in this order: the place in the options, `PATH`, the usual places of Debian and Homebrew, the
+//! project's tools directory. A program must run (as the user that it will run as) and be new enough.
+//! The error lists the programs that were not suitable, and why.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::account::Account;
 use super::error::EmbeddedError;
 use super::options::EmbeddedOptions;
 use super::supervisor::bare_command;
+use super::system_user::SystemUser;
 
-/// The oldest PostgreSQL that the SQL of this service runs on.
+/// The oldest PostgreSQL that the service's SQL works with.
 const OLDEST_POSTGRES: (u32, u32) = (15, 0);
-/// The oldest nats-server whose JetStream does what the relay needs.
+/// The oldest nats-server whose JetStream has what the relay needs.
 const OLDEST_NATS: (u32, u32) = (2, 9);
 
 const POSTGRES_INSTALL: &str =
@@ -23,61 +23,71 @@ const POSTGRES_INSTALL: &str =
 const NATS_INSTALL: &str =
     "`apt-get install nats-server` (Debian, Ubuntu), `brew install nats-server` (macOS)";
 
-/// Finds the directory with `initdb` and `postgres`. `major` is the version that an existing data
-/// directory was made by: no other one can read it.
+/// Finds the directory with `initdb` and `postgres`. `major` is the version that created the existing
+/// data directory; no other version can read it.
+///
+/// # Errors
+/// There is no suitable program.
 pub(super) async fn find_postgres(
     options: &EmbeddedOptions,
-    account: Option<Account>,
+    user: Option<SystemUser>,
     major: Option<u32>,
 ) -> Result<PathBuf, EmbeddedError> {
-    let mut seen = Vec::new();
+    let mut unsuitable = Vec::new();
     for bin in postgres_candidates(options) {
         let program = bin.join("postgres");
-        match version_of(&program, account).await {
+        match version_of(&program, user).await {
             Some(version) if version < OLDEST_POSTGRES || !bin.join("initdb").exists() => {
-                seen.push(format!(
+                unsuitable.push(format!(
                     "{} is version {} or lacks initdb",
                     program.display(),
                     version.0
                 ));
             }
             Some(version) if major.is_some_and(|major| major != version.0) => {
-                seen.push(format!("{} is version {}", program.display(), version.0));
+                unsuitable.push(format!("{} is version {}", program.display(), version.0));
             }
             Some(_) => return Ok(bin),
-            None if program.exists() => seen.push(format!("{} does not run", program.display())),
+            None if program.exists() => {
+                unsuitable.push(format!("{} does not run", program.display()));
+            }
             None => {}
         }
     }
     Err(EmbeddedError::MissingProgram {
         program: "postgres",
         needed: match major {
-            Some(major) => format!("(PostgreSQL {major}, which made the data directory)"),
+            Some(major) => format!("(PostgreSQL {major}, which created the data directory)"),
             None => format!("(PostgreSQL {} or newer)", OLDEST_POSTGRES.0),
         },
-        seen: in_brackets(&seen),
+        seen: in_brackets(&unsuitable),
         install: POSTGRES_INSTALL,
         variable: "ORDERS_POSTGRES_BIN",
     })
 }
 
 /// Finds the nats-server program.
+///
+/// # Errors
+/// There is no suitable program.
 pub(super) async fn find_nats_server(options: &EmbeddedOptions) -> Result<PathBuf, EmbeddedError> {
-    let mut seen = Vec::new();
+    let mut unsuitable = Vec::new();
     for program in nats_candidates(options) {
         match version_of(&program, None).await {
             Some(version) if version >= OLDEST_NATS => return Ok(program),
             Some((major, minor)) => {
-                seen.push(format!("{} is version {major}.{minor}", program.display()));
+                unsuitable.push(format!("{} is version {major}.{minor}", program.display()));
             }
-            None if program.exists() => seen.push(format!("{} does not run", program.display())),
+            None if program.exists() => {
+                unsuitable.push(format!("{} does not run", program.display()));
+            }
             None => {}
         }
     }
     Err(EmbeddedError::MissingProgram {
         program: "nats-server",
         needed: format!("({}.{} or newer)", OLDEST_NATS.0, OLDEST_NATS.1),
-        seen: in_brackets(&seen),
+        seen: in_brackets(&unsuitable),
         install: NATS_INSTALL,
         variable: "ORDERS_NATS_SERVER",
     })
@@ -90,7 +100,7 @@ fn postgres_candidates(options: &EmbeddedOptions) -> Vec<PathBuf> {
     let on_path = env::split_paths(&options.search_path)
         .map(|folder| folder.join("postgres"))
         .filter(|program| program.is_file())
-        // PATH often holds one symbolic link to `postgres`, with `initdb` elsewhere beside it.
+        // PATH often holds a symbolic link to `postgres` only; `initdb` is beside the link's target.
         .filter_map(|program| Some(fs::canonicalize(program).ok()?.parent()?.to_owned()));
     let versions = |folder: &str, prefix: &str| newest_first(Path::new(folder), prefix);
     on_path
@@ -113,14 +123,14 @@ fn nats_candidates(options: &EmbeddedOptions) -> Vec<PathBuf> {
         return vec![program.clone()];
     }
     env::split_paths(&options.search_path)
-        // Debian puts it into /usr/sbin, which is not on everybody's PATH.
+        // Debian installs it into /usr/sbin, which may be missing on PATH.
         .chain(["/usr/sbin", "/opt/homebrew/bin", "/usr/local/bin"].map(PathBuf::from))
         .chain(newest_first(&options.tools_dir, "nats-server-"))
         .map(|folder| folder.join("nats-server"))
         .collect()
 }
 
-/// The folders in `parent` that are named `prefix` and a version, the newest first.
+/// The directories in `parent` whose names are `prefix` and a version, the newest first.
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(parent) else {
         return Vec::new();
@@ -137,21 +147,21 @@ fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     found.into_iter().rev().map(|(_, path)| path).collect()
 }
 
-/// Asks a program for its version. `None` where it does not run.
-async fn version_of(program: &Path, account: Option<Account>) -> Option<(u32, u32)> {
-    let output = bare_command(program, Path::new("/"), account)
+/// The version of a program; `None` if the program does not run.
+async fn version_of(program: &Path, user: Option<SystemUser>) -> Option<(u32, u32)> {
+    let output = bare_command(program, Path::new("/"), user)
         .arg("--version")
         .output()
         .await
         .ok()?;
-    // nats-server 2.9 says it on standard output, older ones on standard error.
+    // nats-server 2.9 prints it to standard output, older ones to standard error.
     let text = [output.stdout, output.stderr].concat();
     String::from_utf8_lossy(&text)
         .split_whitespace()
         .find_map(parse_version)
 }
 
-/// Reads the first two numbers of a version: `15.18`, `v2.9.10`, `18beta1`, `18`.
+/// Parses the first two numbers of a version: `15.18`, `v2.9.10`, `18beta1`, `18`.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
     let text = text.strip_prefix('v').unwrap_or(text);
     let (major, rest) = leading_number(text)?;
@@ -170,11 +180,11 @@ fn leading_number(text: &str) -> Option<(u32, &str)> {
     Some((digits.parse().ok()?, rest))
 }
 
-fn in_brackets(seen: &[String]) -> String {
-    if seen.is_empty() {
+fn in_brackets(texts: &[String]) -> String {
+    if texts.is_empty() {
         String::new()
     } else {
-        format!(" ({})", seen.join(", "))
+        format!(" ({})", texts.join(", "))
     }
 }
 
@@ -184,7 +194,8 @@ mod tests {
 
     use super::*;
 
-    fn nowhere(directory: &Path) -> EmbeddedOptions {
+    /// Options that find no program outside `directory`.
+    fn only_in(directory: &Path) -> EmbeddedOptions {
         EmbeddedOptions {
             search_path: "".into(),
             tools_dir: directory.to_owned(),
@@ -192,15 +203,15 @@ mod tests {
         }
     }
 
-    /// A script in place of a program, which says that it has some version.
-    fn pretend(program: &Path, version: &str) {
+    /// Writes a script that prints `version`, in place of a program.
+    fn fake_program(program: &Path, version: &str) {
         fs::create_dir_all(program.parent().unwrap()).unwrap();
         fs::write(program, format!("#!/bin/sh\necho '{version}'\n")).unwrap();
         fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     #[test]
-    fn versions_are_read_as_programs_write_them() {
+    fn versions_are_parsed_as_programs_print_them() {
         assert_eq!(parse_version("15.18"), Some((15, 18)));
         assert_eq!(parse_version("v2.9.10"), Some((2, 9)));
         assert_eq!(parse_version("18beta1"), Some((18, 0)));
@@ -208,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn version_folders_come_newest_first() {
+    fn version_directories_come_newest_first() {
         let directory = tempfile::tempdir().unwrap();
         for name in ["x-9.6", "x-15", "x-18.4", "y-99", "x-"] {
             fs::create_dir(directory.path().join(name)).unwrap();
@@ -229,7 +240,7 @@ mod tests {
         let options = EmbeddedOptions {
             postgres_bin: none.clone(),
             nats_server: none,
-            ..nowhere(directory.path())
+            ..only_in(directory.path())
         };
 
         let postgres = find_postgres(&options, None, None).await.unwrap_err();
@@ -239,24 +250,24 @@ mod tests {
             postgres.to_string(),
             "postgres (PostgreSQL 15 or newer) was not found; install it with `apt-get install \
              postgresql` (Debian, Ubuntu), `brew install postgresql@18` (macOS) or `make tools`, \
-             or name it in ORDERS_POSTGRES_BIN"
+             or set ORDERS_POSTGRES_BIN"
         );
         assert_eq!(
             nats.to_string(),
             "nats-server (2.9 or newer) was not found; install it with `apt-get install \
              nats-server` (Debian, Ubuntu), `brew install nats-server` (macOS) or `make tools`, \
-             or name it in ORDERS_NATS_SERVER"
+             or set ORDERS_NATS_SERVER"
         );
     }
 
     #[tokio::test]
-    async fn a_program_that_is_too_old_is_passed_over() {
+    async fn a_program_that_is_too_old_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let old = directory.path().join("nats-server-2.8.4/nats-server");
-        pretend(&old, "nats-server: v2.8.4");
+        fake_program(&old, "nats-server: v2.8.4");
         let options = EmbeddedOptions {
             nats_server: Some(old),
-            ..nowhere(directory.path())
+            ..only_in(directory.path())
         };
 
         let error = find_nats_server(&options).await.unwrap_err().to_string();
@@ -265,20 +276,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_postgresql_that_made_the_data_is_chosen() {
+    async fn the_postgresql_that_created_the_data_is_chosen() {
         let directory = tempfile::tempdir().unwrap();
         let path = ["15", "18"].map(|version| {
             let bin = directory.path().join(version).join("bin");
-            pretend(
+            fake_program(
                 &bin.join("postgres"),
                 &format!("postgres (PostgreSQL) {version}.1"),
             );
-            pretend(&bin.join("initdb"), "");
+            fake_program(&bin.join("initdb"), "");
             bin
         });
         let options = EmbeddedOptions {
             search_path: env::join_paths(&path).unwrap(),
-            ..nowhere(directory.path())
+            ..only_in(directory.path())
         };
 
         let first = find_postgres(&options, None, None).await.unwrap();
@@ -290,6 +301,6 @@ mod tests {
 
         assert!(first.ends_with("15/bin"));
         assert!(newer.ends_with("18/bin"));
-        assert!(gone.starts_with("postgres (PostgreSQL 99, which made the data directory)"));
+        assert!(gone.starts_with("postgres (PostgreSQL 99, which created the data directory)"));
     }
 }

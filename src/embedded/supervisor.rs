@@ -1,64 +1,103 @@
-//! One server process that cannot outlive the service.
+//! A server process that cannot outlive the service.
 //!
-//! Between the service and the server stands a shell that runs `supervisor.sh`. It reads a pipe
-//! whose other end only the service holds, so the kernel itself tells it when the service is gone,
-//! `kill -9` included. Closing the pipe is also how a server is stopped on purpose: there is one
-//! way to stop, and it is used all the time. Shell and server have a process group of their own, so
-//! that ctrl-C in a terminal reaches the service first.
+//! The service starts a shell with `supervisor.sh`, and the shell starts the server. The shell reads
+//! a pipe that only the service holds open, so it notices when the service ends, even by `kill -9`.
+//! A normal stop closes the same pipe, so this path is used at every stop and not only after a crash.
+//! Shell and server have a process group of their own, so that ctrl-C in a terminal reaches only the
+//! service.
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+use tracing::info;
 
-use super::account::Account;
+use super::directory::{log_length, log_tail};
 use super::error::EmbeddedError;
+use super::system_user::SystemUser;
 
-/// One step of stopping a server: a signal, and how long it may take to work.
+/// One step of stopping a server: a signal, and how long to wait for its effect.
 pub(super) type StopStep = (Signal, Duration);
 
-/// What to run, and how to stop it.
+/// How long a server may take until it is ready. After a crash PostgreSQL replays up to `max_wal_size`
+/// of log and nats-server reads its whole store.
+const START_DEADLINE: Duration = Duration::from_mins(1);
+/// How much longer than its stop steps a stop may take.
+const STOP_MARGIN: Duration = Duration::from_secs(2);
+
+/// A program to run as a server, and how to stop it.
 pub(super) struct Program<'a> {
+    /// The server's name for logs and errors.
+    pub(super) name: &'static str,
     /// The program file.
     pub(super) file: &'a Path,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
-    /// Variables of its otherwise almost empty environment.
+    /// Environment variables besides `PATH` and `LC_ALL`.
     pub(super) environment: Vec<(&'static str, String)>,
     /// Its working directory.
     pub(super) directory: &'a Path,
-    /// The file that its output is added to.
+    /// The file that its output is appended to.
     pub(super) log: PathBuf,
-    /// The user that it runs as, if not the service's own.
-    pub(super) account: Option<Account>,
-    /// How it is stopped, gently first.
+    /// The user that it runs as; `None` for the service's own user.
+    pub(super) user: Option<SystemUser>,
+    /// The steps that stop it, in order.
     pub(super) stop_steps: &'static [StopStep],
 }
 
-/// A running server together with its supervising shell. Dropping it stops the server as well,
-/// without waiting for its end.
+/// A running server and its supervising shell. Dropping the value stops the server without waiting for
+/// its end.
 #[derive(Debug)]
-pub(super) struct Supervised {
+pub(super) struct SupervisedServer {
     shell: Child,
     pipe: Option<ChildStdin>,
     server: Pid,
-    patience: Duration,
+    stop_deadline: Duration,
 }
 
-impl Supervised {
-    /// Starts a program under a supervisor.
-    pub(super) async fn spawn(program: &Program<'_>) -> Result<Self, EmbeddedError> {
+impl SupervisedServer {
+    /// Starts a server and waits until `ready`, which is given its process id, completes.
+    ///
+    /// # Errors
+    /// The program cannot be run, ends before it is ready, or is not ready in time.
+    pub(super) async fn start<F: Future<Output = ()>>(
+        program: &Program<'_>,
+        ready: impl FnOnce(i32) -> F,
+    ) -> Result<Self, EmbeddedError> {
+        let (started, log_start) = (Instant::now(), log_length(&program.log));
+        let (server, log) = (program.name, program.log.clone());
+        let mut process = Self::spawn(program).await?;
+        let pid = process.pid();
+        tokio::select! {
+            status = process.exited() => {
+                let tail = log_tail(&log, log_start);
+                return Err(EmbeddedError::EndedAtStart { server, status, log, tail });
+            }
+            () = ready(pid) => {}
+            () = sleep(START_DEADLINE) => {
+                let tail = log_tail(&log, log_start);
+                return Err(EmbeddedError::NotReady { server, waited: START_DEADLINE, log, tail });
+            }
+        }
+        let (elapsed, directory) = (started.elapsed(), program.directory.display());
+        info!(server, pid, ?elapsed, %directory, "embedded server ready");
+        Ok(process)
+    }
+
+    /// Starts a program under a supervising shell, which prints the program's process id.
+    async fn spawn(program: &Program<'_>) -> Result<Self, EmbeddedError> {
         let failed = |source| EmbeddedError::Run {
             program: program.file.to_owned(),
             source,
         };
-        let mut command = bare_command(Path::new("/bin/sh"), program.directory, program.account);
+        let mut command = bare_command(Path::new("/bin/sh"), program.directory, program.user);
         command
             .args(["-c", include_str!("supervisor.sh"), "supervisor"])
             .arg(&program.log)
@@ -84,22 +123,18 @@ impl Supervised {
                 .await
                 .map_err(failed)?;
         }
-        let server = line
+        let pid = line
             .trim()
             .parse()
             .map_err(std::io::Error::other)
             .map_err(failed)?;
-        let patience = program
-            .stop_steps
-            .iter()
-            .map(|(_, wait)| *wait)
-            .sum::<Duration>()
-            + Duration::from_secs(2);
+        let steps = program.stop_steps.iter();
+        let stop_deadline = steps.map(|(_, wait)| *wait).sum::<Duration>() + STOP_MARGIN;
         Ok(Self {
             shell,
             pipe,
-            server: Pid::from_raw(server),
-            patience,
+            server: Pid::from_raw(pid),
+            stop_deadline,
         })
     }
 
@@ -108,47 +143,51 @@ impl Supervised {
         self.server.as_raw()
     }
 
-    /// Waits until the server has ended. May be dropped and called again.
+    /// Waits until the server has ended, and returns its exit status as text. May be dropped and called
+    /// again.
     pub(super) async fn exited(&mut self) -> String {
         match self.shell.wait().await {
             Ok(status) => describe(status),
-            Err(error) => format!("an unknown status ({error})"),
+            Err(error) => format!("unknown exit status ({error})"),
         }
     }
 
-    /// Stops the server and waits for its end, which comes in bounded time: the last of its steps
-    /// is a signal that cannot be refused.
+    /// Stops the server and waits for its end. The time is bounded, because the last step is a signal
+    /// that cannot be refused.
     pub(super) async fn stop(mut self) {
         self.pipe = None;
-        if timeout(self.patience, self.shell.wait()).await.is_err() {
+        if timeout(self.stop_deadline, self.shell.wait())
+            .await
+            .is_err()
+        {
             self.kill().await;
         }
     }
 
-    /// Kills the server with SIGKILL, as the kernel would, and waits for its end.
+    /// Kills the server with SIGKILL and waits for its end.
     pub(super) async fn kill(mut self) {
-        // The process may have ended by itself: then there is nothing left to do.
+        // Fails if the server has already ended.
         let _ = kill(self.server, Signal::SIGKILL);
         let _ = timeout(Duration::from_secs(2), self.shell.wait()).await;
     }
 }
 
-/// A command with an environment of its own, so that variables of whoever started the service
-/// (`PGDATA`, `PGPORT`, `LC_ALL`, …) cannot change what the servers do.
-pub(super) fn bare_command(file: &Path, directory: &Path, account: Option<Account>) -> Command {
+/// A command with a minimal environment, so that the service's own environment variables (`PGDATA`,
+/// `PGPORT`, `LC_ALL`, …) cannot change what the servers do.
+pub(super) fn bare_command(file: &Path, directory: &Path, user: Option<SystemUser>) -> Command {
     let mut command = Command::new(file);
     command
         .env_clear()
         .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
         .env("LC_ALL", "C")
         .current_dir(directory);
-    if let Some(account) = account {
-        account.run_as(&mut command);
+    if let Some(user) = user {
+        user.run_as(&mut command);
     }
     command
 }
 
-/// The steps as `supervisor.sh` reads them: `INT:50 QUIT:20`.
+/// The steps in the format of `supervisor.sh`: signal names and tenths of a second, `INT:50 QUIT:20`.
 fn steps_argument(steps: &[StopStep]) -> String {
     let step = |(signal, wait): &StopStep| {
         format!(
@@ -160,7 +199,7 @@ fn steps_argument(steps: &[StopStep]) -> String {
     steps.iter().map(step).collect::<Vec<_>>().join(" ")
 }
 
-/// The supervisor ends with its server's status: 128 and more stand for a signal.
+/// The status as text. The shell ends with its server's status; above 128 it means a signal.
 fn describe(status: ExitStatus) -> String {
     match status.code() {
         Some(code) if code > 128 => match Signal::try_from(code - 128) {
@@ -168,7 +207,7 @@ fn describe(status: ExitStatus) -> String {
             Err(_) => format!("exit status {code}"),
         },
         Some(code) => format!("exit status {code}"),
-        None => format!("its supervisor's end ({status})"),
+        None => format!("unknown exit status, its supervisor ended ({status})"),
     }
 }
 
@@ -183,26 +222,27 @@ mod tests {
         (Signal::SIGKILL, Duration::from_secs(1)),
     ];
 
-    async fn run(script: &str, directory: &Path) -> Supervised {
+    async fn run(script: &str, directory: &Path) -> SupervisedServer {
         let program = Program {
+            name: "test server",
             file: Path::new("/bin/sh"),
             arguments: vec!["-c".into(), script.into()],
             environment: vec![("GREETING", "hello".to_owned())],
             directory,
             log: directory.join("log"),
-            account: None,
+            user: None,
             stop_steps: STEPS,
         };
-        Supervised::spawn(&program).await.unwrap()
+        SupervisedServer::spawn(&program).await.unwrap()
     }
 
     #[test]
-    fn stop_steps_are_written_as_the_shell_reads_them() {
+    fn stop_steps_have_the_format_of_the_shell_script() {
         assert_eq!(steps_argument(STEPS), "TERM:3 KILL:10");
     }
 
     #[tokio::test]
-    async fn a_program_logs_to_its_file_and_its_exit_status_is_told() {
+    async fn a_server_logs_to_its_file_and_its_exit_status_is_returned() {
         let directory = tempfile::tempdir().unwrap();
 
         let mut program = run("echo \"$GREETING\"; exit 3", directory.path()).await;
@@ -215,7 +255,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_ignores_the_gentle_signal_is_killed() {
+    async fn a_server_that_ignores_the_first_signal_is_killed() {
         let directory = tempfile::tempdir().unwrap();
         let script = "trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done";
         let program = run(script, directory.path()).await;
@@ -231,7 +271,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_program_ends_by_itself_even_without_its_shell() {
+    async fn a_dropped_server_ends_even_without_its_shell() {
         let directory = tempfile::tempdir().unwrap();
         let program = run("exec sleep 1000", directory.path()).await;
         let server = Pid::from_raw(program.pid());
@@ -241,8 +281,8 @@ mod tests {
         drop(program);
 
         let gone = async {
-            // A zombie whose reaper is slow has ended, too: its command line is empty.
-            while crate::embedded::leftover::command_line(server.as_raw())
+            // A zombie has ended, too; its command line is empty.
+            while crate::embedded::orphan::command_line(server.as_raw())
                 .await
                 .is_some_and(|line| line.contains("sleep"))
             {

@@ -1,21 +1,22 @@
-# Runs one server and stops it as soon as the service goes away, even by kill -9. Called as
+# Runs one server, and stops it when the service ends, even by kill -9. Called as
 #   sh -c <this text> supervisor LOG STEPS PROGRAM [ARGUMENT...]
-# Standard input is a pipe that only the service holds open: its end says "stop", whether the
-# service asked for it or died. STEPS is "SIGNAL:TENTHS ...": the signals to send, in order, and
-# how many tenths of a second to wait after each. Prints the server's process id and ends with the
-# server's exit status.
+# Standard input is a pipe that only the service holds open. When it closes, the server is stopped:
+# the service has closed it or has died. STEPS is "SIGNAL:TENTHS ...": the signals to send, in order,
+# and how many tenths of a second to wait after each. Prints the server's process id, and ends with
+# the server's exit status.
 log=$1
 steps=$2
 shift 2
 exec 3<&0 </dev/null
-# The kernel hangs up on a process group that holds a stopped process when the service dies, which
-# is just when a supervisor is needed. The servers inherit this and set handlers of their own.
+# If a process of the group is stopped when the service dies, the kernel sends SIGHUP to the group.
+# The supervisor must survive that to stop the server. The servers inherit this and set their own
+# handlers.
 trap '' HUP
-# A shell starts background programs with SIGINT and SIGQUIT ignored; PostgreSQL sets handlers for
-# them all the same.
+# A shell starts background programs with SIGINT and SIGQUIT ignored. PostgreSQL sets its own handlers
+# for them.
 "$@" >>"$log" 2>&1 3<&- &
 server=$!
-# A subshell watches the pipe, so that it still does when this shell itself is killed.
+# A subshell watches the pipe, so that the server is stopped even if this shell is killed.
 (
   while read -r _ <&3; do :; done
   for step in $steps; do

@@ -1,4 +1,4 @@
-//! Creates PostgreSQL's data directory, all of it or nothing.
+//! Creates PostgreSQL's data directory, completely or not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,17 +9,17 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tracing::info;
 
-use super::account::Account;
 use super::error::EmbeddedError;
 use super::supervisor::bare_command;
+use super::system_user::SystemUser;
 
-/// The role that owns everything. Only the service's (and PostgreSQL's) own user can reach the
-/// socket, so no password guards it.
+/// The role that owns everything. It has no password, because only the users of the service and of
+/// PostgreSQL can reach the socket.
 pub(super) const SUPERUSER: &str = "orders";
-/// The service's database.
+/// The name of the service's database.
 pub(super) const DATABASE: &str = "orders";
 
-/// The version of PostgreSQL that made a data directory, if there is one.
+/// The major version of the PostgreSQL that created this data directory; `None` if it does not exist.
 pub(super) fn major_version(data: &Path) -> Option<u32> {
     fs::read_to_string(data.join("PG_VERSION"))
         .ok()?
@@ -28,73 +28,76 @@ pub(super) fn major_version(data: &Path) -> Option<u32> {
         .ok()
 }
 
-/// Creates `home/data` with the database in it.
+/// Creates the data directory `home/data` with the database in it.
 ///
-/// Everything is made under another name, flushed to disk, and renamed at the end, so a start that
-/// is killed half way leaves nothing that a later one could take for a data directory.
+/// It is created under another name, flushed to disk, and renamed at the end. So a start that is killed
+/// before its end leaves nothing that a later start could take for a data directory.
 pub(super) async fn create(
     bin: &Path,
     home: &Path,
-    account: Option<Account>,
+    user: Option<SystemUser>,
 ) -> Result<(), EmbeddedError> {
-    let began = Instant::now();
+    let started = Instant::now();
     let unfinished = home.join("data.unfinished");
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(EmbeddedError::file("remove", &unfinished))?;
     }
-    let run = |program: &str| -> (PathBuf, Command) {
+    let command = |program: &str| -> (PathBuf, Command) {
         let file = bin.join(program);
-        let command = bare_command(&file, home, account);
+        let command = bare_command(&file, home, user);
         (file, command)
     };
 
-    let (file, mut initdb) = run("initdb");
+    let (file, mut initdb) = command("initdb");
     initdb
-        // One flush at the end instead of one for each step; no hints for a human.
+        // One flush at the end instead of one for each step; no instructions in the output.
         .args(["--no-sync", "--no-instructions"])
-        // Bytes compare as bytes: fast, and the same on every machine.
+        // The C locale compares bytes: fast, and the same on every machine.
         .args(["--encoding=UTF8", "--locale=C", "--data-checksums"])
-        // While the log still grows, whoever commits waits until its next file is filled with zeros
-        // and flushed: 25 ms for the usual 16 MB, and the slowest commands of a young database
-        // (p99.9 under load: half with small files).
+        // Small log files: while the log of a new database grows, a commit waits until the next file
+        // is filled with zeros and flushed. That takes 25 ms for the default of 16 MB; small files
+        // halve the p99.9 under load.
         .arg("--wal-segsize=1")
         .args(["--auth=trust", "--username", SUPERUSER, "--pgdata"])
         .arg(&unfinished);
-    finish(&file, initdb, "").await?;
+    run_to_end(&file, initdb, "").await?;
 
-    let (file, mut single) = run("postgres");
+    let (file, mut single) = command("postgres");
     single
         .args(["--single", "-F", "-c", "exit_on_error=true", "-D"])
         .arg(&unfinished);
     single.arg("postgres");
-    finish(&file, single, &format!("create database {DATABASE}\n")).await?;
+    run_to_end(&file, single, &format!("create database {DATABASE}\n")).await?;
 
     include_settings(&unfinished.join("postgresql.conf"))?;
 
-    let (file, mut sync) = run("initdb");
+    let (file, mut sync) = command("initdb");
     sync.arg("--sync-only").arg("--pgdata").arg(&unfinished);
-    finish(&file, sync, "").await?;
+    run_to_end(&file, sync, "").await?;
 
     let data = home.join("data");
     fs::rename(&unfinished, &data).map_err(EmbeddedError::file("create", &data))?;
     fs::File::open(home)
         .and_then(|directory| directory.sync_all())
         .map_err(EmbeddedError::file("flush", home))?;
-    info!(directory = %data.display(), elapsed = ?began.elapsed(), "created a PostgreSQL data directory");
+    info!(directory = %data.display(), elapsed = ?started.elapsed(), "PostgreSQL data directory created");
     Ok(())
 }
 
-/// Makes PostgreSQL read the generated settings. They lie beside the data directory, which holds
-/// files of PostgreSQL's own user only.
+/// Makes PostgreSQL read the generated settings file. The file is beside the data directory, because that
+/// holds only files of PostgreSQL's own user.
 fn include_settings(conf: &Path) -> Result<(), EmbeddedError> {
     let text = fs::read_to_string(conf).map_err(EmbeddedError::file("read", conf))?;
     let text = format!("{text}\n# The settings of `orders serve`.\ninclude '../orders.conf'\n");
-    // Written through and not anew, so that it stays PostgreSQL's own file.
+    // Overwritten, not replaced, so that it keeps its owner.
     fs::write(conf, text).map_err(EmbeddedError::file("write", conf))
 }
 
 /// Runs a program to its end, with `input` as its standard input.
-async fn finish(file: &Path, mut command: Command, input: &str) -> Result<(), EmbeddedError> {
+///
+/// # Errors
+/// The program cannot be run or fails.
+async fn run_to_end(file: &Path, mut command: Command, input: &str) -> Result<(), EmbeddedError> {
     let failed = |source| EmbeddedError::Run {
         program: file.to_owned(),
         source,
@@ -107,7 +110,7 @@ async fn finish(file: &Path, mut command: Command, input: &str) -> Result<(), Em
         .spawn()
         .map_err(failed)?;
     if let Some(mut pipe) = child.stdin.take() {
-        // A program that ended early has its own, better explanation.
+        // Fails if the program has ended early; its output then explains why.
         let _ = pipe.write_all(input.as_bytes()).await;
     }
     let output = child.wait_with_output().await.map_err(failed)?;

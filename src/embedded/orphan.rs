@@ -1,9 +1,10 @@
-//! Servers that an earlier service left behind.
+//! Servers of an earlier service that still run.
 //!
-//! A supervisor stops its server when the service dies, which takes a moment; and somebody may have
-//! killed the supervisor as well. Two servers on one data directory would destroy it, so each start
-//! first looks at the server's pid file. A pid alone proves nothing, it may be another program's by
-//! now: the process's command line must name our data.
+//! A supervisor stops its server when the service dies, but that takes a moment, and the supervisor may
+//! have been killed as well. Two servers on one data directory would destroy it. So each start reads
+//! the server's pid file first, and stops the server if it still runs. The pid alone is no proof,
+//! because another program may have it by now: the process's command line must name the data
+//! directory.
 
 use std::fs;
 use std::path::Path;
@@ -18,23 +19,23 @@ use tracing::warn;
 use super::error::EmbeddedError;
 use super::supervisor::StopStep;
 
-/// How often a server that has to end is looked at.
-const POLL: Duration = Duration::from_millis(10);
+/// How often to check whether the server has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What identifies a server that may still run.
-pub(super) struct Leftover<'a> {
+/// A server that may still run.
+pub(super) struct OrphanServer<'a> {
     /// The file whose first line is the server's process id.
     pub(super) pid_file: &'a Path,
-    /// The program's name.
+    /// The name of its program.
     pub(super) program: &'static str,
-    /// An argument of its command line that only our server has: a path inside our data.
+    /// A path inside the data directory, which is part of the server's command line.
     pub(super) data: &'a Path,
-    /// How it is stopped, gently first.
+    /// The steps that stop it, in order.
     pub(super) stop_steps: &'static [StopStep],
 }
 
-impl Leftover<'_> {
-    /// The process id in the pid file, of whatever process.
+impl OrphanServer<'_> {
+    /// The process id in the pid file. It may belong to another process.
     pub(super) fn recorded_pid(&self) -> Option<i32> {
         let text = fs::read_to_string(self.pid_file).ok()?;
         text.lines()
@@ -46,23 +47,26 @@ impl Leftover<'_> {
     }
 
     /// Stops the server if it still runs, and waits for its end.
+    ///
+    /// # Errors
+    /// The server still runs after the last step.
     pub(super) async fn stop(&self) -> Result<(), EmbeddedError> {
         let Some(pid) = self.recorded_pid() else {
             return Ok(());
         };
         for (signal, wait) in self.stop_steps {
-            if !self.is_ours(pid).await {
+            if !self.is_running_as(pid).await {
                 return Ok(());
             }
-            warn!(pid, program = self.program, %signal, "stopping a server left by an earlier run");
+            warn!(pid, program = self.program, %signal, "stopping a server of an earlier service");
             let _ = kill(Pid::from_raw(pid), *signal);
             let deadline = Instant::now() + *wait;
-            while Instant::now() < deadline && self.is_ours(pid).await {
-                sleep(POLL).await;
+            while Instant::now() < deadline && self.is_running_as(pid).await {
+                sleep(POLL_INTERVAL).await;
             }
         }
-        if self.is_ours(pid).await {
-            return Err(EmbeddedError::Leftover {
+        if self.is_running_as(pid).await {
+            return Err(EmbeddedError::Orphan {
                 pid,
                 directory: self.data.to_owned(),
             });
@@ -70,9 +74,9 @@ impl Leftover<'_> {
         Ok(())
     }
 
-    /// Whether the process runs and is our server. A supervisor's command line names the data as
-    /// well, but begins with the shell.
-    async fn is_ours(&self, pid: i32) -> bool {
+    /// Whether this process runs and is the server. A supervisor's command line names the data as well,
+    /// but begins with the shell.
+    async fn is_running_as(&self, pid: i32) -> bool {
         command_line(pid).await.is_some_and(|line| {
             !line.starts_with("/bin/sh")
                 && line.contains(self.program)
@@ -81,8 +85,8 @@ impl Leftover<'_> {
     }
 }
 
-/// The command line of a process, its arguments separated by blanks. `None` where there is no such
-/// process, or only what is left of one (a zombie has no command line).
+/// The command line of a process, its arguments separated by spaces. `None` if there is no such
+/// process or it has ended (a zombie has no command line).
 pub(super) async fn command_line(pid: i32) -> Option<String> {
     if Path::new("/proc/self/cmdline").exists() {
         let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
@@ -111,8 +115,8 @@ mod tests {
 
     const STEPS: &[StopStep] = &[(Signal::SIGTERM, Duration::from_secs(5))];
 
-    /// A program that names `file` and runs until it is stopped.
-    async fn program(file: &Path) -> tokio::process::Child {
+    /// Starts a program that has `file` on its command line and runs until it is stopped.
+    async fn start_program(file: &Path) -> tokio::process::Child {
         fs::write(file, "").unwrap();
         let child = Command::new("tail")
             .arg("-f")
@@ -120,18 +124,18 @@ mod tests {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        // A process has no command line for a moment while it begins.
+        // A process has no command line in its first moment.
         while command_line(child.id().unwrap().cast_signed())
             .await
             .is_none()
         {
-            sleep(POLL).await;
+            sleep(POLL_INTERVAL).await;
         }
         child
     }
 
-    fn leftover<'a>(pid_file: &'a Path, data: &'a Path) -> Leftover<'a> {
-        Leftover {
+    fn orphan<'a>(pid_file: &'a Path, data: &'a Path) -> OrphanServer<'a> {
+        OrphanServer {
             pid_file,
             program: "tail",
             data,
@@ -140,41 +144,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_of_ours_is_stopped() {
+    async fn a_server_on_the_data_directory_is_stopped() {
         let directory = tempfile::tempdir().unwrap();
         let (data, pid_file) = (directory.path().join("data"), directory.path().join("pid"));
-        let mut server = program(&data).await;
+        let mut server = start_program(&data).await;
         fs::write(&pid_file, format!("{}\nmore\n", server.id().unwrap())).unwrap();
 
-        leftover(&pid_file, &data).stop().await.unwrap();
+        orphan(&pid_file, &data).stop().await.unwrap();
 
         assert!(!server.wait().await.unwrap().success());
     }
 
     #[tokio::test]
-    async fn a_strange_process_with_the_recorded_pid_is_left_alone() {
+    async fn another_process_with_the_recorded_pid_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let (other, pid_file) = (directory.path().join("other"), directory.path().join("pid"));
-        let mut stranger = program(&other).await;
-        fs::write(&pid_file, stranger.id().unwrap().to_string()).unwrap();
+        let mut other_process = start_program(&other).await;
+        fs::write(&pid_file, other_process.id().unwrap().to_string()).unwrap();
 
-        leftover(&pid_file, &directory.path().join("data"))
+        orphan(&pid_file, &directory.path().join("data"))
             .stop()
             .await
             .unwrap();
 
-        assert!(stranger.try_wait().unwrap().is_none());
+        assert!(other_process.try_wait().unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn an_unreadable_pid_file_names_nobody() {
+    async fn an_invalid_pid_file_names_no_process() {
         let directory = tempfile::tempdir().unwrap();
         let pid_file = directory.path().join("pid");
         for text in ["", "x", "0", "-1", "1"] {
             fs::write(&pid_file, text).unwrap();
 
             assert_eq!(
-                leftover(&pid_file, directory.path()).recorded_pid(),
+                orphan(&pid_file, directory.path()).recorded_pid(),
                 None,
                 "{text:?}"
             );

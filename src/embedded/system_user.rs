@@ -1,7 +1,7 @@
 //! The user that PostgreSQL runs as.
 //!
-//! PostgreSQL refuses to run as root. A service that runs as root therefore gives PostgreSQL an
-//! unprivileged account; any other service runs it as itself.
+//! PostgreSQL refuses to run as root. So a service that runs as root runs PostgreSQL as an unprivileged
+//! user; any other service runs it as its own user.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,16 +12,19 @@ use tokio::process::Command;
 
 use super::error::EmbeddedError;
 
-/// A user that is not the service's own.
+/// A user of the system that is not the service's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Account {
+pub(super) struct SystemUser {
     uid: u32,
     gid: u32,
 }
 
-impl Account {
-    /// The account to run PostgreSQL as, `None` for the service's own. The owner of an existing
-    /// data directory stays its owner, so that an ordinary user's data survives a run as root.
+impl SystemUser {
+    /// The user to run PostgreSQL as; `None` for the service's own user. An existing data directory
+    /// keeps its owner, so that an ordinary user can still use it after a run as root.
+    ///
+    /// # Errors
+    /// The service runs as root, and this machine has no suitable user.
     pub(super) fn for_postgres(data: &Path) -> Result<Option<Self>, EmbeddedError> {
         if !geteuid().is_root() {
             return Ok(None);
@@ -43,11 +46,11 @@ impl Account {
                     gid: user.gid.as_raw(),
                 })
             })
-            .ok_or(EmbeddedError::NoAccount)
+            .ok_or(EmbeddedError::NoSystemUser)
     }
 
-    /// Whether this user can enter `directory`. Asked of the kernel, by trying, and not computed
-    /// from mode bits: access lists and security modules have a say as well.
+    /// Whether this user can enter `directory`. Tried out, not computed from mode bits, because access
+    /// lists and security modules also decide.
     pub(super) async fn can_enter(self, directory: &Path) -> bool {
         let mut shell = Command::new("/bin/sh");
         shell
@@ -61,7 +64,7 @@ impl Account {
             .is_ok_and(|output| output.status.success())
     }
 
-    /// Gives `path` to this user.
+    /// Makes this user the owner of `path`.
     pub(super) fn own(self, path: &Path) -> Result<(), EmbeddedError> {
         chown(path, Some(self.uid), Some(self.gid))
             .map_err(EmbeddedError::file("change the owner of", path))
@@ -72,7 +75,7 @@ impl Account {
         command.uid(self.uid).gid(self.gid);
     }
 
-    /// The user's number.
+    /// The user id.
     pub(super) fn uid(self) -> u32 {
         self.uid
     }

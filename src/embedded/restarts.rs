@@ -1,4 +1,4 @@
-//! Keeps a private server running.
+//! Restarts a private server when it ends unexpectedly.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -12,17 +12,18 @@ use super::error::EmbeddedError;
 use super::nats::PrivateNats;
 use super::postgres::PrivatePostgres;
 
+/// The pause before the first restart. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A server that ran this long before it ended again does not count as one that cannot run.
-const HEALTHY: Duration = Duration::from_secs(30);
+/// After this time without an unexpected end, the pause is the first one again.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 
-/// What keeping a server running takes.
-pub(super) trait Server: Send {
+/// A server that can be restarted.
+pub(super) trait RestartableServer: Send {
     /// The server's name in the log.
     const NAME: &'static str;
 
-    /// Waits for an unexpected end and says how the server ended.
+    /// Waits for an unexpected end and returns the exit status as text.
     fn exited(&mut self) -> impl Future<Output = String> + Send;
 
     /// Starts it again.
@@ -32,8 +33,8 @@ pub(super) trait Server: Send {
     fn stop(&mut self) -> impl Future<Output = ()> + Send;
 }
 
-/// Starts the server again whenever it ends, and stops it when `stop` says so.
-pub(super) async fn keep<S: Server>(mut server: S, stop: CancellationToken) {
+/// Restarts the server whenever it ends, until `stop` is cancelled; then stops it.
+pub(super) async fn keep_running<S: RestartableServer>(mut server: S, stop: CancellationToken) {
     let mut pause = FIRST_PAUSE;
     let mut started = Instant::now();
     loop {
@@ -43,23 +44,23 @@ pub(super) async fn keep<S: Server>(mut server: S, stop: CancellationToken) {
         };
         error!(
             server = S::NAME,
-            status, "an embedded server ended unexpectedly, restarting it"
+            status, "embedded server ended unexpectedly, restarting it"
         );
-        if started.elapsed() > HEALTHY {
+        if started.elapsed() > HEALTHY_AFTER {
             pause = FIRST_PAUSE;
         }
         let restarted = select! {
             () = stop.cancelled() => break,
             () = restart(&mut server, &mut pause) => Instant::now(),
         };
-        warn!(server = S::NAME, "the embedded server runs again");
+        warn!(server = S::NAME, "embedded server runs again");
         started = restarted;
     }
     server.stop().await;
 }
 
-/// Tries until the server runs, with growing pauses.
-async fn restart<S: Server>(server: &mut S, pause: &mut Duration) {
+/// Tries to start the server until it runs, with growing pauses.
+async fn restart<S: RestartableServer>(server: &mut S, pause: &mut Duration) {
     loop {
         sleep(*pause).await;
         *pause = (*pause * 2).min(LONGEST_PAUSE);
@@ -67,13 +68,13 @@ async fn restart<S: Server>(server: &mut S, pause: &mut Duration) {
             Ok(()) => return,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                error!(server = S::NAME, error, retry_in = ?*pause, "cannot restart it");
+                error!(server = S::NAME, error, retry_in = ?*pause, "cannot restart the embedded server");
             }
         }
     }
 }
 
-impl Server for PrivatePostgres {
+impl RestartableServer for PrivatePostgres {
     const NAME: &'static str = "PostgreSQL";
 
     async fn exited(&mut self) -> String {
@@ -89,7 +90,7 @@ impl Server for PrivatePostgres {
     }
 }
 
-impl Server for PrivateNats {
+impl RestartableServer for PrivateNats {
     const NAME: &'static str = "NATS";
 
     async fn exited(&mut self) -> String {
@@ -112,16 +113,16 @@ mod tests {
 
     use super::*;
 
-    /// A server that ends at once twice, of which the first restart fails.
-    struct Flaky {
+    /// A server that ends twice. Its first restart fails.
+    struct UnstableServer {
         ends_left: u32,
         restarts: Arc<AtomicU32>,
         stops: Arc<AtomicU32>,
         all_restarted: CancellationToken,
     }
 
-    impl Server for Flaky {
-        const NAME: &'static str = "flaky";
+    impl RestartableServer for UnstableServer {
+        const NAME: &'static str = "unstable";
 
         async fn exited(&mut self) -> String {
             if self.ends_left == 0 {
@@ -134,7 +135,7 @@ mod tests {
 
         async fn restart(&mut self) -> Result<(), EmbeddedError> {
             match self.restarts.fetch_add(1, Ordering::Relaxed) {
-                0 => Err(EmbeddedError::NoAccount),
+                0 => Err(EmbeddedError::NoSystemUser),
                 _ => Ok(()),
             }
         }
@@ -148,14 +149,14 @@ mod tests {
     async fn a_server_is_restarted_until_it_runs_and_stopped_at_the_end() {
         let (restarts, stops) = (Arc::default(), Arc::default());
         let (stop, all_restarted) = (CancellationToken::new(), CancellationToken::new());
-        let server = Flaky {
+        let server = UnstableServer {
             ends_left: 2,
             restarts: Arc::clone(&restarts),
             stops: Arc::clone(&stops),
             all_restarted: all_restarted.clone(),
         };
 
-        tokio::join!(keep(server, stop.clone()), async {
+        tokio::join!(keep_running(server, stop.clone()), async {
             all_restarted.cancelled().await;
             stop.cancel();
         });
