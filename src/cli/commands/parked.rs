@@ -35,7 +35,7 @@ pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<Outcome> {
 pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<Outcome> {
     let store = OfflineStore::open(args).await?;
     let projector = store.projector();
-    let orders = if orders.is_empty() {
+    let orders: Vec<OrderId> = if orders.is_empty() {
         let parked = projector.parked().await?;
         parked.into_iter().map(|order| order.order_id).collect()
     } else {
