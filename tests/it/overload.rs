@@ -1,5 +1,5 @@
-//! More than the service can take: it refuses what it cannot take, and answers the rest. For ten minutes
-//! (`make overload`) its memory does not grow either.
+//! Overload: the service refuses the commands that it cannot queue and answers the others. `make overload`
+//! runs it for ten minutes, and then memory must not grow either.
 
 use std::{
     env,
@@ -19,33 +19,33 @@ use tokio::{
 
 use crate::support::service::{DataDir, Service};
 
-/// How many clients send at once, each its next request as soon as the last one is answered.
+/// The number of clients. Each sends its next request as soon as the last one is answered.
 const CLIENTS: u64 = 600;
-/// How much is answered at least (more orders than are kept in memory), and how much refused (more than
-/// may wait), however long it takes.
-const ANSWERED: u64 = 3000;
-const REFUSED: u64 = 300;
-/// How many commands may wait: fewer than there are clients.
+/// The test ends when at least so many requests were answered (more than the cache holds) and refused
+/// (more than the queue holds).
+const MIN_ANSWERED: u64 = 3000;
+const MIN_REFUSED: u64 = 300;
+/// `ORDERS_WRITE_QUEUE`: fewer commands than there are clients.
 const QUEUE: &str = "128";
-/// How many orders are kept in memory: the cache is to be full long before the end.
+/// `ORDERS_CACHED_ORDERS`: few, so that the cache is full long before the end.
 const CACHED: &str = "2000";
-/// How much longer that may take than was asked for.
+/// How much longer than `SECONDS_OF_OVERLOAD` the test may take.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How often the memory is looked at.
-const LOOK: Duration = Duration::from_secs(1);
-/// How many looks are a line.
-const LINE: usize = 30;
+/// How often the memory is measured.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How many samples are printed as one line.
+const SAMPLES_PER_LINE: usize = 30;
 
-/// What the clients were answered.
+/// The answers that the clients have received.
 #[derive(Default)]
-struct Count {
+struct Answers {
     is_over: AtomicBool,
     done: AtomicU64,
     refused: AtomicU64,
 }
 
-impl Count {
-    /// One client: mostly places orders, and now and then looks at the newest ones.
+impl Answers {
+    /// One client: places orders, and lists its orders with every eighth request.
     async fn client(self: Arc<Self>, number: u64, client: Client, url: String) {
         let order = json!({"customerId": format!("c{number}"), "items": [
             {"productId": "p", "quantity": 1, "price": "1.50"}]});
@@ -72,8 +72,8 @@ impl Count {
     }
 
     fn is_enough(&self) -> bool {
-        self.done.load(Ordering::Relaxed) >= ANSWERED
-            && self.refused.load(Ordering::Relaxed) >= REFUSED
+        self.done.load(Ordering::Relaxed) >= MIN_ANSWERED
+            && self.refused.load(Ordering::Relaxed) >= MIN_REFUSED
     }
 }
 
@@ -82,7 +82,7 @@ fn mean(sizes: &[u64]) -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_much_is_refused_and_memory_stays_flat() {
+async fn excess_commands_are_refused_and_memory_does_not_grow() {
     let seconds = env::var("SECONDS_OF_OVERLOAD").map_or(0, |text| text.parse().unwrap());
     let data = DataDir::new("overload");
     let settings = [
@@ -90,40 +90,40 @@ async fn what_is_too_much_is_refused_and_memory_stays_flat() {
         ("ORDERS_CACHED_ORDERS", CACHED),
     ];
     let mut service = Service::embedded_with(&data, &settings).await;
-    let count = Arc::new(Count::default());
+    let answers = Arc::new(Answers::default());
     let client = Client::new();
     let mut clients = JoinSet::new();
     for number in 0..CLIENTS {
-        let count = Arc::clone(&count);
-        clients.spawn(count.client(number, client.clone(), service.url.clone()));
+        let answers = Arc::clone(&answers);
+        clients.spawn(answers.client(number, client.clone(), service.url.clone()));
     }
 
-    let began = Instant::now();
+    let started = Instant::now();
     let mut sizes = vec![];
-    while began.elapsed() < Duration::from_secs(seconds) || !count.is_enough() {
-        assert!(began.elapsed() < Duration::from_secs(seconds) + PATIENCE);
-        sleep(LOOK).await;
+    while started.elapsed() < Duration::from_secs(seconds) || !answers.is_enough() {
+        assert!(started.elapsed() < Duration::from_secs(seconds) + PATIENCE);
+        sleep(SAMPLE_INTERVAL).await;
         sizes.push(service.resident_kib());
-        if sizes.len() % LINE == 0 {
-            let (done, refused) = (&count.done, &count.refused);
+        if sizes.len() % SAMPLES_PER_LINE == 0 {
+            let (done, refused) = (&answers.done, &answers.refused);
             eprintln!(
                 "{:4} s: {:6} KiB resident, {} answered, {} refused",
-                began.elapsed().as_secs(),
-                mean(&sizes[sizes.len() - LINE..]),
+                started.elapsed().as_secs(),
+                mean(&sizes[sizes.len() - SAMPLES_PER_LINE..]),
                 done.load(Ordering::Relaxed),
                 refused.load(Ordering::Relaxed),
             );
         }
     }
-    count.is_over.store(true, Ordering::Relaxed);
+    answers.is_over.store(true, Ordering::Relaxed);
     while let Some(client) = clients.join_next().await {
-        client.expect("every answer is one that a client can take");
+        client.expect("every answer is 2xx, or 503 with Retry-After");
     }
 
     assert!(service.is_running());
     let third = sizes.len() / 3;
-    // Until the cache is full, memory has reason to grow.
-    if third >= LINE {
+    // While the cache fills, memory grows.
+    if third >= SAMPLES_PER_LINE {
         let (second, last) = (mean(&sizes[third..2 * third]), mean(&sizes[2 * third..]));
         eprintln!("{second} KiB in the second third, {last} KiB in the last");
         assert!(last * 5 <= second * 6, "memory grows by more than a fifth");

@@ -1,4 +1,4 @@
-//! Exit statuses and messages of the real program.
+//! Exit statuses and error messages of the program.
 
 use std::{collections::BTreeSet, net::TcpListener};
 
@@ -35,46 +35,50 @@ async fn bad_configuration_ends_with_status_2_and_every_problem() {
 
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
     assert_eq!(ended.stdout, b"");
-    let said = String::from_utf8(ended.stderr).unwrap();
-    // One line a problem; that NATS_URL is missing is one more.
-    let problems: Vec<&str> = said.lines().skip(1).collect();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    // One line for each problem, and one more because NATS_URL is missing.
+    let problems: Vec<&str> = stderr.lines().skip(1).collect();
     let names = |name: &str| {
         problems
             .iter()
             .any(|line| line.contains(&format!("- {name}")))
     };
     let unnamed: Vec<_> = bad.iter().filter(|(name, _)| !names(name)).collect();
-    assert!(unnamed.is_empty(), "{unnamed:?} not named in {said}");
-    assert!(said.contains("NATS_URL is not: set both"), "{said}");
-    assert_eq!(problems.len(), bad.len() + 1, "{said}");
+    assert!(unnamed.is_empty(), "{unnamed:?} not named in {stderr}");
+    assert!(stderr.contains("NATS_URL is not: set both"), "{stderr}");
+    assert_eq!(problems.len(), bad.len() + 1, "{stderr}");
 }
 
 #[tokio::test]
-async fn a_nats_cluster_is_named_whole() {
+async fn several_nats_servers_are_checked_one_by_one() {
     let cluster = [
         ("DATABASE_URL", "postgres://localhost/orders"),
         ("NATS_URL", "nats://one:4222, nats://two:port"),
     ];
     let ended = orders(&["serve"], &cluster).await;
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert_eq!(said.matches("NATS_URL is no NATS URL").count(), 1, "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{stderr}");
+    assert_eq!(
+        stderr.matches("NATS_URL is not a NATS URL").count(),
+        1,
+        "{stderr}"
+    );
 
     let ended = orders(&["serve"], &[("ORDERS_NATS_REPLICAS", "3")]).await;
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert_eq!(ended.status.code(), Some(2), "{said}");
-    assert!(said.contains("ORDERS_NATS_REPLICAS is 3"), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("ORDERS_NATS_REPLICAS is 3"), "{stderr}");
 }
 
 #[tokio::test]
-async fn an_address_that_others_can_reach_needs_a_decision_about_who_may_call() {
+async fn an_address_that_other_machines_can_reach_needs_orders_auth() {
     let ended = orders(&["serve", "--listen", "0.0.0.0:0"], &[]).await;
 
     assert_eq!(ended.status.code(), Some(2), "{ended:?}");
-    let said = String::from_utf8(ended.stderr).unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
     assert!(
-        said.contains("ORDERS_AUTH") && said.contains("0.0.0.0:0"),
-        "{said}"
+        stderr.contains("ORDERS_AUTH") && stderr.contains("0.0.0.0:0"),
+        "{stderr}"
     );
 }
 
@@ -92,10 +96,10 @@ async fn a_taken_port_ends_with_status_1() {
     let ended = orders(&["serve"], &settings).await;
 
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let said = String::from_utf8(ended.stderr).unwrap();
+    let stderr = String::from_utf8(ended.stderr).unwrap();
     assert!(
-        said.contains(&format!("cannot listen on {address}")),
-        "{said}"
+        stderr.contains(&format!("cannot listen on {address}")),
+        "{stderr}"
     );
 }
 
@@ -122,19 +126,22 @@ async fn a_database_from_before_the_first_release_is_refused_at_once() {
         let ended = orders(&[command], settings).await;
 
         assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-        let said = String::from_utf8(ended.stderr).unwrap();
-        assert!(said.contains("before 0.2.0, the first release"), "{said}");
-        assert!(said.contains("ORDERS_DATA_DIR"), "{said}");
-        assert!(!said.contains("waiting for PostgreSQL"), "{said}");
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert!(
+            stderr.contains("before 0.2.0, the first release"),
+            "{stderr}"
+        );
+        assert!(stderr.contains("ORDERS_DATA_DIR"), "{stderr}");
+        assert!(!stderr.contains("waiting for PostgreSQL"), "{stderr}");
     }
 }
 
-/// The wait is half a minute, and spent asleep.
+/// Takes half a minute, without work for the processors.
 #[tokio::test]
 async fn a_postgresql_that_never_answers_ends_with_status_1() {
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
     let settings = [
         (
             "DATABASE_URL",
@@ -147,15 +154,15 @@ async fn a_postgresql_that_never_answers_ends_with_status_1() {
     let ended = orders(&["serve"], &settings).await;
 
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(said.contains("PostgreSQL does not answer"), "{said}");
-    assert!(!said.contains("secret"), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(stderr.contains("PostgreSQL does not answer"), "{stderr}");
+    assert!(!stderr.contains("secret"), "{stderr}");
 }
 
 #[tokio::test]
 async fn help_names_the_environment_variable_of_every_setting() {
-    // What is about one run, and no setting of the service.
-    let of_one_run: BTreeSet<&str> = [
+    // Options of a single run, which are not settings of the service.
+    let run_options: BTreeSet<&str> = [
         "--help",
         "--version",
         "--full",
@@ -185,31 +192,31 @@ async fn help_names_the_environment_variable_of_every_setting() {
         &["parked", "retry"],
         &["openapi"],
     ] {
-        let helped = orders(&[command, &["--help"]].concat(), &[]).await;
-        assert_eq!(helped.status.code(), Some(0), "{command:?}");
-        let text = String::from_utf8(helped.stdout).unwrap();
+        let shown = orders(&[command, &["--help"]].concat(), &[]).await;
+        assert_eq!(shown.status.code(), Some(0), "{command:?}");
+        let text = String::from_utf8(shown.stdout).unwrap();
         let settings: Vec<String> = options_of(&text)
             .into_iter()
             .filter(|option| {
                 !option
                     .split_whitespace()
-                    .any(|word| of_one_run.contains(word))
+                    .any(|word| run_options.contains(word))
             })
             .collect();
-        let nameless: Vec<_> = settings
+        let unnamed: Vec<_> = settings
             .iter()
             .filter(|text| !text.contains("[env: "))
             .collect();
-        assert!(nameless.is_empty(), "{command:?}: {nameless:?}");
+        assert!(unnamed.is_empty(), "{command:?}: {unnamed:?}");
         assert_eq!(settings.is_empty(), command == ["openapi"], "{command:?}");
     }
 }
 
-/// The options that a help text lists, each with its text on one line.
+/// The options in a help text, each with its text in one line.
 fn options_of(help: &str) -> Vec<String> {
-    let (_, listed) = help.split_once("Options:\n").unwrap();
+    let (_, text) = help.split_once("Options:\n").unwrap();
     let mut options: Vec<String> = vec![];
-    for line in listed.lines().map(str::trim) {
+    for line in text.lines().map(str::trim) {
         match options.last_mut() {
             Some(option) if !line.starts_with("--") && !line.contains(", --") => {
                 option.push(' ');

@@ -1,5 +1,5 @@
-//! The real program, killed and starved in the middle of real orders: nothing that was acknowledged
-//! is lost, nothing is doubled.
+//! The program under real orders while it or a server is killed, stopped or cut off: no acknowledged
+//! command is lost, and none is applied twice.
 
 mod command_line;
 mod nats_stopped;
@@ -17,12 +17,12 @@ use sqlx::PgPool;
 
 use crate::support::{retail, service::DataDir, shop::Shop, truth};
 
-/// In how many acknowledged commands something is done to the service, of some five hundred.
+/// After how many acknowledged commands, of about five hundred, the fault is injected.
 const MIDDLE: usize = 150;
-/// How long a stop may take.
+/// How long a clean stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// Everything that must hold once a load is through on an embedded service.
+/// Checks store, read model and stream after a load on an embedded service.
 async fn assert_all_is_well(shop: &Shop, data: &DataDir, url: &str) {
     let database = data.database();
     let nats_url = data.nats_url().expect("NATS runs");
@@ -30,7 +30,7 @@ async fn assert_all_is_well(shop: &Shop, data: &DataDir, url: &str) {
     data.assert_verifies().await;
 }
 
-/// Everything that must hold once a load is through.
+/// Checks store, read model and stream after a load.
 async fn assert_orders_are_well(
     shop: &Shop,
     database: &PgPool,

@@ -1,4 +1,4 @@
-//! NATS stopped or killed: commands go on, only the read side waits.
+//! NATS stopped or killed: commands are accepted, and only reads are delayed.
 
 use nix::sys::signal::{Signal, kill};
 use reqwest::Client;
@@ -24,14 +24,14 @@ async fn a_stopped_nats_only_delays_the_read_side() {
     assert!(!load.is_finished());
     load.await.unwrap();
 
-    // Every command was taken the first time.
+    // Every command was accepted at the first attempt.
     assert_eq!(shop.ledger.count(|o| !matches!(o, Outcome::Done(_))), 0);
     let behind = read_last_write(&shop, &service.url).await;
     assert_eq!(behind.0, 503, "{}", behind.1);
     assert_eq!(behind.1["code"], "read_model_behind");
-    // Until the client has found out that nobody answers its pings.
+    // The NATS client notices the missing answers to its pings first.
     let ready = format!("{}/health/ready", service.url);
-    eventually("readiness tells of NATS", || async {
+    eventually("readiness is degraded", || async {
         let answer = reqwest::get(&ready).await.unwrap();
         assert_eq!(answer.status(), 200);
         let ready: Value = answer.json().await.unwrap();
@@ -60,7 +60,7 @@ async fn a_killed_nats_only_delays_the_read_side() {
         shop.ledger.progress(MIDDLE).await;
         let killed = eventually("NATS runs", async || data.nats_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
-        eventually("another NATS runs", || async {
+        eventually("NATS was restarted", || async {
             let is_ready = async_nats::connect(data.nats_url()?).await.is_ok();
             data.nats_pid().filter(|pid| is_ready && *pid != killed)
         })
@@ -72,7 +72,7 @@ async fn a_killed_nats_only_delays_the_read_side() {
     assert_all_is_well(&shop, &data, &service.url).await;
 }
 
-/// Reads an order as a client does that wants to see its own write.
+/// Reads an order with the token of the last write.
 async fn read_last_write(shop: &Shop, url: &str) -> (u16, Value) {
     let token = shop.ledger.token.lock().unwrap().clone();
     let order = *shop.ledger.orders.lock().unwrap().values().next().unwrap();

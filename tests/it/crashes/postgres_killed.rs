@@ -1,4 +1,4 @@
-//! PostgreSQL killed, and its answers lost: commands answer 2xx or "try again", and nothing else.
+//! PostgreSQL killed, or its answers lost: commands are answered with 2xx or a retryable 503 only.
 
 use nix::sys::signal::{Signal, kill};
 use orders::app::config::Servers;
@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_postgresql_loses_and_doubles_nothing() {
+async fn a_killed_postgresql_loses_no_command_and_applies_none_twice() {
     let data = DataDir::new("postgres-killed");
     let mut service = Service::embedded(&data).await;
     let shop = Shop::at(&service.url, orders());
@@ -25,21 +25,21 @@ async fn a_killed_postgresql_loses_and_doubles_nothing() {
         assert!(!load.is_finished());
         let killed = eventually("PostgreSQL runs", async || data.postgres_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
-        eventually("another PostgreSQL runs", || async {
+        eventually("PostgreSQL was restarted", || async {
             data.postgres_pid().filter(|pid| *pid != killed)
         })
         .await;
     }
-    // The clients accept 2xx and retryable 503 only.
+    // The clients accept only 2xx and retryable 503.
     load.await.unwrap();
 
     assert!(service.is_running());
     assert_all_is_well(&shop, &data, &service.url).await;
 }
 
-/// What is stored though its answer never came, which a kill hits by luck only.
+/// Commands that are stored although the answer is lost. A kill reaches that moment only by chance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lost_answers_of_postgresql_double_nothing() {
+async fn lost_answers_of_postgresql_apply_no_command_twice() {
     let (app, network) = app_behind_a_lossy_network().await;
     let shop = Shop::at(&app.url, orders());
 
@@ -56,7 +56,7 @@ async fn lost_answers_of_postgresql_double_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repeated() {
+async fn a_command_with_an_unknown_outcome_is_answered_with_timeout_and_can_be_repeated() {
     let (app, network) = app_behind_a_lossy_network().await;
     let item = json!({"productId": "22423", "quantity": 1, "price": "12.75"});
     let order = json!({"customerId": "17850.0", "currency": "GBP", "items": [item]});
@@ -64,12 +64,12 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
         app.post_with("/v1/orders", &order, &[("idempotency-key", key)])
             .await
     };
-    // The connection is there, and the statement known to it.
+    // Now the connection exists and has prepared the statement.
     assert_eq!(create("first").await.status, 201);
 
     network.set(Mode::CutAfter(1));
     let unknown = create("second").await;
-    // By now there is no connection: what is not sent is certainly not applied.
+    // Now there is no connection: a command that is not sent is certainly not applied.
     let unsent = create("third").await;
     network.set(Mode::Pass);
 
@@ -82,10 +82,13 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
             .await
     };
     assert_eq!(stored().await.unwrap(), 2);
-    let repeated = eventually("PostgreSQL is known to be back", || async {
-        let answer = create("second").await;
-        (answer.status != 503).then_some(answer)
-    })
+    let repeated = eventually(
+        "the service has noticed that PostgreSQL answers again",
+        || async {
+            let answer = create("second").await;
+            (answer.status != 503).then_some(answer)
+        },
+    )
     .await;
     assert_eq!(
         (repeated.status, repeated.header("idempotent-replayed")),
@@ -100,16 +103,17 @@ async fn a_command_whose_outcome_cannot_be_learnt_is_answered_so_and_can_be_repe
     app.stop().await;
 }
 
+/// A service whose connections to PostgreSQL pass through a proxy.
 pub async fn app_behind_a_lossy_network() -> (TestApp, Proxy) {
     let mut network = None;
     let app = TestApp::start_with(|config| {
         let Servers::Given { database_url, .. } = &mut config.servers else {
-            panic!("the tests' servers are given");
+            panic!("the tests use given servers");
         };
         let (proxy, through) = Proxy::to_postgres(database_url);
         *database_url = through;
         network = Some(proxy);
-        // So few that one which keeps its place without need is missed.
+        // So few that the test fails if one of them is never returned to the pool.
         config.database_connections = 3;
     })
     .await;

@@ -1,5 +1,5 @@
-//! PostgreSQL that says nothing: stopped, or behind a network that swallows everything. Nobody waits
-//! for long, and when it is back so is the service.
+//! PostgreSQL that does not answer: its processes are stopped, or the network drops everything. Requests
+//! fail soon, and the service works again when PostgreSQL answers again.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::support::{
     service::{DataDir, Service},
 };
 
-/// How long a request may take while PostgreSQL does not answer, and what this machine adds.
+/// How long a request may take while PostgreSQL does not answer; half a second is for a busy machine.
 const LIMIT: Duration = Duration::from_millis(2000 + 500);
 
-/// A request of each kind, and what goes with it.
+/// One request of each kind.
 struct Requests {
     url: String,
     order: String,
@@ -28,7 +28,7 @@ struct Requests {
 }
 
 impl Requests {
-    /// Places an order to ask for.
+    /// Creates an order that the requests are about.
     async fn about_a_new_order(url: &str) -> Self {
         let placed = Client::new()
             .post(format!("{url}/v1/orders"))
@@ -46,13 +46,13 @@ impl Requests {
         Self { url, order, token }
     }
 
-    /// Sends one of each at once; says what each was answered, and how late.
+    /// Sends all requests at once. Returns name, status, body and duration of each.
     async fn send(&self) -> Vec<(String, u16, Value, Duration)> {
         let get = |path: String| (Method::GET, path, None, "");
         let post = |path: &str, key| (Method::POST, path.to_owned(), Some(()), key);
         let order = &self.order;
         let all = [
-            // What was read lately may be in memory; these are not.
+            // None of these can be answered from memory.
             get(format!("/v1/orders/{}", Uuid::from_u128(7))),
             get(format!("{order}?minVersion=3")),
             get(format!("{order}?version=1")),
@@ -63,7 +63,7 @@ impl Requests {
             post(&format!("{order}/cancel"), ""),
         ];
         join_all(all.map(async |(method, path, body, key)| {
-            let began = Instant::now();
+            let started = Instant::now();
             let name = format!("{method} {path} {key}");
             let mut request = Client::new().request(method, format!("{}{path}", self.url));
             if body.is_some() {
@@ -85,16 +85,16 @@ impl Requests {
             let has_hint = answer.headers().contains_key("retry-after");
             assert!(status < 500 || has_hint, "{name}: no Retry-After");
             let body = answer.json().await.unwrap();
-            (name, status, body, began.elapsed())
+            (name, status, body, started.elapsed())
         }))
         .await
     }
 
-    /// Everything is refused, in time, and may be asked again.
+    /// Checks that every request is refused in time and may be repeated.
     async fn assert_refused(&self) {
         for (name, status, body, after) in self.send().await {
             let code = body["code"].as_str().unwrap_or_default();
-            // The last one: another request of the same key is waiting just now.
+            // The last one means that another request with the same key is still waiting.
             let is_refused = matches!(
                 (status, code),
                 (503, "store_unavailable" | "timeout") | (409, "idempotency_in_progress")
@@ -107,7 +107,7 @@ impl Requests {
         }
     }
 
-    /// Everything is answered, again and again.
+    /// Waits until every request is answered, and checks that this stays so.
     async fn assert_answered(&self) {
         eventually("everything is answered", || async {
             let answers = self.send().await;
@@ -126,7 +126,7 @@ impl Requests {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_postgresql_is_answered_for_within_two_seconds() {
+async fn requests_fail_within_two_seconds_while_postgresql_is_stopped() {
     let data = DataDir::new("postgres-stopped");
     let mut service = Service::embedded(&data).await;
     let requests = Requests::about_a_new_order(&service.url).await;
@@ -138,7 +138,7 @@ async fn a_stopped_postgresql_is_answered_for_within_two_seconds() {
             .filter(|process| process.name == "postgres")
     };
 
-    // The postmaster is one of them, so that no backend is forked meanwhile.
+    // All of them, also the postmaster, so that it cannot fork a new backend.
     for process in postgres() {
         process.signal(Signal::SIGSTOP);
     }
@@ -154,18 +154,18 @@ async fn a_stopped_postgresql_is_answered_for_within_two_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_swallow_everything_are_given_up() {
+async fn connections_without_answers_are_abandoned() {
     let (app, network) = app_behind_a_lossy_network().await;
     let requests = Requests::about_a_new_order(&app.url).await;
     requests.assert_answered().await;
 
     network.set(Mode::Hold);
-    // More than there are connections, and clients that do not wait for the end.
+    // More requests than connections, and clients that hang up early.
     let hurried = join_all((0..5).map(|_| timeout(Duration::from_millis(300), requests.send())));
     let patient = join_all((0..5).map(|_| requests.assert_refused()));
     futures::join!(hurried, patient);
     requests.assert_refused().await;
-    // None of the old connections will ever say a word again.
+    // The old connections never answer again.
     network.forget_connections();
     network.set(Mode::Pass);
 
@@ -174,7 +174,7 @@ async fn connections_that_swallow_everything_are_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_hang_up_leave_nothing_behind() {
+async fn clients_that_hang_up_leave_no_transaction_open() {
     let app = TestApp::start_with(|config| config.database_connections = 3).await;
     let order = app
         .post("/v1/orders", &json!({"customerId": "c"}))
@@ -204,10 +204,10 @@ async fn clients_that_hang_up_leave_nothing_behind() {
                     if *method == Method::POST {
                         request = request.json(&item);
                     }
-                    // A new connection each, so that it is closed and not kept.
+                    // A new connection for each request, which is closed and not reused.
                     let request = request.header("connection", "close").send();
-                    let patience = Duration::from_micros(200 * (round + number as u64 % 7));
-                    async move { drop(timeout(patience, request).await) }
+                    let hang_up_after = Duration::from_micros(200 * (round + number as u64 % 7));
+                    async move { drop(timeout(hang_up_after, request).await) }
                 }),
         )
         .await;

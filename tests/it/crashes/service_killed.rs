@@ -1,4 +1,4 @@
-//! `kill -9` of the service.
+//! The service killed with SIGKILL.
 
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_killed_in_the_middle_of_orders_loses_and_doubles_nothing() {
+async fn a_killed_service_loses_no_command_and_applies_none_twice() {
     let data = DataDir::new("killed");
     let mut service = Service::embedded(&data).await;
-    let (moved, place) = watch::channel(service.url.clone());
-    let shop = Shop::new(vec![place], orders());
+    let (set_url, url) = watch::channel(service.url.clone());
+    let shop = Shop::new(vec![url], orders());
     let load = shop.open();
 
     for _ in 0..2 {
@@ -26,10 +26,10 @@ async fn a_service_killed_in_the_middle_of_orders_loses_and_doubles_nothing() {
         assert!(!load.is_finished());
         let servers = service.descendants().await;
         service.kill_9().await;
-        // The next start comes at once, while the servers of the killed one may still be ending.
+        // Starts at once, while the servers of the killed service may still be ending.
         service = Service::embedded(&data).await;
         assert_gone(&servers).await;
-        moved.send(service.url.clone()).unwrap();
+        set_url.send(service.url.clone()).unwrap();
     }
     load.await.unwrap();
 
@@ -37,8 +37,9 @@ async fn a_service_killed_in_the_middle_of_orders_loses_and_doubles_nothing() {
     assert_all_is_well(&shop, &data, &service.url).await;
 }
 
-/// A service that dies while one of its servers is stopped: the kernel wakes that server and hangs
-/// up on its process group, supervisors included. Here the hang-up comes first, not by luck.
+/// When a service dies while one of its servers is stopped, the kernel sends SIGHUP and SIGCONT to the
+/// server's process group, which includes the supervisor. The test sends SIGHUP itself, before the kill,
+/// so that the order does not depend on chance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_while_nats_is_stopped_leaves_no_server_behind() {
     let data = DataDir::new("killed-while-stopped");
@@ -56,7 +57,7 @@ async fn a_service_killed_while_nats_is_stopped_leaves_no_server_behind() {
     assert_gone(&servers).await;
 }
 
-/// Killed between the commit and the answer, which a kill under load hits by luck only.
+/// Killed between commit and answer. A kill under load reaches that moment only by chance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_was_stored_but_not_answered_is_replayed_by_the_next_service() {
     let (options, name) = fresh_database().await;
@@ -67,16 +68,16 @@ async fn a_command_that_was_stored_but_not_answered_is_replayed_by_the_next_serv
     };
     let service = Service::on_shared_servers(&name).await;
     let order = json!({"customerId": "17850.0"});
-    let ask = |url: &str| {
-        let ask = reqwest::Client::new().post(format!("{url}/v1/orders"));
-        ask.header("idempotency-key", "k").json(&order).send()
+    let create = |url: &str| {
+        let request = reqwest::Client::new().post(format!("{url}/v1/orders"));
+        request.header("idempotency-key", "k").json(&order).send()
     };
-    let mut appends = database.acquire().await.unwrap();
+    let mut append_lock = database.acquire().await.unwrap();
     sqlx::query("select pg_advisory_lock(7021839001)")
-        .execute(&mut *appends)
+        .execute(&mut *append_lock)
         .await
         .unwrap();
-    let unanswered = tokio::spawn(ask(&service.url));
+    let unanswered = tokio::spawn(create(&service.url));
     eventually("the append waits in PostgreSQL", || async {
         let waits: bool = sqlx::query_scalar(
             "select exists (select from pg_locks l join pg_database d on d.oid = l.database
@@ -90,10 +91,10 @@ async fn a_command_that_was_stored_but_not_answered_is_replayed_by_the_next_serv
     })
     .await;
 
-    // The service hears nothing any more; PostgreSQL goes on with what it was sent.
+    // The service is stopped; PostgreSQL executes the statement that it has received.
     service.signal(Signal::SIGSTOP);
     sqlx::query("select pg_advisory_unlock(7021839001)")
-        .execute(&mut *appends)
+        .execute(&mut *append_lock)
         .await
         .unwrap();
     eventually("the command is stored", || async {
@@ -104,11 +105,11 @@ async fn a_command_that_was_stored_but_not_answered_is_replayed_by_the_next_serv
     assert!(unanswered.await.unwrap().is_err());
 
     let next = Service::on_shared_servers(&name).await;
-    let answer = ask(&next.url).await.unwrap();
+    let answer = create(&next.url).await.unwrap();
     assert_eq!(answer.status(), 201);
     assert_eq!(answer.headers()["idempotent-replayed"], "true");
     let first: Value = answer.json().await.unwrap();
-    let again: Value = ask(&next.url).await.unwrap().json().await.unwrap();
+    let again: Value = create(&next.url).await.unwrap().json().await.unwrap();
     assert_eq!(first, again);
     assert_eq!(stored().await, 1);
 }

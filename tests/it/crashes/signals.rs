@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: what was accepted is answered, and nothing is left running.
+//! SIGTERM and SIGINT: accepted commands are answered, and no process is left.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigterm_in_the_middle_of_orders_answers_all_that_was_accepted() {
-    stops_cleanly_in_the_middle_of_orders("sigterm", Signal::SIGTERM).await;
+async fn sigterm_under_load_answers_every_accepted_command() {
+    stops_cleanly_under_load("sigterm", Signal::SIGTERM).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sigint_in_the_middle_of_orders_answers_all_that_was_accepted() {
-    stops_cleanly_in_the_middle_of_orders("sigint", Signal::SIGINT).await;
+async fn sigint_under_load_answers_every_accepted_command() {
+    stops_cleanly_under_load("sigint", Signal::SIGINT).await;
 }
 
-async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
+async fn stops_cleanly_under_load(name: &str, signal: Signal) {
     let data = DataDir::new(name);
     let mut service = Service::embedded(&data).await;
     let servers = service.descendants().await;
@@ -41,8 +41,8 @@ async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
     let shop = Shop::at(&service.url, orders());
     let load = shop.open();
     shop.ledger.progress(MIDDLE).await;
-    // A client that never says the rest must not hold up the others.
-    let mut half_asked = half_a_request(&service.url).await;
+    // A request that is never completed must not delay the stop for long.
+    let mut unfinished = unfinished_request(&service.url).await;
 
     service.signal(signal);
     let status = service.ended(STOP_LIMIT).await;
@@ -55,23 +55,23 @@ async fn stops_cleanly_in_the_middle_of_orders(name: &str, signal: Signal) {
     assert!(load.await.is_err());
     assert_gone(&servers).await;
     let mut rest = vec![];
-    // Reset or closed: it was not kept waiting.
-    let _ = half_asked.read_to_end(&mut rest).await;
+    // The connection is reset or closed, not left open.
+    let _ = unfinished.read_to_end(&mut rest).await;
 
     let _restarted = Service::embedded(&data).await;
     truth::assert_everything_stored_was_answered(&shop, &data.database()).await;
     data.assert_verifies().await;
 }
 
-/// As slow as a command can be: PostgreSQL never comes to an end with it.
+/// The slowest command possible: PostgreSQL never finishes it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_command_is_answered_before_the_service_stops() {
     let (options, name) = fresh_database().await;
     let database = PgPool::connect_with(options).await.unwrap();
     let mut service = Service::on_shared_servers(&name).await;
-    let mut appends = database.acquire().await.unwrap();
+    let mut append_lock = database.acquire().await.unwrap();
     sqlx::query("select pg_advisory_lock(7021839001)")
-        .execute(&mut *appends)
+        .execute(&mut *append_lock)
         .await
         .unwrap();
     let url = format!("{}/v1/orders", service.url);
@@ -105,8 +105,8 @@ async fn a_second_signal_stops_at_once() {
     let data = DataDir::new("second-signal");
     let mut service = Service::embedded(&data).await;
     let servers = service.descendants().await;
-    // As long as this request lasts the service would wait.
-    let mut half_asked = half_a_request(&service.url).await;
+    // The service waits for this request.
+    let mut unfinished = unfinished_request(&service.url).await;
 
     service.signal(Signal::SIGTERM);
     stops_listening(&service.url).await;
@@ -116,11 +116,11 @@ async fn a_second_signal_stops_at_once() {
     let status = service.ended(Duration::from_secs(3)).await;
     assert_eq!(status.code(), Some(1), "{status}");
     assert_gone(&servers).await;
-    let _ = half_asked.shutdown().await;
+    let _ = unfinished.shutdown().await;
 }
 
-/// A request that the service has begun to read.
-async fn half_a_request(url: &str) -> TcpStream {
+/// A connection with a request of which the service has received only a part.
+async fn unfinished_request(url: &str) -> TcpStream {
     let address = url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).await.unwrap();
     let head = "POST /v1/orders HTTP/1.1\r\nhost: orders\r\ncontent-type: application/json\r\n\
@@ -133,9 +133,10 @@ async fn half_a_request(url: &str) -> TcpStream {
     connection
 }
 
+/// Waits until the service accepts no more connections.
 async fn stops_listening(url: &str) {
     let address = url.strip_prefix("http://").unwrap();
-    eventually("it takes no more connections", || async {
+    eventually("the service accepts no more connections", || async {
         TcpStream::connect(address).await.is_err().then_some(())
     })
     .await;

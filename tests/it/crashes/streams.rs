@@ -1,5 +1,5 @@
-//! Live updates while everything under them is killed: whoever comes back with the last id that it saw
-//! misses nothing and sees nothing twice.
+//! Live streams while the service and PostgreSQL are killed: a client that reconnects with the last id
+//! that it has seen misses no event and sees none twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,17 +22,20 @@ use crate::support::{
 /// The order that ends the streams.
 const LAST: Uuid = Uuid::from_u128(0x019a_af00_0000_7000_8000_0000_0000_ffff);
 
-/// Reads the stream as a browser does, connecting again with the last id whenever it ends, until it
-/// shows the last order; returns the positions seen, and how often it was broken off.
-async fn follow(mut place: watch::Receiver<String>) -> (Vec<i64>, usize) {
+/// Reads the stream until it shows the last order. Reconnects with the last id whenever the stream ends,
+/// as a browser does. Returns the positions it has seen, and how often the stream ended.
+async fn follow(mut current_url: watch::Receiver<String>) -> (Vec<i64>, usize) {
     let client = Client::new();
     let (mut seen, mut breaks): (Vec<i64>, usize) = (vec![], 0);
     loop {
-        let url = format!("{}/v1/orders/stream", place.borrow_and_update().clone());
+        let url = format!(
+            "{}/v1/orders/stream",
+            current_url.borrow_and_update().clone()
+        );
         let last = seen.last().copied().unwrap_or_default();
         let request = client.get(url).header("last-event-id", last);
         match request.send().await {
-            // While PostgreSQL is away there is no saying where a stream begins.
+            // 503: without PostgreSQL the service cannot tell where a stream begins.
             Ok(response) if response.status() != 503 => {
                 let mut stream = EventSource::open(response).await;
                 while let Some(message) = stream.next().await {
@@ -50,12 +53,12 @@ async fn follow(mut place: watch::Receiver<String>) -> (Vec<i64>, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
+async fn a_client_that_reconnects_misses_no_event_and_sees_none_twice() {
     let data = DataDir::new("streams");
     let mut service = Service::embedded(&data).await;
-    let (moved, place) = watch::channel(service.url.clone());
+    let (set_url, current_url) = watch::channel(service.url.clone());
     let followers: Vec<_> = (0..3)
-        .map(|_| tokio::spawn(follow(place.clone())))
+        .map(|_| tokio::spawn(follow(current_url.clone())))
         .collect();
     eventually("the streams are counted", || async {
         let metrics = reqwest::get(format!("{}/metrics", service.url)).await;
@@ -63,13 +66,13 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
         metrics.contains("\norders_streams 3\n").then_some(())
     })
     .await;
-    let shop = Shop::new(vec![place], orders());
+    let shop = Shop::new(vec![current_url], orders());
     let load = Arc::clone(&shop).open();
 
     shop.ledger.progress(MIDDLE).await;
     service.kill_9().await;
     service = Service::embedded(&data).await;
-    moved.send(service.url.clone()).unwrap();
+    set_url.send(service.url.clone()).unwrap();
     shop.ledger.progress(MIDDLE).await;
     kill(data.postgres_pid().unwrap(), Signal::SIGKILL).unwrap();
     load.await.unwrap();
@@ -86,7 +89,7 @@ async fn a_client_that_comes_back_misses_nothing_and_sees_nothing_twice() {
     let stored = stored.fetch_all(&data.database()).await.unwrap();
     for follower in followers {
         let followed = timeout(PATIENCE, follower).await;
-        let (seen, breaks) = followed.expect("it sees the last order").unwrap();
+        let (seen, breaks) = followed.expect("the stream shows the last order").unwrap();
         assert_eq!(seen, stored);
         assert!(breaks > 0);
     }

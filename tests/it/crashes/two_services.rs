@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_key_used_in_two_services_at_once_has_one_effect() {
+async fn one_key_used_in_two_services_at_once_is_applied_once() {
     let one = TestApp::start().await;
     let other = one.second().await;
     let item = json!({"productId": "22423", "quantity": 1, "price": "12.75"});
@@ -22,27 +22,28 @@ async fn one_key_used_in_two_services_at_once_has_one_effect() {
 
     for round in 0..20 {
         let keys = [("idempotency-key", &*format!("create-{round}"))];
-        let (here, there) = tokio::join!(
+        let (first, second) = tokio::join!(
             one.post_with("/v1/orders", &order, &keys),
             other.post_with("/v1/orders", &order, &keys),
         );
-        assert_eq!((here.status, there.status), (201, 201), "{}", here.text);
-        assert_eq!(here.text, there.text);
-        let replayed = [&here, &there].map(|answer| answer.header("idempotent-replayed") == "true");
+        assert_eq!((first.status, second.status), (201, 201), "{}", first.text);
+        assert_eq!(first.text, second.text);
+        let replayed =
+            [&first, &second].map(|answer| answer.header("idempotent-replayed") == "true");
         assert_eq!(
             replayed.iter().filter(|was| **was).count(),
             1,
             "{replayed:?}"
         );
 
-        let path = format!("/v1/orders/{}/items", here.id());
+        let path = format!("/v1/orders/{}/items", first.id());
         let keys = [("idempotency-key", &*format!("add-{round}"))];
-        let (here, there) = tokio::join!(
+        let (first, second) = tokio::join!(
             one.post_with(&path, &item, &keys),
             other.post_with(&path, &item, &keys),
         );
-        assert_eq!((here.status, there.status), (201, 201), "{}", there.text);
-        assert_eq!(here.text, there.text);
+        assert_eq!((first.status, second.status), (201, 201), "{}", second.text);
+        assert_eq!(first.text, second.text);
     }
 
     one.wait_until_caught_up().await;
@@ -65,7 +66,8 @@ async fn commands_on_one_order_through_two_services_are_all_kept() {
     let path = format!("/v1/orders/{order}/items");
     let item = json!({"productId": "22423", "quantity": 1, "price": "12.75"});
 
-    // Each client goes on until its line is in: losing every race is answered "try again".
+    // Each client repeats its request until its line is added. A request that loses every race is
+    // answered with `write_contention`.
     let adding = [&one, &other].map(|app| {
         let (path, item) = (&path, &item);
         join_all((0..20).map(move |_| async move {
@@ -84,7 +86,7 @@ async fn commands_on_one_order_through_two_services_are_all_kept() {
     });
     let added = join_all(adding).await.concat();
 
-    // Each was decided on what the one before had left.
+    // Each command was decided on the state after the one before.
     let mut versions: Vec<u32> = added
         .iter()
         .map(|etag| etag.trim_matches('"').parse().unwrap())
@@ -101,26 +103,26 @@ async fn commands_on_one_order_through_two_services_are_all_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_service_goes_on_where_a_killed_one_was() {
+async fn a_service_takes_over_from_a_killed_one() {
     let (options, name) = fresh_database().await;
     let database = PgPool::connect_with(options).await.unwrap();
     let first = Service::on_shared_servers(&name).await;
-    // It relays and projects before there is another one.
-    let holders = eventually("the first one holds both leases", || async {
+    // It relays and projects before the second one starts.
+    let holders = eventually("the first service holds both leases", || async {
         Some(holders(&database).await).filter(|holders| holders.len() == 2)
     })
     .await;
     let second = Service::on_shared_servers(&name).await;
-    let (moved, place_of_first) = watch::channel(first.url.clone());
-    let place_of_second = watch::channel(second.url.clone()).1;
-    let shop = Shop::new(vec![place_of_first, place_of_second], orders());
+    let (set_url, url_of_first) = watch::channel(first.url.clone());
+    let url_of_second = watch::channel(second.url.clone()).1;
+    let shop = Shop::new(vec![url_of_first, url_of_second], orders());
 
     let load = shop.open();
     shop.ledger.progress(MIDDLE).await;
     assert!(!load.is_finished());
     first.kill_9().await;
-    // As a load balancer does when it has noticed.
-    moved.send(second.url.clone()).unwrap();
+    // As a load balancer does once it has noticed the failure.
+    set_url.send(second.url.clone()).unwrap();
     load.await.unwrap();
 
     assert_orders_are_well(&shop, &database, &servers().nats_url, &name, &second.url).await;
@@ -129,7 +131,7 @@ async fn a_service_goes_on_where_a_killed_one_was() {
     assert!(successors.iter().all(|holder| !holders.contains(holder)));
 }
 
-/// Who relays and who projects.
+/// The holders of the leases of relay and projector.
 async fn holders(database: &PgPool) -> Vec<uuid::Uuid> {
     sqlx::query_scalar(
         "select holder from leases

@@ -1,0 +1,81 @@
+//! Starts that are refused, fail, or follow a failed one.
+
+use std::os::unix::fs::PermissionsExt;
+
+use orders::embedded::{Embedded, EmbeddedOptions, PrivatePostgres};
+
+use super::{connect, data_dir};
+
+#[tokio::test]
+async fn a_second_start_on_the_same_directory_is_refused() {
+    let data = data_dir();
+    let options = EmbeddedOptions::new(data.path());
+    let servers = Embedded::start(&options).await.unwrap();
+
+    let refused = Embedded::start(&options).await.unwrap_err().to_string();
+
+    let expected = format!("is in use by process {}", std::process::id());
+    assert!(
+        refused.starts_with("data directory ") && refused.ends_with(&expected),
+        "{refused}"
+    );
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_first_start_that_was_killed_begins_again() {
+    let data = data_dir();
+    let unfinished = data.path().join("postgres/data.unfinished");
+    std::fs::create_dir_all(&unfinished).unwrap();
+    std::fs::write(unfinished.join("PG_VERSION"), "15").unwrap();
+
+    let postgres = PrivatePostgres::start(&EmbeddedOptions::new(data.path()))
+        .await
+        .unwrap();
+
+    connect(&postgres.database_url()).await;
+    assert!(!unfinished.exists());
+}
+
+#[tokio::test]
+async fn the_error_of_a_server_that_ends_at_its_start_shows_its_log() {
+    let data = data_dir();
+    let options = EmbeddedOptions::new(data.path());
+    let mut postgres = PrivatePostgres::start(&options).await.unwrap();
+    postgres.stop().await;
+    let control = data.path().join("postgres/data/global/pg_control");
+    std::fs::remove_file(control).unwrap();
+
+    let error = postgres.restart().await.unwrap_err().to_string();
+
+    assert!(
+        error.starts_with("PostgreSQL ended with exit status"),
+        "{error}"
+    );
+    assert!(error.contains("pg_control"), "{error}");
+}
+
+#[tokio::test]
+async fn as_root_the_data_goes_elsewhere_if_postgresql_cannot_enter_the_directory() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let closed = std::fs::Permissions::from_mode(0o700);
+    let data = tempfile::Builder::new()
+        .permissions(closed)
+        .tempdir()
+        .unwrap();
+    let options = EmbeddedOptions::new(data.path());
+
+    let mut postgres = PrivatePostgres::start(&options).await.unwrap();
+    connect(&postgres.database_url()).await;
+    postgres.stop().await;
+    drop(postgres);
+    let mut again = PrivatePostgres::start(&options).await.unwrap();
+    connect(&again.database_url()).await;
+    again.stop().await;
+
+    let home = std::fs::read_link(data.path().join("postgres")).unwrap();
+    assert!(home.starts_with("/var/lib/orders"), "{}", home.display());
+    std::fs::remove_dir_all(home).unwrap();
+}
