@@ -106,18 +106,6 @@ fn start_relay(
     tasks.spawn_until_cancelled("relay", |cancel| relay.run(cancel));
 }
 
-<<<<<<< HEAD
-    let projected = Arc::clone(&parts.projected);
-    let projection = Announced {
-        projection: InvalidatingProjection::new(parts.projector(), parts.hot_views.clone()),
-        projected,
-    };
-    let lease = InvalidatingLease::new(projector_lease, LEASE_TTL, parts.hot_views.clone());
-    let vouch = provenance.vouch();
-    let subscriber = Subscriber::new(stream, vouch, projection, lease, LEASE_TTL);
-    spawn_until(tasks, "subscriber", cancel, |token| subscriber.run(token));
-    leases
-=======
 fn start_subscriber(
     tasks: &mut BackgroundTasks,
     components: &Components,
@@ -127,7 +115,10 @@ fn start_subscriber(
     let lease = PgLease::new(components.pool.clone(), "projector", holder, LEASE_TTL);
     tasks.release_at_stop(lease.clone());
     let projection = NotifyingProjection {
-        projection: InvalidatingProjection::new(components.projector(), components.hot_views.clone()),
+        projection: InvalidatingProjection::new(
+            components.projector(),
+            components.hot_views.clone(),
+        ),
         projected: Arc::clone(&components.projected),
     };
     let subscriber = Subscriber::new(
@@ -138,7 +129,6 @@ fn start_subscriber(
         LEASE_TTL,
     );
     tasks.spawn_until_cancelled("subscriber", |cancel| subscriber.run(cancel));
->>>>>>> 1867a65 (Plain names and texts in nats, app and cli; no two of their files import each other)
 }
 
 /// The name under which this process holds leases. An embedded database serves one process at a
