@@ -13,7 +13,7 @@ pub(super) enum WriteError {
     /// The database refused the data of some order in the chunk.
     #[error("the database refused the rows")]
     Data(#[source] Error),
-    /// The store or the read model failed, whatever the data.
+    /// The store or the read model failed for another reason.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

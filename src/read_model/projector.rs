@@ -2,7 +2,7 @@
 //!
 //! The cursor is the checkpoint row. It moves in the transaction that writes the rows, and every writer
 //! of rows (the projector, the switch of a rebuild, a refold) counts up its revision. So each event is
-//! applied once, however often and in whatever order it is delivered.
+//! applied once, even if it is delivered twice or out of order.
 //!
 //! No lock is held while a chunk is folded. The rows are written only if the checkpoint is still as it
 //! was read; if not, the chunk is folded again (optimistic concurrency, as for the aggregates).
@@ -36,7 +36,7 @@ pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 /// How many events of a gap, or of a catch-up, are applied in one transaction.
 const PAGE: u32 = 1000;
 
-/// How often a chunk is folded because another writer was faster each time.
+/// How often a chunk is folded before it fails, if another writer is faster each time.
 const ATTEMPTS: u32 = 4;
 
 /// The projection of orders onto `order_views` and `order_items`.

@@ -2,8 +2,8 @@
 //! transactions, the row of an event, and what a failed statement means. What only one adapter needs
 //! belongs to that adapter.
 //!
-//! [`GuardedConnection`] is the rule behind queries and transactions: a connection goes back to its
-//! pool only after its last statement was answered.
+//! Queries and transactions run on a [`GuardedConnection`]: it goes back to its pool only after its
+//! last statement was answered.
 
 pub mod connection;
 pub mod error;

@@ -4,7 +4,7 @@
 //! while it holds the projector's lease. The projector reports each of its steps through
 //! [`InvalidatingProjection`]:
 //! - Before a chunk is applied, the views of its orders are removed. None of them is kept again until
-//!   the chunk has ended: meanwhile the database answers for them.
+//!   the chunk has ended; until then they are read from the database.
 //! - A chunk that does not follow directly on the last one may bring events of other orders from the
 //!   store, so all views are removed.
 //! - After a failed chunk, and when the lease is lost or has run out, all views are removed and none is

@@ -28,7 +28,7 @@ const ATTEMPTS: u32 = 20;
 const BEGIN: &str = "begin; set local statement_timeout = '30s'; \
     set local lock_timeout = '3s'; set local plan_cache_mode = force_custom_plan";
 
-/// From here on nobody can drop the new tables, and statements write to them.
+/// Locks the new tables, so that no other session can drop them, and makes statements write to them.
 const USE_NEW_TABLES: &str = "lock table read_model_next.order_views in share row exclusive mode; \
     select set_config('search_path', 'read_model_next, ' || rebuild_live_schema(), true)";
 
