@@ -1,0 +1,153 @@
+//! The rules of the source tree, checked on the parsed sources: which module may import which.
+
+mod source_file;
+mod source_tree;
+mod specs;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::LazyLock,
+};
+
+use self::source_tree::SourceTree;
+
+/// Which modules each module at the top of `src` may import. Only the composition root (`app`), the
+/// command line and the crate roots may see all.
+const RULES: &[(&str, Allowed)] = &[
+    ("event_sourcing", Allowed::Only(&[])),
+    ("live", Allowed::Only(&["event_sourcing"])),
+    ("order", Allowed::Only(&["event_sourcing"])),
+    ("sql", Allowed::Only(&["event_sourcing"])),
+    (
+        "postgres",
+        Allowed::Only(&["event_sourcing", "live", "sql"]),
+    ),
+    ("nats", Allowed::Only(&["event_sourcing", "live"])),
+    (
+        "read_model",
+        Allowed::Only(&["event_sourcing", "order", "sql"]),
+    ),
+    (
+        "http",
+        Allowed::Only(&["event_sourcing", "live", "order", "read_model"]),
+    ),
+    ("embedded", Allowed::Only(&[])),
+    ("app", Allowed::AllBut("cli")),
+    ("cli", Allowed::All),
+    ("main", Allowed::All),
+    ("lib", Allowed::All),
+];
+
+#[derive(Debug, Clone, Copy)]
+enum Allowed {
+    Only(&'static [&'static str]),
+    AllBut(&'static str),
+    All,
+}
+
+impl Allowed {
+    fn allows(self, module: &str) -> bool {
+        match self {
+            Self::Only(modules) => modules.contains(&module),
+            Self::AllBut(module_refused) => module != module_refused,
+            Self::All => true,
+        }
+    }
+}
+
+/// The sources of `src`, parsed once for all tests.
+fn sources() -> &'static SourceTree {
+    static SOURCES: LazyLock<SourceTree> =
+        LazyLock::new(|| SourceTree::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src")));
+    &SOURCES
+}
+
+/// The module at the top of `src` that a file belongs to.
+fn top_of(file: &str) -> &str {
+    let first = file.split('/').next().unwrap_or(file);
+    first.trim_end_matches(".rs")
+}
+
+/// The imports that the rules do not allow.
+fn broken_rules(tree: &SourceTree) -> Vec<String> {
+    let rules: BTreeMap<&str, Allowed> = RULES.iter().copied().collect();
+    let mut broken = vec![];
+    for import in tree.imports() {
+        let module = top_of(&import.file);
+        // A re-export must not hide where a thing comes from.
+        for named in [import.named.as_str(), top_of(&import.origin)] {
+            let is_allowed = rules.get(module).is_some_and(|rule| rule.allows(named));
+            if named != module && named != "lib" && !is_allowed {
+                broken.push(format!("{} imports {named}", import.file));
+            }
+        }
+    }
+    broken.dedup();
+    broken
+}
+
+/// Files and folders that import each other, directly or through others. Each folder is looked at
+/// alone: its files and the folders in it are the units. Tests are left out, for they may use
+/// everything around them. So is what a folder's `mod.rs` defines: it is one unit with its folder.
+fn cycles(tree: &SourceTree) -> Vec<BTreeSet<String>> {
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for import in tree.imports().into_iter().filter(|import| !import.is_test) {
+        if let Some((from, to)) = units(&import.file, &import.origin) {
+            imports.entry(from).or_default().insert(to);
+        }
+    }
+    let reached_from = |unit: &String| {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&String> = imports[unit].iter().collect();
+        while let Some(unit) = next.pop() {
+            if reached.insert(unit.clone()) {
+                next.extend(imports.get(unit).into_iter().flatten());
+            }
+        }
+        reached
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> = imports
+        .keys()
+        .map(|unit| (unit, reached_from(unit)))
+        .collect();
+    let leads_to = |from, to| reached.get(from).is_some_and(|units| units.contains(to));
+    let in_a_cycle = imports.keys().filter(|unit| leads_to(*unit, *unit));
+    let groups: BTreeSet<BTreeSet<String>> = in_a_cycle
+        .map(|unit| {
+            let both_ways = reached[unit].iter().filter(|other| leads_to(*other, unit));
+            both_ways.cloned().collect()
+        })
+        .collect();
+    groups.into_iter().collect()
+}
+
+/// The two files or folders that an import connects, where the paths of both files part. `None` if
+/// one of them is the `mod.rs` (or `lib.rs`) of the folder that holds the other.
+fn units(from: &str, to: &str) -> Option<(String, String)> {
+    let (mut from, mut to) = (from.split('/'), to.split('/'));
+    let mut folder = String::new();
+    loop {
+        let (one, other) = (from.next()?, to.next()?);
+        if one != other {
+            let is_folders_own = |name| name == "mod.rs" || name == "lib.rs";
+            return (!is_folders_own(one) && !is_folders_own(other))
+                .then(|| (format!("{folder}{one}"), format!("{folder}{other}")));
+        }
+        folder = format!("{folder}{one}/");
+    }
+}
+
+#[test]
+fn every_module_has_a_rule() {
+    let known: BTreeSet<String> = RULES.iter().map(|(name, _)| (*name).to_owned()).collect();
+
+    assert_eq!(sources().top(), known);
+}
+
+#[test]
+fn modules_import_only_what_the_rules_allow() {
+    let broken = broken_rules(sources());
+
+    assert!(broken.is_empty(), "{broken:#?}");
+}
