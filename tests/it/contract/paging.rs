@@ -1,11 +1,11 @@
-//! Lists: sorts, pages, cursors and counts.
+//! Lists: sort orders, pages, cursors and counts.
 
 use serde_json::{Value, json};
 
 use super::{assert_problem, id, line, listing::ids};
 use crate::support::TestApp;
 
-/// Places so many orders of a customer, oldest first.
+/// Places this number of orders of a customer. Returns their ids, oldest first.
 async fn place_many(app: &TestApp, count: usize, customer: &str) -> Vec<String> {
     let mut placed = vec![];
     for _ in 0..count {
@@ -18,8 +18,9 @@ async fn place_many(app: &TestApp, count: usize, customer: &str) -> Vec<String> 
     placed
 }
 
-/// Writes rows into the read model that no event stands behind, all created at one instant.
-async fn plant(app: &TestApp, count: i32) {
+/// Inserts rows without events into the read model, all with the same time of creation.
+async fn insert_views(app: &mut TestApp, count: i32) {
+    app.may_differ();
     sqlx::query(
         "insert into order_views (id, customer_id, status, currency, total_minor, item_count,
              total_quantity, version, position, created_at, updated_at)
@@ -33,7 +34,7 @@ async fn plant(app: &TestApp, count: i32) {
     .expect("PostgreSQL answers");
 }
 
-/// Follows `Link` from page to page, each one as it is given.
+/// Follows the `Link` headers from page to page. Returns all ids.
 async fn follow(app: &TestApp, first: &str) -> Vec<String> {
     let (mut found, mut next) = (vec![], Some(first.to_owned()));
     while let Some(path) = next {
@@ -51,7 +52,7 @@ async fn follow(app: &TestApp, first: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn cursors_lead_through_a_list_that_grows_without_loss_or_repetition() {
+async fn cursors_walk_through_a_growing_list_without_loss_or_repetition() {
     let app = TestApp::start().await;
     let placed = place_many(&app, 5, "c").await;
     let newest_first: Vec<_> = placed.iter().rev().cloned().collect();
@@ -93,7 +94,7 @@ async fn cursors_lead_through_a_list_that_grows_without_loss_or_repetition() {
 }
 
 #[tokio::test]
-async fn a_cursor_belongs_to_its_filters_and_its_sort() {
+async fn a_cursor_is_valid_only_with_its_filters_and_its_sort() {
     let app = TestApp::start().await;
     place_many(&app, 3, "c").await;
     let first = app
@@ -118,7 +119,7 @@ async fn a_cursor_belongs_to_its_filters_and_its_sort() {
             .await;
         assert_problem(&refused, 400, "invalid_cursor");
     }
-    // What only changes how much is shown may change.
+    // Parameters that only change how much is shown may differ.
     let same = "customerId=c&status=cancelled&status=created";
     for query in [
         "pageSize=2",
@@ -158,8 +159,8 @@ async fn a_cursor_belongs_to_its_filters_and_its_sort() {
 
 #[tokio::test]
 async fn the_id_breaks_ties_in_the_sorts_direction() {
-    let app = TestApp::start().await;
-    plant(&app, 7).await;
+    let mut app = TestApp::start().await;
+    insert_views(&mut app, 7).await;
     let upwards: Vec<_> = (1..=7).map(|number| id(number).to_string()).collect();
     let downwards: Vec<_> = upwards.iter().rev().cloned().collect();
 
@@ -209,9 +210,9 @@ async fn orders_are_sorted_by_their_last_change() {
 }
 
 #[tokio::test]
-async fn pages_reach_ten_thousand_deep_and_counts_go_as_far() {
-    let app = TestApp::start().await;
-    plant(&app, 10_001).await;
+async fn pages_and_counts_reach_ten_thousand_orders() {
+    let mut app = TestApp::start().await;
+    insert_views(&mut app, 10_001).await;
 
     let deepest = app.get("/v1/orders?page=101&pageSize=100").await;
     let single = app

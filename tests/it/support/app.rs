@@ -1,6 +1,9 @@
-//! The whole service in a test, on its own database and its own stream, asked over real HTTP.
+//! The whole service in a test: on a database and a stream of its own, called over real HTTP.
+//!
+//! Each test ends with [`TestApp::stop`], which checks what the test leaves behind. A test that
+//! forgets it fails.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orders::{
     app::{
@@ -19,26 +22,33 @@ use uuid::Uuid;
 use super::{
     eventually,
     servers::{fresh_database, servers, url_of_database},
+    truth,
 };
 
 /// The service of one test.
 pub struct TestApp {
     /// Where it listens: `http://127.0.0.1:PORT`.
     pub url: String,
-    /// A client without any special settings.
+    /// A client with default settings.
     pub client: Client,
-    /// The service's database, for looking and for planting.
+    /// The service's database, for checks and for prepared rows.
     pub database: PgPool,
     /// URL of that database.
     pub database_url: String,
-    /// The service's configuration, for starting another one beside it.
+    /// The service's configuration, for starting a second service.
     pub config: Config,
     may_park: bool,
-    stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<anyhow::Result<()>>,
+    may_differ: bool,
+    running: Option<Running>,
 }
 
-/// An answer, read to its end.
+/// The service's task.
+struct Running {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// A complete answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// The status.
@@ -50,7 +60,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads a response to its end.
+    /// Reads a whole response.
     pub async fn of(response: Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         Self {
@@ -60,12 +70,12 @@ impl Answer {
         }
     }
 
-    /// The body as JSON; null where it is none.
+    /// The body as JSON; null if it is not JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }
 
-    /// A header's text; empty where there is none.
+    /// A header's text; empty if the header is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -117,7 +127,7 @@ impl TestApp {
             writer: WriterOptions::default(),
             snapshot_every: 100,
             cached_orders: 10_000,
-            // A service that heals itself would hide what a test is to find.
+            // The self-check would repair differences that a test should find.
             verify_per_second: 0,
             database_connections: 8,
         };
@@ -134,20 +144,19 @@ impl TestApp {
             .expect("the service starts");
         let url = format!("http://{}", app.address());
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(app.run_until(async {
+        let task = tokio::spawn(app.run_until(async {
             // A dropped sender stops the service, too.
             let _ = stopped.await;
         }));
-        let (client, stop) = (Client::new(), Some(stop));
         Self {
             url,
-            client,
+            client: Client::new(),
             database,
             database_url,
             config,
             may_park: false,
-            stop,
-            running,
+            may_differ: false,
+            running: Some(Running { stop, task }),
         }
     }
 
@@ -161,9 +170,14 @@ impl TestApp {
         .await
     }
 
-    /// Says that this test parks orders.
+    /// Lets this test leave parked orders behind, and events that cannot be read.
     pub fn may_park(&mut self) {
         self.may_park = true;
+    }
+
+    /// Lets this test leave a read model that differs from the store: it changes rows by hand.
+    pub fn may_differ(&mut self) {
+        self.may_differ = true;
     }
 
     /// A request to a path of the service.
@@ -209,7 +223,7 @@ impl TestApp {
         Answer::of(request.send().await.expect("the service answers")).await
     }
 
-    /// Any request with a body as it is.
+    /// Any request with these bytes as its body.
     pub async fn send_raw(
         &self,
         method: Method,
@@ -235,32 +249,60 @@ impl TestApp {
 
     /// Waits until the read model holds everything that is in the store.
     pub async fn wait_until_caught_up(&self) {
-        eventually("the read model catches up", || async {
-            let behind: bool = sqlx::query_scalar(
-                "select coalesce((select max(position) from events), 0)
-                        > (select position from projection_checkpoint where name = 'orders')",
-            )
-            .fetch_one(&self.database)
-            .await
-            .expect("PostgreSQL answers");
-            (!behind).then_some(())
-        })
-        .await;
+        truth::caught_up(&self.database).await;
     }
 
-    /// Stops the service and checks what it leaves: everything projected, nothing parked.
-    pub async fn stop(mut self) {
+    /// Checks what the test leaves behind and stops the service: the read model equals the fold of
+    /// the store, no order is parked, and the service stops without an error. Returns how long the
+    /// service took to stop.
+    pub async fn stop(self) -> Duration {
         self.wait_until_caught_up().await;
-        if !self.may_park {
-            let parked: i64 = sqlx::query_scalar("select count(*) from projection_parked")
-                .fetch_one(&self.database)
-                .await
-                .expect("PostgreSQL answers");
-            assert_eq!(parked, 0, "orders are parked");
+        if !self.may_differ {
+            let currency = self.config.default_currency;
+            truth::assert_views_are_the_fold(&self.database, currency, self.may_park).await;
         }
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
-        self.running.await.expect("no panic").expect("a clean stop");
+        self.stop_unchecked().await
     }
+
+    /// Stops the service without a check of its read model, for a test whose read model cannot catch
+    /// up. Returns how long the service took to stop.
+    pub async fn stop_unchecked(mut self) -> Duration {
+        let Running { stop, task } = self.running.take().expect("the service runs");
+        let began = Instant::now();
+        // The receiver is gone only if the service has ended by itself: then its error is shown.
+        let _ = stop.send(());
+        task.await.expect("no panic").expect("a clean stop");
+        began.elapsed()
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        assert!(
+            self.running.is_none() || std::thread::panicking(),
+            "a test must end with TestApp::stop"
+        );
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "total_minor: expected 100, found 101")]
+async fn a_row_that_is_changed_by_hand_fails_the_test() {
+    let app = TestApp::start().await;
+    let item = serde_json::json!({"productId": "p", "quantity": 1, "price": "1.00"});
+    let order = serde_json::json!({"customerId": "c", "items": [item]});
+    let placed = app.post("/v1/orders", &order).await;
+    app.wait_until_projected(placed.id(), 1).await;
+    sqlx::query("update order_views set total_minor = 101")
+        .execute(&app.database)
+        .await
+        .expect("PostgreSQL answers");
+
+    app.stop().await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "a test must end with TestApp::stop")]
+async fn a_test_that_does_not_stop_the_service_fails() {
+    drop(TestApp::start().await);
 }

@@ -1,10 +1,18 @@
-//! What must hold after any load, whatever was killed during it: store against ledger, stream
-//! against store, views against the file.
+//! Checks after any load, whatever was killed during it. They compare the store with what the clients
+//! have recorded, the stream and the read model with the store, and the views with the file.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use async_nats::jetstream::{self, consumer::pull::OrderedConfig};
 use futures::StreamExt;
+use orders::{
+    event_sourcing::testing::InMemoryEventStore,
+    order::{Currency, upcasters::upcasters},
+    read_model::{Projector, Verify},
+};
 use reqwest::Client;
 use serde_json::Value;
 use sqlx::PgPool;
@@ -16,7 +24,7 @@ use super::{
     shop::{Outcome, Shop, reason},
 };
 
-/// What the tests look at of a stored event.
+/// The columns of an event that are checked.
 #[derive(Debug, sqlx::FromRow)]
 struct Stored {
     position: i64,
@@ -37,7 +45,7 @@ async fn events(database: &PgPool) -> Vec<Stored> {
     .expect("PostgreSQL answers")
 }
 
-/// Every command of the clients is stored exactly once, every attempt as its answer says; versions
+/// Every command of the clients is stored exactly once, and every attempt as it was answered. Versions
 /// have no hole, and positions rise with them.
 pub async fn assert_store_is_what_was_acknowledged(shop: &Shop, database: &PgPool) {
     let events = events(database).await;
@@ -47,7 +55,7 @@ pub async fn assert_store_is_what_was_acknowledged(shop: &Shop, database: &PgPoo
     for event in &events {
         of_request.entry(&event.request_id).or_default().push(event);
         let last = last_version.entry(event.order).or_default();
-        // In order of position, so this also says that positions rise with versions.
+        // The events are in order of position, so positions rise with versions.
         assert_eq!(
             event.version,
             *last + 1,
@@ -68,7 +76,7 @@ pub async fn assert_store_is_what_was_acknowledged(shop: &Shop, database: &PgPoo
         assert!(as_answered, "{attempt:?} stored {stored:?}");
         *of_command.entry(&attempt.command).or_default() += stored.len();
     }
-    assert!(of_request.is_empty(), "nobody sent {of_request:?}");
+    assert!(of_request.is_empty(), "no client sent {of_request:?}");
     let wrong: Vec<_> = of_command
         .iter()
         .filter(|(_, times)| **times != 1)
@@ -87,8 +95,8 @@ pub async fn assert_store_is_what_was_acknowledged(shop: &Shop, database: &PgPoo
     assert_eq!(last_version.into_keys().collect::<HashSet<_>>(), orders);
 }
 
-/// After a load that was stopped half way: whatever is stored, its client has been told so; and
-/// what a client was told is stored.
+/// After a load that was stopped half way: every stored command was acknowledged to its client, and
+/// every acknowledged command is stored.
 pub async fn assert_everything_stored_was_answered(shop: &Shop, database: &PgPool) {
     let stored: HashSet<String> = events(database)
         .await
@@ -165,9 +173,41 @@ pub async fn caught_up(database: &PgPool) {
     .await;
 }
 
-/// What lists show of an order.
+/// The read model equals the fold of the store, row by row. Unless `may_park`, no order is parked
+/// and every event can be read.
+pub async fn assert_views_are_the_fold(database: &PgPool, currency: Currency, may_park: bool) {
+    let upcasters = upcasters(currency).expect("a chain of upcasters");
+    // A verification reads the events through the pool; it never asks this store.
+    let store = InMemoryEventStore::default();
+    let projector = Projector::new(database.clone(), store, Arc::new(upcasters));
+    let mut findings = vec![];
+    Verify::new(projector)
+        .run(
+            false,
+            |_| (),
+            |finding| {
+                if finding.is_in_read_model() || !may_park {
+                    findings.push(finding.to_string());
+                }
+            },
+        )
+        .await
+        .expect("PostgreSQL answers");
+    assert!(findings.is_empty(), "the read model differs: {findings:#?}");
+    let parked: Vec<(Uuid, String)> =
+        sqlx::query_as("select order_id, reason from projection_parked")
+            .fetch_all(database)
+            .await
+            .expect("PostgreSQL answers");
+    assert!(
+        may_park || parked.is_empty(),
+        "orders are parked: {parked:?}"
+    );
+}
+
+/// An order as lists show it.
 #[derive(Debug, PartialEq, Eq)]
-struct Shown {
+struct ListedOrder {
     order: String,
     status: String,
     currency: String,
@@ -177,7 +217,7 @@ struct Shown {
     reason: Option<String>,
 }
 
-impl Shown {
+impl ListedOrder {
     fn expected(shop: &Shop, invoice: &Invoice) -> Self {
         let is_cancelled = invoice.is_cancellation();
         Self {
@@ -220,7 +260,7 @@ async fn list(client: &Client, url: &str, filter: &[(&str, &str)]) -> Value {
     page
 }
 
-/// Every customer's orders, read page by page, are those of the file; and so are the counts.
+/// The orders of every customer, read page by page, are those of the file. The counts are right, too.
 pub async fn assert_views_are_what_the_file_says(shop: &Shop, url: &str) {
     let client = Client::new();
     let mut of_customer: BTreeMap<&str, Vec<&Invoice>> = BTreeMap::new();
@@ -231,11 +271,11 @@ pub async fn assert_views_are_what_the_file_says(shop: &Shop, url: &str) {
             .push(invoice);
     }
     for (customer, invoices) in &of_customer {
-        let mut expected: Vec<Shown> = invoices
+        let mut expected: Vec<ListedOrder> = invoices
             .iter()
-            .map(|invoice| Shown::expected(shop, invoice))
+            .map(|invoice| ListedOrder::expected(shop, invoice))
             .collect();
-        let mut found: Vec<Shown> = vec![];
+        let mut found: Vec<ListedOrder> = vec![];
         let mut cursor: Option<String> = None;
         loop {
             let mut filter = vec![
@@ -246,14 +286,20 @@ pub async fn assert_views_are_what_the_file_says(shop: &Shop, url: &str) {
             filter.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page = list(&client, url, &filter).await;
             assert_eq!(page["totalCount"], invoices.len(), "{customer}");
-            found.extend(page["items"].as_array().unwrap().iter().map(Shown::found));
+            found.extend(
+                page["items"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(ListedOrder::found),
+            );
             cursor = page["nextCursor"].as_str().map(str::to_owned);
             assert_eq!(page["hasMore"], cursor.is_some());
             if cursor.is_none() {
                 break;
             }
         }
-        // Clients order at once, so the file's order is not that of creation.
+        // Orders are created concurrently, so lists do not have the order of the file.
         expected.sort_by(|one, other| one.order.cmp(&other.order));
         found.sort_by(|one, other| one.order.cmp(&other.order));
         assert_eq!(found, expected, "orders of {customer}");
