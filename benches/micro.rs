@@ -1,7 +1,5 @@
-//! `make bench-micro`: what the pure parts of a command, a read and a projection cost, in nanoseconds.
-//!
-//! An order of five lines is decided on, folded, and written as JSON: what each request does
-//! besides waiting for others.
+//! `make bench-micro`: how long the pure parts of a command, a read and a projection take, in
+//! nanoseconds: decide, evolve, fold and JSON, on an order of five lines.
 
 use std::hint::black_box;
 
@@ -17,12 +15,12 @@ use uuid::Uuid;
 
 /// A request to add a line.
 const BODY: &[u8] = br#"{"productId":"85123A","quantity":6,"price":"2.55"}"#;
-/// Lines of the order.
+/// How many lines the order has.
 const LINES: i32 = 5;
 const AT: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// An order and what led to it.
-struct Scene {
+/// An order with its events, and a command with its event.
+struct Example {
     add: OrderCommand,
     added: OrderEvent,
     events: Vec<OrderEvent>,
@@ -30,16 +28,16 @@ struct Scene {
 }
 
 fn main() -> anyhow::Result<()> {
-    let scene = scene()?;
+    let example = example()?;
     let mut criterion = Criterion::default().configure_from_args();
-    aggregate(&mut criterion, &scene);
-    json(&mut criterion, &scene)?;
-    fold(&mut criterion, &scene);
+    aggregate(&mut criterion, &example);
+    json(&mut criterion, &example)?;
+    fold(&mut criterion, &example);
     criterion.final_summary();
     Ok(())
 }
 
-fn scene() -> anyhow::Result<Scene> {
+fn example() -> anyhow::Result<Example> {
     let create = OrderCommand::Create {
         order_id: Uuid::from_u128(1).into(),
         customer_id: CustomerId::parse("17850.0")?,
@@ -61,7 +59,7 @@ fn scene() -> anyhow::Result<Scene> {
     }
     let add = add_item(100)?;
     let added = order.decide(&add)?.pop().context("no event")?;
-    Ok(Scene {
+    Ok(Example {
         add,
         added,
         events,
@@ -77,14 +75,14 @@ fn add_item(line: u128) -> anyhow::Result<OrderCommand> {
     Ok(OrderCommand::AddItem(item))
 }
 
-fn aggregate(criterion: &mut Criterion, scene: &Scene) {
+fn aggregate(criterion: &mut Criterion, example: &Example) {
     criterion.bench_function("decide: add item", |bencher| {
-        bencher.iter(|| black_box(&scene.order).decide(black_box(&scene.add)));
+        bencher.iter(|| black_box(&example.order).decide(black_box(&example.add)));
     });
     criterion.bench_function("evolve: an order of six events", |bencher| {
         bencher.iter(|| {
             let mut order = Order::default();
-            for event in black_box(&scene.events) {
+            for event in black_box(&example.events) {
                 order.evolve(event, AT);
             }
             order
@@ -92,19 +90,19 @@ fn aggregate(criterion: &mut Criterion, scene: &Scene) {
     });
 }
 
-fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
+fn json(criterion: &mut Criterion, example: &Example) -> anyhow::Result<()> {
     criterion.bench_function("json: read a request", |bencher| {
         bencher.iter(|| bodies::add_item(black_box(BODY)));
     });
     criterion.bench_function("json: write an event", |bencher| {
-        bencher.iter(|| black_box(&scene.added).encode());
+        bencher.iter(|| black_box(&example.added).encode());
     });
-    let stored = scene.added.encode()?;
-    let event_type = scene.added.event_type();
+    let stored = example.added.encode()?;
+    let event_type = example.added.event_type();
     criterion.bench_function("json: read an event", |bencher| {
         bencher.iter(|| OrderEvent::decode(event_type, black_box(&stored)));
     });
-    let state: &OrderState = scene.order.state().context("no order")?;
+    let state: &OrderState = example.order.state().context("no order")?;
     let version = Version::new(LINES + 1);
     criterion.bench_function("json: write a view of five lines", |bencher| {
         bencher.iter(|| OrderView::of_state(black_box(state), version).to_json());
@@ -115,11 +113,11 @@ fn json(criterion: &mut Criterion, scene: &Scene) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fold(criterion: &mut Criterion, scene: &Scene) {
+fn fold(criterion: &mut Criterion, example: &Example) {
     criterion.bench_function("fold: rows from six events", |bencher| {
         bencher.iter(|| {
             let mut fold = OrderFold::absent(Uuid::from_u128(1).into());
-            for (event, number) in black_box(&scene.events).iter().zip(1..) {
+            for (event, number) in black_box(&example.events).iter().zip(1..) {
                 let place = (Version::new(number), Position::new(i64::from(number)));
                 let applied = fold.apply(event, place.0, place.1, AT);
                 debug_assert!(applied.is_ok(), "{applied:?}");

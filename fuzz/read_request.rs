@@ -1,5 +1,5 @@
-//! What must hold for any bytes that a client sends: they are taken or refused with a problem that
-//! is the client's, the same each time, and what is taken can be decided on.
+//! What must hold for all bytes that a client may send: they are accepted, or refused with a problem
+//! of status 400 or 422. The result is the same each time, and an accepted order can be decided.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use orders::{
@@ -20,7 +20,7 @@ use uuid::Uuid;
 /// The largest body that reaches the readers.
 const MAX_BODY: usize = 1 << 20;
 
-/// Reads `bytes` as every kind of request. Panics where something does not hold.
+/// Reads `bytes` as every kind of request. Panics if a rule does not hold.
 pub fn read(bytes: &[u8]) {
     if bytes.len() > MAX_BODY {
         return;
@@ -33,7 +33,7 @@ pub fn read(bytes: &[u8]) {
     headers(bytes);
 }
 
-/// What each reader of bodies says: nothing, or its problem.
+/// The problem of each reader of bodies; `None` if it accepts the bytes.
 fn bodies(bytes: &[u8]) -> [Option<Value>; 6] {
     let created = bodies::create_order(bytes, "EUR".parse().expect("a currency"));
     let created =
@@ -63,7 +63,7 @@ fn problem<T>(read: Result<T, ApiError>) -> Option<Value> {
     Some(problem)
 }
 
-/// An order that can be asked for can be judged, and its state adds up.
+/// Decides the command. If it is accepted, the total of the order is the sum of its lines.
 fn decide(command: &OrderCommand) {
     let mut order = Order::default();
     let Ok(events) = order.decide(command) else {

@@ -1,5 +1,5 @@
-//! Rows of commands: each as commands answered, and as commands *sustained*, which counts the time
-//! until the read model shows them all. Relay and projector run in both.
+//! Rows of commands. Each is measured twice: until all commands are answered, and *sustained*, until
+//! the read model shows them all. Relay and projector run in both.
 
 use std::{
     rc::Rc,
@@ -17,28 +17,28 @@ use super::{
     streams::Streams,
 };
 
-/// At how many connections commands are measured.
+/// The numbers of connections at which commands are measured.
 const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
-/// The floor has as many clients, but the private server takes no more than these: its rate does
-/// not rise beyond 64.
+/// The most clients of a floor: the private server accepts no more. The floor's rate does not rise
+/// beyond 64 clients.
 const MOST_CLIENTS: usize = 150;
-/// How long the read model may take to catch up: a NATS cluster takes its time.
+/// How long the read model may take to catch up. It is slow with a NATS cluster.
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A row of commands, without its number of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Real lines, over all orders.
+    /// Adds real lines, spread over all orders.
     AddItem,
     /// The same, with an `Idempotency-Key`.
     AddItemKeyed,
-    /// The same as the first, while many follow an order each, and one follows all.
+    /// The same as `AddItem`, while many clients follow one order each and one client follows all.
     AddItemStreamed,
-    /// Orders of five real lines.
+    /// Creates orders of five real lines.
     Create,
-    /// Whole lives of real orders.
+    /// Creates, changes and completes or cancels real orders.
     Mix,
-    /// All connections on one order.
+    /// Changes one order from all connections.
     HotOrder,
 }
 
@@ -51,10 +51,10 @@ const KINDS: [(Kind, &str); 6] = [
     (Kind::AddItemStreamed, "add-item-101-streams"),
 ];
 
-/// How many follow an order each.
+/// How many clients follow one order each.
 const STREAMS: u64 = 100;
 
-/// The rows at a number of connections: adding lines and creating at all, the others only at 64.
+/// The rows at a number of connections. Some rows are measured only at 64.
 fn kinds_at(connections: usize) -> impl Iterator<Item = (Kind, String)> {
     let kinds = KINDS.iter().filter(move |(kind, _)| {
         connections == 64 || matches!(kind, Kind::AddItem | Kind::AddItemKeyed | Kind::Create)
@@ -75,22 +75,22 @@ pub fn names() -> Vec<String> {
     CONNECTIONS.into_iter().flat_map(at).collect()
 }
 
-/// What commands gave.
+/// The result of sending commands.
 pub struct Measured {
     pub run: Run,
-    /// Until the read model showed the last one.
+    /// The time until the read model showed the last command.
     sustained_seconds: f64,
     details: Details,
 }
 
 impl Measured {
-    /// Commands a second until the read model showed the last one.
+    /// Commands a second, until the read model showed the last one.
     pub fn sustained(&self) -> f64 {
         self.run.micros.len() as f64 / self.sustained_seconds
     }
 }
 
-/// Measures all kinds that are asked for, at all numbers of connections.
+/// Measures all wanted kinds at all numbers of connections.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     let most = bench.options.most_connections;
     for connections in CONNECTIONS.into_iter().filter(|&count| count <= most) {
@@ -108,7 +108,8 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// The floors, then each kind: A B C A B C …
+/// One round: the floors, then each kind. Rounds are repeated, so that all rows see the same load of
+/// the machine.
 async fn round(
     bench: &mut Bench,
     report: &mut Report,
@@ -116,7 +117,7 @@ async fn round(
     kinds: &[(Kind, String)],
     with_insert: bool,
 ) -> anyhow::Result<()> {
-    bench.renew_orders_where_grown().await?;
+    bench.renew_grown_orders().await?;
     let duration = bench.options.duration;
     let clients = connections.min(MOST_CLIENTS);
     let before = bench.usage()?;
@@ -141,7 +142,7 @@ fn rate(value: f64, floor: &Floor) -> Figure {
     Figure {
         value,
         unit: "/s",
-        floor: "1b, as many",
+        floor: "1b, same clients",
         floor_value: floor.rate,
     }
 }
@@ -162,7 +163,7 @@ fn add(report: &mut Report, name: &str, measured: &Measured, floor: &Floor) {
     let figure = Figure {
         value: milliseconds(&run.micros),
         unit: "ms",
-        floor: "1b, as many",
+        floor: "1b, same clients",
         floor_value: milliseconds(&floor.micros),
     };
     report.add(&format!("{name} {what}"), figure, Details::default());
@@ -210,7 +211,7 @@ impl Bench {
         }
     }
 
-    /// The script that adds lines to the orders of the moment.
+    /// The script that adds lines to the current orders.
     pub fn add_item(&self, connections: usize, is_keyed: bool) -> AddItem {
         let (orders, bodies) = (self.orders.clone(), Rc::clone(&self.bodies));
         AddItem::new(orders, bodies, connections, is_keyed)

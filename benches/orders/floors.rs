@@ -1,8 +1,9 @@
-//! Floors: what PostgreSQL alone gives on the same machine, server and settings, by `pgbench`.
+//! Floors: what PostgreSQL alone does on the same machine, server and settings, measured with
+//! `pgbench`.
 //!
-//! *1a* is one plain insert; *1b* a transaction that loads a stream and inserts its next event: what
-//! a service costs that does nothing but that. They work on a table of their own with the columns
-//! and indexes of `events`, filled alike, without its triggers.
+//! *1a* is one plain insert. *1b* is a transaction that loads a stream and inserts its next event:
+//! the least that any service must do for a command. Both use a separate table with the columns,
+//! indexes and rows of `events`, without its triggers.
 
 use std::{
     fs,
@@ -25,8 +26,8 @@ insert into floor.events (event_id, aggregate_type, aggregate_id, version, type,
 values (gen_random_uuid(), 'Order', gen_random_uuid(), 1, 'OrderItemAdded', 1, DATA, METADATA, now());
 ";
 
-/// Load a stream, insert its next event. Each client has its own share of the streams: a conflict
-/// would end it.
+/// Load a stream, insert its next event. Each client has its own streams: a version conflict would
+/// end the client.
 const LOAD_AND_INSERT: &str = "\
 \\set n random(0, :orders / :clients - 1) * :clients + :client_id + :first
 begin;
@@ -42,11 +43,11 @@ commit;
 /// The id of order `n`: see `scripts::order_id`.
 const ID: &str = "('019aaf00-0000-7000-8000-' || lpad(to_hex(:n ::bigint), 12, '0'))::uuid";
 
-/// An event as the service stores it; the blanks keep `pgbench` from seeing variables.
+/// An event as the service stores it. Without the blanks, `pgbench` would see variables.
 const DATA: &str = r#"'{"itemId": "019aaf00-0000-7000-8000-0000000000b1","productId": "85123A","quantity": 6,"price": "2.55","currency": "GBP"}'"#;
 const METADATA: &str = r#"'{"actor": null,"requestId": "019aaf00-0000-7000-8000-0000000000b1","correlationId": "019aaf00-0000-7000-8000-0000000000b1","causationId": null,"traceparent": null}'"#;
 
-/// What a floor gave.
+/// The result of a floor.
 #[derive(Debug, Clone, Default)]
 pub struct Floor {
     /// Transactions a second.
@@ -55,7 +56,7 @@ pub struct Floor {
     pub micros: Vec<f64>,
 }
 
-/// Runs `pgbench` on the floor's table, and on the service's own where floors of reads are asked for.
+/// Runs `pgbench`: on the floor's table for commands, on the service's tables for reads.
 #[derive(Debug, Clone)]
 pub struct Floors {
     pgbench: PathBuf,
@@ -81,7 +82,7 @@ impl Floors {
         })
     }
 
-    /// Makes the floor's table anew, with the events of these orders.
+    /// Creates the floor's table again, with the events of these orders.
     pub async fn fill(&mut self, pool: &PgPool, orders: Range<u64>) -> anyhow::Result<()> {
         let (first, end) = (order_id(orders.start), order_id(orders.end));
         let fill = format!(
@@ -111,7 +112,7 @@ impl Floors {
         self.run(INSERT, &self.orders, clients, duration)
     }
 
-    /// The very statement that reads an order, of orders at random.
+    /// The floor of reads: the service's own statement that reads an order, for random orders.
     pub fn find(
         &self,
         orders: &Range<u64>,
@@ -127,7 +128,7 @@ impl Floors {
         self.run(&script, orders, clients, duration)
     }
 
-    /// The very statement that lists the newest twenty orders.
+    /// The floor of lists: the service's own statement that lists the newest twenty orders.
     pub fn list(
         &self,
         with_items: bool,
@@ -158,7 +159,7 @@ impl Floors {
         self.run(&format!("{list};\n"), &self.orders, clients, duration)
     }
 
-    /// Runs a script for a while.
+    /// Runs a `pgbench` script for this duration.
     fn run(
         &self,
         script: &str,
@@ -171,7 +172,8 @@ impl Floors {
         fs::write(&file, script.replace("ID", ID))?;
         let log = self.directory.join("floor-log");
         fs::create_dir_all(&log)?;
-        // pgbench takes whole seconds; many clients need one to connect, which it does not count.
+        // pgbench takes whole seconds. Many clients need a second to connect, which it does not
+        // count.
         let connecting = if clients > 64 { 1.0 } else { 0.0 };
         let seconds = duration.as_secs_f64().ceil() + connecting;
         let output = Command::new(&self.pgbench)
@@ -193,13 +195,13 @@ impl Floors {
         let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rest| rest.split_whitespace().next());
         Ok(Floor {
-            rate: rate.context("pgbench says no rate")?.parse()?,
+            rate: rate.context("pgbench printed no rate")?.parse()?,
             micros: latencies(&log)?,
         })
     }
 }
 
-/// Reads the latencies from a directory of `pgbench`'s logs, and removes these.
+/// Reads the latencies from a directory of `pgbench` logs, and removes the logs.
 fn latencies(log: &Path) -> anyhow::Result<Vec<f64>> {
     let mut micros = vec![];
     for entry in fs::read_dir(log)? {
@@ -213,7 +215,7 @@ fn latencies(log: &Path) -> anyhow::Result<Vec<f64>> {
     Ok(micros)
 }
 
-/// The service's checked statement that holds all of these texts and none of those.
+/// The service's statement that contains all of `texts` and none of `others`.
 fn query_with(texts: &[&str], others: &[&str]) -> anyhow::Result<String> {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx"))? {
         let described: Value = serde_json::from_str(&fs::read_to_string(entry?.path())?)?;
@@ -223,5 +225,5 @@ fn query_with(texts: &[&str], others: &[&str]) -> anyhow::Result<String> {
             return Ok(query.to_owned());
         }
     }
-    bail!("no statement of the service holds {texts:?}")
+    bail!("no statement of the service contains {texts:?}")
 }

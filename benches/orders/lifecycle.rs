@@ -1,4 +1,4 @@
-//! Rows of the process: how soon it serves, and what it holds in memory.
+//! Rows of the process: how long it takes to start, and how much memory it needs.
 
 use std::rc::Rc;
 
@@ -12,7 +12,7 @@ use super::{
 
 const START: &str = "start-up";
 const CACHED: &str = "memory cached orders";
-/// Over how many connections orders are created.
+/// How many connections create orders.
 const CONNECTIONS: usize = 64;
 
 /// The names of all rows.
@@ -20,7 +20,7 @@ pub fn names() -> Vec<String> {
     vec![START.to_owned(), CACHED.to_owned()]
 }
 
-/// Measures those that are asked for; the service is another one afterwards.
+/// Measures the wanted rows. Afterwards another service process runs.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     if bench.options.wants(START) {
         for _ in 0..bench.options.rounds {
@@ -33,7 +33,7 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
         let orders = bench.options.cached_orders;
         let limit = orders.to_string();
         restart(bench, &[("ORDERS_CACHED_ORDERS", &limit)]).await?;
-        report.add_alone("memory at first", memory(bench.service.pid)?, "MB");
+        report.add_alone("memory after the start", memory(bench.service.pid)?, "MB");
         let numbers = bench.next_order..bench.next_order + orders;
         let mut create = Create::new(Rc::clone(&bench.lines), numbers);
         bench
@@ -48,7 +48,7 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// A service with these settings in place of the one that runs.
+/// Replaces the service by one with these settings.
 async fn restart(bench: &mut Bench, variables: &[(&str, &str)]) -> anyhow::Result<()> {
     bench.service.stop().await?;
     bench.service = Service::start(&bench.servers, variables).await?;

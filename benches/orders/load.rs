@@ -1,8 +1,8 @@
-//! A small load generator: one thread, non-blocking sockets, one request in flight a connection.
+//! A small load generator: one thread, non-blocking sockets, one request in flight per connection.
 //!
-//! Our own because each request differs by its order and key, and because it shares two cores with
-//! what it measures: it parses a status, a length, and nothing else. `generator ceiling` in the
-//! table shows it beside `wrk`.
+//! It is written by hand because each request differs by its order and key, and because it shares
+//! two cores with what it measures: it parses only a status and a length. The row `generator`
+//! compares it with `wrk`.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -13,31 +13,31 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-/// How long the last answers may take.
+/// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What connections send.
+/// The requests of a run.
 pub trait Script {
-    /// Writes the next request of a connection; `false` where it has none left.
+    /// Writes the next request of a connection; `false` if there is none left.
     fn request(&mut self, connection: usize, out: &mut Vec<u8>) -> bool;
 
-    /// Looks at an answer. Other statuses than 2xx and 304 have ended the run before.
-    fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> anyhow::Result<Then> {
+    /// Handles an answer with status 2xx or 304. Other statuses end the run with an error.
+    fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> anyhow::Result<AfterAnswer> {
         let _ = (connection, answer);
-        Ok(Then::Next)
+        Ok(AfterAnswer::Next)
     }
 }
 
 /// What a connection does after an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// The next request, when its turn comes.
+pub enum AfterAnswer {
+    /// It sends its next request when that is due.
     Next,
-    /// Another request at once that belongs to this one; it is not counted.
+    /// It immediately sends another request, which is not counted.
     FollowUp,
 }
 
-/// An answer, as it came.
+/// An answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Answer<'a> {
     /// Its status.
@@ -47,7 +47,7 @@ pub struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// A header's value; `name` is lower case, with the colon and the blank.
+    /// A header's value. `name` is lower case and ends with a colon and a blank.
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         header(self.head, name.as_bytes())
     }
@@ -56,22 +56,23 @@ impl<'a> Answer<'a> {
 /// How much to send.
 #[derive(Debug, Clone)]
 pub struct Load {
-    /// Where to, by turns.
+    /// The services; connections are spread over them.
     pub addresses: Vec<SocketAddr>,
-    /// Over how many connections.
+    /// How many connections.
     pub connections: usize,
-    /// How long; until the script has no more where it is `None`.
+    /// How long; `None`: until the script has no more requests.
     pub duration: Option<Duration>,
-    /// Requests a second, as a fixed schedule; as many as are answered where it is `None`.
+    /// Requests a second, on a fixed schedule; `None`: each as soon as the last one is answered.
     pub rate: Option<f64>,
 }
 
-/// What was answered.
+/// The result of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
-    /// Until the last answer.
+    /// The time until the last answer.
     pub seconds: f64,
-    /// How long each answer took, in microseconds; under a schedule from when the request was due.
+    /// How long each answer took, in microseconds. On a schedule this counts from the time at which
+    /// the request was due.
     pub micros: Vec<f64>,
 }
 
@@ -97,7 +98,7 @@ struct Generator<'a> {
     load: Load,
     script: &'a mut dyn Script,
     connections: Vec<Connection>,
-    /// Connections that wait for their turn in the schedule.
+    /// Connections without a request in flight.
     idle: Vec<usize>,
     busy: usize,
     began: Instant,
@@ -107,16 +108,16 @@ struct Generator<'a> {
 }
 
 impl Load {
-    /// Until the script has no more.
+    /// Runs until the script has no more requests.
     pub fn until_the_end(mut self) -> Self {
         self.duration = None;
         self
     }
 
-    /// Sends until told to stop and waits for what is under way.
+    /// Sends requests until the run is over and waits for the last answers.
     ///
     /// # Errors
-    /// At the first answer that is no success, and where a connection fails.
+    /// At the first answer that is not a success, and if a connection fails.
     pub fn run(self, script: &mut dyn Script) -> anyhow::Result<Run> {
         let mut poll = Poll::new()?;
         let connections = (0..self.connections)
@@ -165,7 +166,7 @@ impl Generator<'_> {
     fn work(&mut self, poll: &mut Poll) -> anyhow::Result<()> {
         let mut events = Events::with_capacity(1024);
         loop {
-            self.start_what_is_due()?;
+            self.send_due_requests()?;
             if self.busy == 0 && self.is_over() {
                 return Ok(());
             }
@@ -205,8 +206,8 @@ impl Generator<'_> {
         }
     }
 
-    /// Gives idle connections the requests whose time has come.
-    fn start_what_is_due(&mut self) -> anyhow::Result<()> {
+    /// Sends the requests that are due over idle connections.
+    fn send_due_requests(&mut self) -> anyhow::Result<()> {
         while !self.idle.is_empty() && self.may_send() {
             let began = match self.load.rate {
                 None => Instant::now(),
@@ -261,8 +262,8 @@ impl Generator<'_> {
             self.run.micros.push(micros);
         }
         let then = self.script.answer(index, &answer)?;
-        connection.is_follow_up = then == Then::FollowUp;
-        if then == Then::FollowUp || (self.load.rate.is_none() && self.may_send()) {
+        connection.is_follow_up = then == AfterAnswer::FollowUp;
+        if then == AfterAnswer::FollowUp || (self.load.rate.is_none() && self.may_send()) {
             return self.send(index, self.last);
         }
         self.idle.push(index);
@@ -282,7 +283,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Reads what is there: the ends of head and answer, and the status, once all of it is.
+    /// Reads what has arrived. Once the answer is complete: the end of its head, the end of its body
+    /// and its status.
     fn read(&mut self) -> anyhow::Result<Option<(usize, usize, u16)>> {
         loop {
             if self.filled == self.input.len() {

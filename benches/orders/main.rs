@@ -1,16 +1,17 @@
-//! `make bench`: what the service gives, each figure beside its floor.
+//! `make bench`: how fast the service is, each figure compared with its floor.
 //!
-//! Starts its own PostgreSQL and NATS through the embedded module and the real program beside them,
-//! fills a store with real order lines, measures each row and its floor by turns, and prints one
-//! table of ratios. It fails on errors, never on speed. Only ratios within one run mean anything:
-//! machines differ, and so do moments.
+//! A *floor* is what the same machine and servers do without the service (see [`floors`]). The
+//! benchmark starts a private PostgreSQL and NATS and the real program, fills a store with real
+//! order lines, measures each row and its floor in turn, and prints one table of ratios. It fails
+//! on errors, never on speed. Compare only ratios within one run: machines differ, and their load
+//! changes.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "a benchmark talks to the database directly, and to people, in rounded numbers"
+    reason = "a benchmark queries the database directly and prints rounded numbers"
 )]
 
 mod commands;
@@ -43,26 +44,26 @@ use scripts::Create;
 use servers::{Servers, Service};
 use usage::Usage;
 
-/// How many lines an order gets on average before the commands go to new ones: orders stay as
-/// small as they are in life.
+/// How many lines are added to an order on average before new orders are used: orders stay as small
+/// as real ones.
 const ADDED_LINES: usize = 10;
-/// Over how many connections the store is filled.
+/// How many connections fill the store.
 const FILLING: usize = 64;
-/// Where the report for programs goes, from `target/tmp`.
+/// The JSON report, relative to `target/tmp`.
 const JSON: &str = "../bench/orders.json";
 
-/// What the measurements work on.
+/// The servers, the service and the orders that the measurements use.
 struct Bench {
     options: Options,
     servers: Servers,
     service: Service,
     floors: Floors,
-    /// Real order lines, and each as the body of a command.
+    /// Real order lines, and for each the body of a command.
     lines: Rc<[Line]>,
     bodies: Rc<[String]>,
-    /// The orders that commands and reads are spread over, by number.
+    /// The numbers of the orders that commands and reads are spread over.
     orders: Range<u64>,
-    /// Lines added to them so far.
+    /// How many lines were added to them so far.
     added: usize,
     /// The number of the next order.
     next_order: u64,
@@ -84,7 +85,7 @@ fn main() -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    // The servers' keepers need a thread; the load generator has the main one.
+    // The tasks that supervise the servers need a thread; the load generator uses the main one.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -120,7 +121,7 @@ async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
 }
 
 impl Bench {
-    /// Starts servers and a service on them.
+    /// Starts servers, and a service that uses them.
     async fn start(options: Options, lines: Rc<[Line]>) -> anyhow::Result<Self> {
         let servers = Servers::start().await?;
         Ok(Self {
@@ -142,12 +143,12 @@ impl Bench {
         stopped
     }
 
-    /// What was used so far.
+    /// What has been used so far.
     fn usage(&self) -> anyhow::Result<Usage> {
         self.servers.usage(&self.service)
     }
 
-    /// Makes new orders to work on, through the service, and as many streams for the floor.
+    /// Creates new orders through the service, and the same streams for the floor.
     async fn renew_orders(&mut self) -> anyhow::Result<()> {
         let orders = self.next_order..self.next_order + self.options.orders;
         let mut create = Create::new(Rc::clone(&self.lines), orders.clone());
@@ -159,7 +160,8 @@ impl Bench {
         self.floors.fill(&self.servers.pool, orders).await
     }
 
-    async fn renew_orders_where_grown(&mut self) -> anyhow::Result<()> {
+    /// Creates new orders once many lines were added to the current ones.
+    async fn renew_grown_orders(&mut self) -> anyhow::Result<()> {
         if self.added > ADDED_LINES * self.options.orders as usize {
             self.renew_orders().await?;
         }

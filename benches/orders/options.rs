@@ -1,38 +1,38 @@
-//! What to measure, and how long.
+//! The command line: what to measure, and how long.
 
 use std::time::Duration;
 
 use anyhow::bail;
 
-/// How to use it, in the words of its own flags.
+/// The help text.
 const USAGE: &str =
     "usage: cargo bench --bench orders -- [--quick|--smoke] [--only NAME,NAME…] [--list]
 
   --quick  fewer and shorter repetitions, fewer orders, at most 64 connections, no further servers
-  --smoke  as little as shows that all rows work
-  --only   only rows whose name holds one of these texts
-  --list   name the rows and end";
+  --smoke  the shortest run that uses all rows
+  --only   only rows whose name contains one of these texts
+  --list   print the names of the rows and exit";
 
-/// What the command line asks for.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Texts one of which a row's name must hold; all rows where there are none.
+    /// A row is measured if its name contains one of these texts; all rows if there are none.
     pub only: Vec<String>,
-    /// Whether to only name the rows.
+    /// Whether to only print the names of the rows.
     pub is_list: bool,
     /// How often each row and its floor are measured.
     pub rounds: usize,
     /// How long each measurement of a rate takes.
     pub duration: Duration,
-    /// At how many connections commands are measured at most.
+    /// The largest number of connections for commands.
     pub most_connections: usize,
-    /// Orders in the store that commands and reads are spread over.
+    /// How many orders commands and reads are spread over.
     pub orders: u64,
-    /// Events in the store that is rebuilt and verified.
+    /// How many events are in the store that is rebuilt and verified.
     pub rebuilt_events: u64,
-    /// Orders that are held in memory where that is measured.
+    /// How many orders are cached in the row that measures memory.
     pub cached_orders: u64,
-    /// Whether further servers are measured without being asked for.
+    /// Whether rows that need further servers are measured if `only` is empty.
     pub has_further_servers: bool,
 }
 
@@ -80,7 +80,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Whether a row of this name is asked for.
+    /// Whether a row of this name is wanted.
     pub fn wants(&self, row: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|text| row.contains(text.as_str()))
     }

@@ -1,5 +1,5 @@
-//! Rows of reads, beside `GET /health/live` for what HTTP alone costs, and beside the very statements
-//! that they run.
+//! Rows of reads, compared with `GET /health/live`, which costs only HTTP, and with their own SQL
+//! statements.
 
 use std::process::Command;
 
@@ -7,14 +7,14 @@ use super::{
     Bench,
     load::{Load, Run, Script},
     report::{Details, Figure, Report},
-    scripts::{Etags, Get, Same, Unchanged},
+    scripts::{Etags, Get, Repeat, Unchanged},
 };
 
-/// Over how many connections reads come.
+/// How many connections read.
 const CONNECTIONS: usize = 64;
-/// How many orders are hot.
+/// How many orders the hot reads are spread over.
 const HOT: u64 = 1000;
-/// A path that costs nothing but HTTP.
+/// A path that costs only HTTP.
 const LIVE: &str = "/health/live";
 
 /// The rows.
@@ -32,7 +32,7 @@ pub fn names() -> Vec<String> {
     NAMES.map(str::to_owned).to_vec()
 }
 
-/// Measures the reads that are asked for.
+/// Measures the wanted reads.
 pub fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let rows: Vec<_> = NAMES
         .into_iter()
@@ -45,13 +45,13 @@ pub fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let mut etags = Etags::new(hot.clone());
     bench.load(1).until_the_end().run(&mut etags)?;
     for _ in 0..bench.options.rounds {
-        let live = bench.load(CONNECTIONS).run(&mut Same(LIVE))?.rate();
+        let live = bench.load(CONNECTIONS).run(&mut Repeat(LIVE))?.rate();
         for row in &rows {
             let (figure, details) = match *row {
                 "generator" => bench.generator(live)?,
-                "get hot" => bench.beside_live(live, &mut Get::new(hot.clone()))?,
+                "get hot" => bench.compare_with_live(live, &mut Get::new(hot.clone()))?,
                 "get hot 304" => {
-                    bench.beside_live(live, &mut Unchanged::new(&etags, CONNECTIONS))?
+                    bench.compare_with_live(live, &mut Unchanged::new(&etags, CONNECTIONS))?
                 }
                 "get uniform" => bench.uniform()?,
                 "list of 20" => bench.list("/v1/orders")?,
@@ -82,12 +82,16 @@ impl Bench {
         Ok((run, details))
     }
 
-    fn beside_live(&self, live: f64, script: &mut dyn Script) -> anyhow::Result<(Figure, Details)> {
+    fn compare_with_live(
+        &self,
+        live: f64,
+        script: &mut dyn Script,
+    ) -> anyhow::Result<(Figure, Details)> {
         let (run, details) = self.read(script)?;
         Ok((figure(run.rate(), "GET /health/live", live), details))
     }
 
-    /// Of all orders of the store.
+    /// Reads of all orders in the store.
     fn uniform(&self) -> anyhow::Result<(Figure, Details)> {
         let (all, duration) = (0..self.next_order, self.options.duration);
         let floor = self.floors.find(&all, CONNECTIONS, duration)?;
@@ -99,11 +103,12 @@ impl Bench {
         let with_items = path.contains("full");
         let duration = self.options.duration;
         let floor = self.floors.list(with_items, CONNECTIONS, duration)?;
-        let (run, details) = self.read(&mut Same(path))?;
+        let (run, details) = self.read(&mut Repeat(path))?;
         Ok((figure(run.rate(), "its SQL", floor.rate), details))
     }
 
-    /// The load generator beside `wrk`, where there is one: neither may be the bottleneck.
+    /// Compares the load generator with `wrk`, if that is installed: the generator must not be the
+    /// bottleneck.
     fn generator(&self, live: f64) -> anyhow::Result<(Figure, Details)> {
         let seconds = self.options.duration.as_secs_f64().ceil();
         let wrk = Command::new("wrk")

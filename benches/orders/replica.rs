@@ -1,4 +1,4 @@
-//! A standby of the private PostgreSQL, on the same machine: a real one, made by `pg_basebackup`.
+//! A standby of the private PostgreSQL on the same machine, made by `pg_basebackup`.
 
 use std::{
     ffi::OsStr,
@@ -20,7 +20,7 @@ use super::servers::Servers;
 /// How long the standby may take to catch up.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A standby that follows.
+/// A running standby.
 pub struct Replica {
     directory: TempDir,
     process: Child,
@@ -31,7 +31,7 @@ impl Replica {
     /// Copies the primary and follows it, asynchronously at first.
     pub async fn start(servers: &Servers) -> anyhow::Result<Self> {
         let programs = servers.postgres_programs()?;
-        // PostgreSQL refuses to run as root, and its user sees little of what is root's.
+        // PostgreSQL refuses to run as root, and its user cannot read root's directories.
         let owner = fs::metadata(format!("/proc/{}", servers.postgres_pid))?;
         let directory = tempfile::Builder::new()
             .prefix("bench-standby-")
@@ -83,7 +83,7 @@ impl Replica {
         Ok(replica)
     }
 
-    /// Whether a commit waits until the standby has flushed it too.
+    /// Sets whether a commit waits until the standby has flushed it.
     pub async fn set_synchronous(&self, is_synchronous: bool) -> anyhow::Result<()> {
         let (names, state) = if is_synchronous {
             ("alter system set synchronous_standby_names = '*'", "sync")

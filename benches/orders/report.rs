@@ -1,4 +1,4 @@
-//! One table: each figure, its floor, their ratio with its spread, and what it must reach.
+//! The report: each figure, its floor, their ratio with its spread, and its target.
 
 use std::fmt::Write;
 
@@ -12,23 +12,23 @@ use super::{
 /// What the columns mean.
 const LEGEND: &str = "\
 Medians over the rounds; min–max: the ratio's spread over them.
-svc, pg and nats: processor milliseconds of the service, PostgreSQL and NATS for each.
-others: how many processors were taken by processes that are none of the benchmark's; where that
-is much, the figures mean little.";
+svc, pg and nats: processor milliseconds of the service, PostgreSQL and NATS for each answer.
+others: processors used by processes outside the benchmark; if that is much, the figures mean
+little.";
 
-/// What else was seen while a figure was measured.
+/// What was measured beside a figure.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Details {
     /// Median, 99th and 99.9th percentile of the answers' times, in microseconds.
     pub micros: Option<[f64; 3]>,
-    /// Processor milliseconds for each (seconds for 1000) of service, PostgreSQL and NATS.
+    /// Processor milliseconds for each answer, of service, PostgreSQL and NATS.
     pub processor: Option<[f64; 3]>,
-    /// How many processors others took meanwhile.
+    /// How many processors other processes used meanwhile.
     pub others: Option<f64>,
 }
 
 impl Details {
-    /// Of answers that took so long.
+    /// The details of these latencies.
     pub fn of_latencies(micros: &[f64]) -> Self {
         Self {
             micros: Some(percentiles(micros)),
@@ -36,7 +36,7 @@ impl Details {
         }
     }
 
-    /// And that took so much.
+    /// Adds the processor time for this number of answers.
     pub fn with_usage(mut self, used: Spent, count: usize) -> Self {
         self.others = Some(used.others);
         let all = [used.service, used.postgres, used.nats];
@@ -45,7 +45,7 @@ impl Details {
     }
 }
 
-/// A measured figure beside its floor, once for each round.
+/// A row: a figure and its floor for each round.
 #[derive(Debug, Clone)]
 struct Row {
     name: String,
@@ -56,15 +56,15 @@ struct Row {
     details: Vec<Details>,
 }
 
-/// What was measured.
+/// All rows.
 #[derive(Debug, Default)]
 pub struct Report {
     rows: Vec<Row>,
-    /// How many processors were taken by processes that are none of the benchmark's.
+    /// How many processors other processes used during the run.
     pub others: f64,
 }
 
-/// A figure and what it is compared with.
+/// A figure and its floor.
 #[derive(Debug, Clone, Copy)]
 pub struct Figure {
     /// The figure.
@@ -73,12 +73,12 @@ pub struct Figure {
     pub unit: &'static str,
     /// What the floor is.
     pub floor: &'static str,
-    /// The floor, in the same unit; NaN where there is none.
+    /// The floor, in the same unit; NaN if there is none.
     pub floor_value: f64,
 }
 
 impl Figure {
-    /// One without a floor.
+    /// A figure without a floor.
     pub fn alone(value: f64, unit: &'static str) -> Self {
         Self {
             value,
@@ -115,7 +115,7 @@ impl Report {
         self.add(name, Figure::alone(value, unit), Details::default());
     }
 
-    /// The table, for people.
+    /// The table as text.
     pub fn table(&self) -> String {
         let mut table = format!(
             "{:<34} {:>10} {:<8} {:>10}  {:<19} {:>6} {:>13} {:>8} {:>5} {:<7} {:>8} {:>8} {:>8} \
@@ -141,11 +141,11 @@ impl Report {
         for row in &self.rows {
             let _ = writeln!(table, "{}", row.line());
         }
-        let _ = writeln!(table, "\n{LEGEND}\nOver all of it: {:.2}.", self.others);
+        let _ = writeln!(table, "\n{LEGEND}\nOver the whole run: {:.2}.", self.others);
         table
     }
 
-    /// The same for programs.
+    /// The report as JSON.
     pub fn json(&self) -> String {
         let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
         serde_json::to_string_pretty(
@@ -165,8 +165,8 @@ impl Row {
         self.floors.iter().all(|floor| floor.is_finite())
     }
 
-    /// What the target speaks of: the ratio, or the figure where there is no floor.
-    fn judged(&self) -> f64 {
+    /// The value that the target is about: the ratio, or the figure if there is no floor.
+    fn target_value(&self) -> f64 {
         if self.has_floor() {
             median(self.ratios())
         } else {
@@ -201,7 +201,7 @@ impl Row {
             spread = format!("{}–{}", shown(Some(low)), shown(Some(high)));
         }
         let target = targets::of(name);
-        let reached = target.map_or("", |target| target.verdict(self.judged()));
+        let reached = target.map_or("", |target| target.verdict(self.target_value()));
         let least = shown(target.map(|target| target.least));
         let aim = shown(target.map(|target| target.aim));
         let [p50, p99, p999] = [0, 1, 2].map(|index| shown(self.latency(index)));
@@ -217,7 +217,7 @@ impl Row {
     fn json(&self) -> Value {
         let target = targets::of(&self.name).map(|target: Target| {
             json!({ "atLeast": target.least, "aim": target.aim,
-                    "reached": target.verdict(self.judged()) })
+                    "reached": target.verdict(self.target_value()) })
         });
         let floors: Vec<_> = self
             .floors
@@ -238,7 +238,7 @@ impl Row {
     }
 }
 
-/// A number with as many digits as mean something.
+/// A number with about three significant digits.
 fn shown(number: Option<f64>) -> String {
     match number {
         None => String::new(),

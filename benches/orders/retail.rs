@@ -1,5 +1,5 @@
-//! Real order lines: four months of a UK online gift retailer, or the excerpt of `tests/data` where
-//! the larger copy is not there.
+//! Real order lines: four months of a UK online gift retailer, or the excerpt in `tests/data` if the
+//! larger file is missing.
 
 use std::{
     fs::File,
@@ -12,21 +12,21 @@ use ruzstd::decoding::StreamingDecoder;
 
 /// The first four months, beside the repository.
 const WHOLE: &str = "../shared/data/online-retail-2010-12_2011-03.csv.zst";
-/// What is part of the repository.
+/// The excerpt in the repository.
 const EXCERPT: &str = "tests/data/orders.csv";
 
-/// A line that the service takes.
+/// A line that the service accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// Which invoice it stands on.
+    /// The number of its invoice.
     pub invoice: String,
-    /// Who buys.
+    /// The customer.
     pub customer: String,
-    /// What.
+    /// The product.
     pub product: String,
-    /// How many.
+    /// How many items.
     pub quantity: u32,
-    /// The price of one, as the file has it.
+    /// The price of one item, as text.
     pub price: String,
 }
 
@@ -43,10 +43,10 @@ impl Line {
     }
 }
 
-/// All lines that are acceptable, in the order in which they were sold.
+/// All acceptable lines, in the order of the file.
 ///
 /// # Errors
-/// Where neither file can be read.
+/// If neither file can be read.
 pub fn lines() -> anyhow::Result<Vec<Line>> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let whole = project.join(WHOLE);
@@ -71,7 +71,7 @@ fn read(csv: impl Read) -> anyhow::Result<Vec<Line>> {
     let mut lines = vec![];
     for record in reader.records() {
         let record = record?;
-        // Cancellations and corrections have none or less, and few lines more than one may have.
+        // Cancellations and corrections are negative; a few quantities are above the limit.
         let quantity: i64 = record[quantity].parse()?;
         if !(1..=10_000).contains(&quantity) {
             continue;

@@ -1,6 +1,5 @@
-//! Rows of what the service is put on to grow or to be safer: a second instance, a synchronous replica
-//! of the database, a NATS cluster. All of it shares the one machine, so what it costs shows, and what
-//! further machines would bring does not.
+//! Rows of larger installations: a second instance, a synchronous replica of the database, a NATS
+//! cluster. All run on one machine, so the rows show what these cost, not what further machines gain.
 
 use std::rc::Rc;
 
@@ -14,12 +13,12 @@ use super::{
 };
 
 #[path = "../../tests/it/nats/cluster.rs"]
-#[expect(dead_code, reason = "what only tests do with it")]
+#[expect(dead_code, reason = "some functions are only used by tests")]
 mod cluster;
 
 use cluster::Cluster;
 
-/// Over how many connections the commands come.
+/// How many connections send commands.
 const CONNECTIONS: usize = 64;
 
 const TWO: &str = "two instances@64";
@@ -31,7 +30,7 @@ pub fn names() -> Vec<String> {
     [TWO, REPLICA, CLUSTER].map(str::to_owned).to_vec()
 }
 
-/// Measures those that are asked for.
+/// Measures the wanted rows.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     if bench.options.only.is_empty() && !bench.options.has_further_servers {
         return Ok(());
@@ -57,8 +56,8 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// One instance, then two by turns. Each has its connections and their orders for itself, as behind a
-/// balancer that sends an order's commands to the same instance; and its caches are warm.
+/// One instance and two instances, in turn. Each instance has its own connections and orders, as behind
+/// a load balancer that sends all commands of an order to the same instance. The caches are warm.
 async fn two_instances(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     let middle = bench.orders.start.midpoint(bench.orders.end);
     let script = |orders| AddItem::new(orders, Rc::clone(&bench.bodies), CONNECTIONS, false);
@@ -76,11 +75,12 @@ async fn two_instances(bench: &mut Bench, report: &mut Report) -> anyhow::Result
     second.stop().await
 }
 
-/// Commits that wait for the primary alone, then for the standby too; and the floor that does.
+/// Commits that wait for the primary only, then also for the standby; and the floor with a synchronous
+/// standby.
 async fn synchronous_replica(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     let replica = Replica::start(&bench.servers).await?;
     for _ in 0..bench.options.rounds {
-        bench.renew_orders_where_grown().await?;
+        bench.renew_grown_orders().await?;
         let alone = bench.add_items().await?;
         replica.set_synchronous(true).await?;
         let both = bench.add_items().await?;
@@ -100,7 +100,7 @@ async fn synchronous_replica(bench: &mut Bench, report: &mut Report) -> anyhow::
     Ok(())
 }
 
-/// One nats-server, then three that each keep a copy, of another service on another database.
+/// One nats-server, then three that each keep a copy. The second service has its own database.
 async fn nats_cluster(
     bench: &mut Bench,
     other: &mut Bench,
@@ -111,8 +111,8 @@ async fn nats_cluster(
     let settings = [("NATS_URL", &*cluster.url()), ("ORDERS_NATS_REPLICAS", "3")];
     other.service = Service::start(&other.servers, &settings).await?;
     for _ in 0..bench.options.rounds {
-        bench.renew_orders_where_grown().await?;
-        other.renew_orders_where_grown().await?;
+        bench.renew_grown_orders().await?;
+        other.renew_grown_orders().await?;
         let one = bench.add_items().await?;
         let three = other.add_items().await?;
         add(report, CLUSTER, "one nats-server", &three, &one);
@@ -121,7 +121,7 @@ async fn nats_cluster(
 }
 
 impl Bench {
-    /// Adds lines to its orders for as long as each measurement takes.
+    /// Adds lines to the current orders, for the duration of one measurement.
     async fn add_items(&mut self) -> anyhow::Result<Measured> {
         let mut script = self.add_item(CONNECTIONS, false);
         let measured = self.send(&self.load(CONNECTIONS), &mut script).await?;
@@ -130,7 +130,7 @@ impl Bench {
     }
 }
 
-/// The rows of one kind: commands answered, and until they are projected.
+/// Adds the rows of one kind: commands answered, and commands projected.
 fn add(report: &mut Report, name: &str, floor: &'static str, figure: &Measured, base: &Measured) {
     let row = |value, floor_value| Figure {
         value,

@@ -1,4 +1,4 @@
-//! The servers under test: a private PostgreSQL and NATS, and the real program beside them.
+//! The servers of the benchmark: a private PostgreSQL and NATS, and the real program.
 
 use std::{
     fs::{self, File},
@@ -35,9 +35,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Servers {
     embedded: Embedded,
     directory: TempDir,
-    /// Connections of the benchmark's own.
+    /// The benchmark's own connections.
     pub pool: PgPool,
-    /// The process ids of the servers.
+    /// The process id of PostgreSQL.
     pub postgres_pid: u32,
     nats_pid: u32,
 }
@@ -48,7 +48,7 @@ impl Servers {
         let directory = tempfile::Builder::new()
             .prefix("bench-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-        // PostgreSQL runs as another user where this runs as root.
+        // If this runs as root, PostgreSQL runs as another user, who must be able to enter.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
         let embedded = Embedded::start(&EmbeddedOptions::new(directory.path())).await?;
         let connect = postgres::connect_options(embedded.database_url())?;
@@ -63,17 +63,17 @@ impl Servers {
         })
     }
 
-    /// The database's address, for libpq too.
+    /// The database's URL. libpq understands it, too.
     pub fn database_url(&self) -> &str {
         self.embedded.database_url()
     }
 
-    /// A directory for files of the benchmark's own.
+    /// A directory for the benchmark's own files.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The folder with PostgreSQL's programs: where the running server's is.
+    /// The folder of the running PostgreSQL's programs.
     pub fn postgres_programs(&self) -> anyhow::Result<PathBuf> {
         let program = fs::read_link(format!("/proc/{}/exe", self.postgres_pid))?;
         Ok(program
@@ -82,16 +82,16 @@ impl Servers {
             .to_owned())
     }
 
-    /// Processor time used so far by these and a service.
+    /// The processor time that these servers and a service have used so far.
     pub fn usage(&self, service: &Service) -> anyhow::Result<Usage> {
-        Usage::look(service.pid, self.postgres_pid, self.nats_pid)
+        Usage::now(service.pid, self.postgres_pid, self.nats_pid)
     }
 
     /// Stops both.
     pub async fn stop(self) {
         self.pool.close().await;
         self.embedded.stop().await;
-        // Where root's PostgreSQL keeps its data elsewhere, a link leads there.
+        // As root, the data may be elsewhere, behind a link.
         if let Ok(elsewhere) = fs::canonicalize(self.directory.path().join("postgres")) {
             let _ = fs::remove_dir_all(elsewhere);
         }
@@ -105,7 +105,7 @@ fn pid_in(file: &Path) -> anyhow::Result<u32> {
     Ok(line.trim().parse()?)
 }
 
-/// The program, with nothing of this process's configuration in its environment.
+/// The program, with an empty environment: this process's configuration must not reach it.
 fn program(servers: &Servers, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
     command
@@ -117,7 +117,10 @@ fn program(servers: &Servers, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `orders verify`, and insists that all is well.
+/// Runs `orders verify`.
+///
+/// # Errors
+/// If it finds a difference.
 pub async fn verify(servers: &Servers) -> anyhow::Result<()> {
     let output = program(servers, &["verify"]).output().await?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -126,7 +129,7 @@ pub async fn verify(servers: &Servers) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `orders serve` as a process of its own.
+/// A running `orders serve`.
 pub struct Service {
     child: Child,
     /// Its process id.
@@ -138,7 +141,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it on the servers, with further variables.
+    /// Starts it on the servers, with these further environment variables.
     pub async fn start(servers: &Servers, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let log = File::create(servers.directory().join("service.log"))?;
         let began = Instant::now();
@@ -165,7 +168,10 @@ impl Service {
         })
     }
 
-    /// Stops it as an operator would, and insists on a clean end.
+    /// Stops it with SIGTERM.
+    ///
+    /// # Errors
+    /// If it does not end with success.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM)?;
         let status = timeout(PATIENCE, self.child.wait()).await??;

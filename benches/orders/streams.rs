@@ -1,5 +1,4 @@
-//! Clients that look on while commands are measured: many who follow one order each, and one who
-//! follows all.
+//! Live clients during the commands: many that follow one order each, and one that follows all.
 
 use std::{
     io::{Read, Write},
@@ -11,16 +10,16 @@ use anyhow::{Context, ensure};
 
 use super::scripts::order_id;
 
-/// Open streams; dropping them ends them.
+/// Open streams. Dropping them closes them.
 pub struct Streams {
-    /// They get an event now and then, which their sockets hold.
+    /// They get few events, which fit into the buffers of their sockets.
     _of_orders: Vec<TcpStream>,
     of_all: TcpStream,
     reader: Option<JoinHandle<u64>>,
 }
 
 impl Streams {
-    /// Opens a stream of each of these orders, and one of all orders that is read by a thread.
+    /// Opens a stream for each of these orders, and one for all orders, which a thread reads.
     pub fn open(address: SocketAddr, orders: impl Iterator<Item = u64>) -> anyhow::Result<Self> {
         let of_orders = orders
             .map(|order| open(address, &format!("/v1/orders/{}/stream", order_id(order))))
@@ -41,7 +40,10 @@ impl Streams {
         })
     }
 
-    /// Ends them, and insists that the one of all orders showed something.
+    /// Closes the streams.
+    ///
+    /// # Errors
+    /// If the stream of all orders showed nothing.
     pub fn close(mut self) -> anyhow::Result<()> {
         self.of_all.shutdown(Shutdown::Both)?;
         let bytes = self.reader.take().and_then(|reader| reader.join().ok());
@@ -54,7 +56,7 @@ impl Streams {
 }
 
 fn open(address: SocketAddr, path: &str) -> anyhow::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).context("the service takes no connection")?;
+    let mut stream = TcpStream::connect(address).context("the service accepts no connection")?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: orders\r\n\r\n")?;
     let (mut answer, mut buffer) = (String::new(), [0; 1024]);
     while !answer.contains(": connected") {

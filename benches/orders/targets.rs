@@ -1,15 +1,16 @@
-//! What rows must reach. A miss is shown, and fails nothing: machines and moments differ.
+//! The targets of rows. A missed target is shown but fails nothing: machines differ, and their load
+//! changes.
 
-/// What a row's ratio (or its figure, where it has no floor) must reach.
+/// What a row's ratio must reach, or its figure if it has no floor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Target {
-    /// The worst that will do.
+    /// The least that is acceptable.
     pub least: f64,
-    /// What is aimed at.
+    /// The aim.
     pub aim: f64,
 }
 
-/// Rows with targets. Where the aim is the smaller number, less is better.
+/// Rows with targets. If the aim is the smaller number, less is better.
 const TARGETS: &[(&str, Target)] = &[
     ("add-item@16", target(1.5, 2.0)),
     ("add-item@64", target(2.5, 3.5)),
@@ -36,7 +37,7 @@ pub fn of(row: &str) -> Option<Target> {
 }
 
 impl Target {
-    /// In a word, how far a value has come.
+    /// Whether a value reaches the aim, only the least, or nothing.
     pub fn verdict(self, value: f64) -> &'static str {
         let reaches = |goal: f64| {
             if self.aim < self.least {

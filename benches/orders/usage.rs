@@ -1,10 +1,10 @@
-//! What processes have used, from `/proc`: processor time and memory of the service alone.
+//! What processes have used, read from `/proc`: processor time, and the memory of the service.
 
 use std::{fs, time::Instant};
 
 use anyhow::Context;
 
-/// Clock ticks a second in `/proc`; a constant of the kernel's interface on every platform of ours.
+/// Clock ticks a second in `/proc`: a constant of the kernel's interface.
 const TICKS: f64 = 100.0;
 
 /// Processor seconds used so far.
@@ -13,17 +13,17 @@ pub struct Usage {
     at: Instant,
     /// By the service.
     service: f64,
-    /// By PostgreSQL, with all its processes, those that have ended too.
+    /// By all processes of PostgreSQL, including those that have ended.
     postgres: f64,
     /// By nats-server.
     nats: f64,
-    /// By the benchmark, and the tools that it has run.
+    /// By the benchmark and the tools that it has run.
     own: f64,
-    /// By everyone, with what the hypervisor took.
-    everyone: f64,
+    /// By all processes of the machine, and by the hypervisor.
+    all: f64,
 }
 
-/// What was used between two looks.
+/// What was used between two points in time.
 #[derive(Debug, Clone, Copy)]
 pub struct Spent {
     /// Processor seconds of the service.
@@ -32,21 +32,21 @@ pub struct Spent {
     pub postgres: f64,
     /// Of nats-server.
     pub nats: f64,
-    /// How many processors others took on average: what disturbs the measurement.
+    /// How many processors other processes used on average. They disturb the measurement.
     pub others: f64,
 }
 
 impl Usage {
-    /// Looks at these processes.
-    pub fn look(service: u32, postgres: u32, nats: u32) -> anyhow::Result<Self> {
+    /// What these processes have used until now.
+    pub fn now(service: u32, postgres: u32, nats: u32) -> anyhow::Result<Self> {
         let benchmark = stat(std::process::id())?;
         Ok(Self {
             at: Instant::now(),
             service: stat(service)?.own,
-            postgres: of_family(postgres)?,
+            postgres: of_process_and_children(postgres)?,
             nats: stat(nats)?.own,
             own: benchmark.own + benchmark.ended_children,
-            everyone: of_everyone()?,
+            all: of_all_processes()?,
         })
     }
 
@@ -59,7 +59,7 @@ impl Usage {
         ];
         let ours = service + postgres + nats + self.own - before.own;
         let seconds = (self.at - before.at).as_secs_f64();
-        let others = (self.everyone - before.everyone - ours) / seconds;
+        let others = (self.all - before.all - ours) / seconds;
         Spent {
             service,
             postgres,
@@ -69,7 +69,7 @@ impl Usage {
     }
 }
 
-fn of_everyone() -> anyhow::Result<f64> {
+fn of_all_processes() -> anyhow::Result<f64> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("an empty file")?;
     let ticks = line.split_whitespace().skip(1).map(str::parse::<f64>);
@@ -88,8 +88,8 @@ struct Stat {
     ended_children: f64,
 }
 
-/// Processor seconds of a process, of its children, and of those that have ended.
-fn of_family(pid: u32) -> anyhow::Result<f64> {
+/// Processor seconds of a process and its children, including children that have ended.
+fn of_process_and_children(pid: u32) -> anyhow::Result<f64> {
     let parent = stat(pid)?;
     let mut seconds = parent.own + parent.ended_children;
     for entry in fs::read_dir("/proc")?.flatten() {
@@ -97,7 +97,7 @@ fn of_family(pid: u32) -> anyhow::Result<f64> {
         let Some(child) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process that ends meanwhile is counted with those that have ended, next time.
+        // A child that has just ended is counted with the ended children next time.
         if let Ok(child) = stat(child)
             && child.parent == pid
         {
@@ -107,12 +107,12 @@ fn of_family(pid: u32) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
-/// The most memory that a process has held so far, in MB.
+/// The largest amount of memory that a process has used so far, in MB.
 pub fn peak_memory(pid: u32) -> anyhow::Result<f64> {
     status_field(pid, "VmHWM:")
 }
 
-/// The memory that a process holds, in MB.
+/// The memory that a process uses, in MB.
 pub fn memory(pid: u32) -> anyhow::Result<f64> {
     status_field(pid, "VmRSS:")
 }
@@ -127,7 +127,7 @@ fn status_field(pid: u32, field: &str) -> anyhow::Result<f64> {
 
 fn stat(pid: u32) -> anyhow::Result<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The name before the last parenthesis may hold anything.
+    // The name in parentheses may contain any characters.
     let (_, rest) = text.rsplit_once(") ").context("a name in parentheses")?;
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ticks = |index: usize| -> anyhow::Result<f64> {

@@ -1,5 +1,5 @@
-//! How long commands take to become visible, through JetStream: at a tenth of what the service can
-//! do, and at 5,000 events a second.
+//! Rows of visibility: how long a command takes until reads show it, at a tenth of the service's
+//! highest rate and at 5,000 events a second.
 
 use super::{
     Bench,
@@ -7,9 +7,9 @@ use super::{
     scripts::Visibility,
 };
 
-/// Over how many connections the commands come: enough for those that wait for a read.
+/// How many connections send commands. Some of them wait for a read.
 const CONNECTIONS: usize = 128;
-/// How many commands a second are looked after: few, as waiting reads cost something too.
+/// How many commands a second are followed by a read: few, because waiting reads cost time, too.
 const SAMPLES: f64 = 200.0;
 /// Events a second in the busy row.
 const BUSY: f64 = 5000.0;
@@ -22,14 +22,14 @@ pub fn names() -> Vec<String> {
     vec![TENTH.to_owned(), AT_BUSY.to_owned()]
 }
 
-/// Measures those that are asked for.
+/// Measures the wanted rows.
 pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<()> {
     for name in [TENTH, AT_BUSY] {
         if !bench.options.wants(name) {
             continue;
         }
         for _ in 0..bench.options.rounds {
-            bench.renew_orders_where_grown().await?;
+            bench.renew_grown_orders().await?;
             let rate = if name == TENTH {
                 let full = bench
                     .load(CONNECTIONS)
@@ -45,7 +45,7 @@ pub async fn measure(bench: &mut Bench, report: &mut Report) -> anyhow::Result<(
     Ok(())
 }
 
-/// The floor, then commands on a schedule, some of them looked after.
+/// One round: the floor, then commands on a schedule, some of them followed by a read.
 async fn round(
     bench: &mut Bench,
     report: &mut Report,
@@ -57,8 +57,8 @@ async fn round(
     bench.caught_up().await?;
     let before = bench.usage()?;
     let commands = bench.add_item(CONNECTIONS, false);
-    let many = (rate / SAMPLES) as usize;
-    let mut script = Visibility::new(commands, many, bench.orders.start, CONNECTIONS);
+    let every = (rate / SAMPLES) as usize;
+    let mut script = Visibility::new(commands, every, bench.orders.start, CONNECTIONS);
     let mut load = bench.load(CONNECTIONS);
     load.rate = Some(rate);
     let run = load.run(&mut script)?;
@@ -75,7 +75,7 @@ async fn round(
         let details = Details::of_latencies(&script.micros).with_usage(used, run.micros.len());
         report.add(&format!("{name} {what}"), figure, details);
     }
-    // Where the service cannot keep up with the schedule, this falls short of it.
+    // If the service cannot keep up with the schedule, this rate is lower.
     let figure = Figure {
         value: run.rate(),
         unit: "/s",

@@ -1,4 +1,4 @@
-//! Feeds bytes to everything that reads requests.
+//! The fuzz target: passes bytes to all code that reads requests.
 #![no_main]
 
 #[path = "../read_request.rs"]

@@ -1,27 +1,27 @@
-//! Connections that send one kind of command.
+//! Scripts that send one kind of command.
 
 use std::{ops::Range, rc::Rc};
 
 use uuid::Uuid;
 
-use super::{Random, Rounds, command, line_id, order_id};
+use super::{OrderShares, Random, command, line_id, order_id};
 use crate::{load::Script, retail::Line};
 
-/// Lines of a new order.
+/// How many lines a new order has.
 const LINES: usize = 5;
 
-/// Adds real lines to orders, one order after the other.
+/// Adds real lines to orders, to one order after the other.
 pub struct AddItem {
     orders: Range<u64>,
     bodies: Rc<[String]>,
-    rounds: Rounds,
+    rounds: OrderShares,
     random: Random,
     next: usize,
     is_keyed: bool,
 }
 
 impl AddItem {
-    /// To these orders; each command with a key of its own where `is_keyed`.
+    /// Adds lines to these orders. With `is_keyed` each command has its own idempotency key.
     pub fn new(
         orders: Range<u64>,
         bodies: Rc<[String]>,
@@ -30,7 +30,7 @@ impl AddItem {
     ) -> Self {
         let mut random = Random::new();
         Self {
-            rounds: Rounds::new((orders.end - orders.start) as usize, connections),
+            rounds: OrderShares::new((orders.end - orders.start) as usize, connections),
             orders,
             next: random.below(bodies.len()),
             bodies,
@@ -61,7 +61,7 @@ pub struct Create {
 }
 
 impl Create {
-    /// Orders of these numbers.
+    /// Creates the orders with these numbers.
     pub fn new(lines: Rc<[Line]>, orders: Range<u64>) -> Self {
         Self {
             next_line: Random::new().below(lines.len()),
@@ -107,7 +107,7 @@ pub struct HotOrder {
 }
 
 impl HotOrder {
-    /// The order of this number, which it creates.
+    /// Creates the order with this number.
     pub fn new(order: u64) -> Self {
         Self {
             order,
@@ -116,7 +116,7 @@ impl HotOrder {
         }
     }
 
-    /// Then it changes it.
+    /// Continues by changing the created order.
     pub fn created(mut self) -> Self {
         self.is_created = true;
         self

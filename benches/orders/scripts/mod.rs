@@ -1,4 +1,4 @@
-//! What connections send: prepared requests over raw HTTP/1.1.
+//! The requests that connections send, over raw HTTP/1.1.
 
 mod commands;
 mod mix;
@@ -12,36 +12,36 @@ use uuid::Uuid;
 pub use self::{
     commands::{AddItem, Create, HotOrder},
     mix::Mix,
-    reads::{Etags, Get, Same, Unchanged},
+    reads::{Etags, Get, Repeat, Unchanged},
     visibility::Visibility,
 };
 
-/// Where the ids of orders begin. They rise, as the service's own do, and `pgbench` can compute
-/// them: see `floors::ID`.
+/// The first id of an order. Ids rise, as the service's own do, and `pgbench` can compute them: see
+/// `floors::ID`.
 const FIRST_ID: u128 = 0x019a_af00_0000_7000_8000_0000_0000_0000;
 
-/// The id of the order of this number.
+/// The id of the order with this number.
 pub fn order_id(number: u64) -> Uuid {
     Uuid::from_u128(FIRST_ID + u128::from(number))
 }
 
-/// The id of a line of an order, where the client chooses it.
+/// The id of a line of an order, for scripts that choose it.
 fn line_id(order: Uuid, line: usize) -> Uuid {
-    // Far from the ids of orders, and one for each line.
+    // Different from all ids of orders, and another one for each line.
     let line = u128::try_from(line).unwrap_or_default();
     Uuid::from_u128(order.as_u128() ^ (line << 80) ^ (1 << 63))
 }
 
-/// Orders and those who work on them: each connection has its own share, and goes round it.
+/// Divides orders among connections: each connection works on its own orders, in a circle.
 #[derive(Debug, Clone)]
-pub struct Rounds {
+pub struct OrderShares {
     connections: usize,
     turns: Vec<usize>,
     orders: usize,
 }
 
-impl Rounds {
-    /// Shares so many orders between so many connections.
+impl OrderShares {
+    /// Divides this number of orders among this number of connections.
     pub fn new(orders: usize, connections: usize) -> Self {
         Self {
             connections,
@@ -63,12 +63,12 @@ impl Rounds {
     }
 }
 
-/// Makes random numbers and keys, as a client's library would, cheaply (`SplitMix64`).
+/// A cheap source of random numbers and keys (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 
 impl Random {
-    /// Others for each run.
+    /// Another sequence for each run.
     pub fn new() -> Self {
         Self(Uuid::now_v7().as_u128() as u64)
     }
@@ -92,7 +92,7 @@ impl Random {
     }
 }
 
-/// Writes a command with a JSON body; writing to memory cannot fail.
+/// Writes a command with a JSON body. Writing to memory cannot fail.
 fn command(
     out: &mut Vec<u8>,
     method: &str,
@@ -112,7 +112,7 @@ fn command(
     let _ = write!(out, "\r\n{body}");
 }
 
-/// Writes a query; `headers` end each with CR and LF.
+/// Writes a GET request. Each of `headers` ends with CR and LF.
 fn query(out: &mut Vec<u8>, path: std::fmt::Arguments<'_>, headers: std::fmt::Arguments<'_>) {
     let _ = write!(out, "GET {path} HTTP/1.1\r\nHost: orders\r\n{headers}\r\n");
 }

@@ -1,20 +1,20 @@
-//! Connections that read.
+//! Scripts that read.
 
 use std::ops::Range;
 
 use anyhow::Context;
 
-use super::{Random, Rounds, order_id, query};
-use crate::load::{Answer, Script, Then};
+use super::{OrderShares, Random, order_id, query};
+use crate::load::{AfterAnswer, Answer, Script};
 
-/// Reads orders by id, at random.
+/// Reads random orders by id.
 pub struct Get {
     orders: Range<u64>,
     random: Random,
 }
 
 impl Get {
-    /// Any of these.
+    /// Reads some of these orders.
     pub fn new(orders: Range<u64>) -> Self {
         Self {
             orders,
@@ -32,25 +32,25 @@ impl Script for Get {
     }
 }
 
-/// Sends the same request again and again.
-pub struct Same(pub &'static str);
+/// Repeats the same request.
+pub struct Repeat(pub &'static str);
 
-impl Script for Same {
+impl Script for Repeat {
     fn request(&mut self, _: usize, out: &mut Vec<u8>) -> bool {
         query(out, format_args!("{}", self.0), format_args!(""));
         true
     }
 }
 
-/// Reads each order once, and keeps its `ETag`.
+/// Reads each order once and keeps its `ETag`.
 pub struct Etags {
     orders: Range<u64>,
-    /// In the order of the orders.
+    /// The `ETag`s, in the order of the orders.
     pub found: Vec<String>,
 }
 
 impl Etags {
-    /// Of these orders, over one connection.
+    /// Reads these orders over one connection.
     pub fn new(orders: Range<u64>) -> Self {
         Self {
             orders,
@@ -70,27 +70,27 @@ impl Script for Etags {
         number < self.orders.end
     }
 
-    fn answer(&mut self, _: usize, answer: &Answer<'_>) -> anyhow::Result<Then> {
+    fn answer(&mut self, _: usize, answer: &Answer<'_>) -> anyhow::Result<AfterAnswer> {
         let etag = answer.header("etag: ").context("no ETag")?;
         self.found.push(std::str::from_utf8(etag)?.to_owned());
-        Ok(Then::Next)
+        Ok(AfterAnswer::Next)
     }
 }
 
-/// Asks whether orders have changed; they have not.
+/// Reads orders with `If-None-Match`. They have not changed.
 pub struct Unchanged {
     orders: Range<u64>,
     etags: Vec<String>,
-    rounds: Rounds,
+    rounds: OrderShares,
 }
 
 impl Unchanged {
-    /// Orders and what was found of them.
+    /// Reads the orders whose `ETag`s are known.
     pub fn new(etags: &Etags, connections: usize) -> Self {
         Self {
             orders: etags.orders.clone(),
             etags: etags.found.clone(),
-            rounds: Rounds::new(etags.found.len(), connections),
+            rounds: OrderShares::new(etags.found.len(), connections),
         }
     }
 }
@@ -108,8 +108,12 @@ impl Script for Unchanged {
         true
     }
 
-    fn answer(&mut self, _: usize, answer: &Answer<'_>) -> anyhow::Result<Then> {
-        anyhow::ensure!(answer.status == 304, "{} where 304 was due", answer.status);
-        Ok(Then::Next)
+    fn answer(&mut self, _: usize, answer: &Answer<'_>) -> anyhow::Result<AfterAnswer> {
+        anyhow::ensure!(
+            answer.status == 304,
+            "status {} instead of 304",
+            answer.status
+        );
+        Ok(AfterAnswer::Next)
     }
 }

@@ -1,33 +1,33 @@
-//! How long a command takes to become visible: after some of the commands, the order is read with
-//! the command's `Consistency-Token`, which waits for the read model to show it.
+//! Measures how long a command takes to become visible: some commands are followed by a read with
+//! the command's `Consistency-Token`, which waits until the read model shows it.
 
 use std::time::Instant;
 
 use anyhow::Context;
 
 use super::{AddItem, order_id, query};
-use crate::load::{Answer, Script, Then};
+use crate::load::{AfterAnswer, Answer, Script};
 
-/// Adds lines, and looks after some of them.
+/// Adds lines, and reads after some of them.
 pub struct Visibility {
     commands: AddItem,
-    /// Each how many commands one is followed by a read.
+    /// One in this number of commands is followed by a read.
     every: usize,
     sent: usize,
-    /// A connection's token, and when the command was answered.
+    /// For each connection the token of its command, and when that was answered.
     waiting: Vec<Option<(String, Instant)>>,
-    /// An order to read; any will do, as a token counts for all of the read model.
+    /// The order to read. Any order will do: a token is a position of the whole read model.
     order: u64,
-    /// From a command's answer to the answer of the read that shows it, in microseconds.
+    /// The times from a command's answer to the answer of the read, in microseconds.
     pub micros: Vec<f64>,
 }
 
 impl Visibility {
-    /// Looks after one in so `many` of these commands, at an order.
-    pub fn new(commands: AddItem, many: usize, order: u64, connections: usize) -> Self {
+    /// Reads the order after one in `every` of these commands.
+    pub fn new(commands: AddItem, every: usize, order: u64, connections: usize) -> Self {
         Self {
             commands,
-            every: many.max(1),
+            every: every.max(1),
             sent: 0,
             waiting: vec![None; connections],
             order,
@@ -50,18 +50,18 @@ impl Script for Visibility {
         self.commands.request(connection, out)
     }
 
-    fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> anyhow::Result<Then> {
+    fn answer(&mut self, connection: usize, answer: &Answer<'_>) -> anyhow::Result<AfterAnswer> {
         if let Some((_, since)) = self.waiting[connection].take() {
             self.micros.push(since.elapsed().as_secs_f64() * 1e6);
-            return Ok(Then::Next);
+            return Ok(AfterAnswer::Next);
         }
         self.sent += 1;
         if !self.sent.is_multiple_of(self.every) {
-            return Ok(Then::Next);
+            return Ok(AfterAnswer::Next);
         }
         let token = answer.header("consistency-token: ").context("no token")?;
         let token = std::str::from_utf8(token)?.to_owned();
         self.waiting[connection] = Some((token, Instant::now()));
-        Ok(Then::FollowUp)
+        Ok(AfterAnswer::FollowUp)
     }
 }

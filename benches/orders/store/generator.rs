@@ -1,4 +1,4 @@
-//! A store of many events, made in the database itself: orders of ten events each.
+//! Fills a store with many events, by SQL: orders of ten events each.
 
 use sqlx::{AssertSqlSafe, Executor};
 
@@ -7,10 +7,10 @@ use super::Store;
 /// Events an order: created with two lines, seven lines added, one quantity changed, completed.
 const EVENTS_PER_ORDER: u64 = 10;
 
-/// Orders made by one statement: each is a transaction.
+/// How many orders one statement inserts, in one transaction.
 const ORDERS_PER_STATEMENT: u64 = 4_000;
 
-/// Makes so many events, and statistics for the planner.
+/// Inserts this number of events and refreshes the planner's statistics.
 pub async fn fill(store: &Store, events: u64) -> anyhow::Result<()> {
     let orders = events.div_ceil(EVENTS_PER_ORDER);
     let mut made = 0;

@@ -1,4 +1,5 @@
-//! An order of 5,000 events loads in about the time of one of 100: that is what snapshots are for.
+//! Loads of a long order with and without a snapshot, compared with a short one. With a snapshot, an
+//! order of 5,000 events loads in about the time of one of 100.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,7 +25,7 @@ pub const WITHOUT: &str = "load 5,000 events, without";
 /// How often each load is measured.
 const ROUNDS: usize = 41;
 
-/// Measures loads of a short and a long order, with and without a snapshot, interleaved.
+/// Measures loads of a short and a long order, with and without a snapshot, in turn.
 pub async fn measure(store: &Store, report: &mut Report) -> anyhow::Result<()> {
     let upcasters = Arc::new(upcasters("EUR".parse()?)?);
     let options = RepositoryOptions {
@@ -63,7 +64,7 @@ pub async fn measure(store: &Store, report: &mut Report) -> anyhow::Result<()> {
         let figure = Figure {
             value,
             unit: "µs",
-            floor: "of 100 events",
+            floor: "100 events",
             floor_value: short,
         };
         report.add(name, figure, Details::default());
@@ -71,7 +72,7 @@ pub async fn measure(store: &Store, report: &mut Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// An order of one line whose quantity changes again and again.
+/// Stores an order of one line whose quantity changes repeatedly.
 async fn place(store: &Store, id: Uuid, events: i32) -> anyhow::Result<()> {
     let item = Uuid::now_v7();
     for version in 0..events {

@@ -1,5 +1,5 @@
-//! Rows of a store of many events in a database of its own: loads, rebuild and verification. The
-//! service has nothing to do meanwhile.
+//! Rows of a store of many events in a separate database: loads, rebuild and verification. The
+//! service is idle meanwhile.
 
 mod generator;
 mod loading;
@@ -17,17 +17,17 @@ use sqlx::{AssertSqlSafe, Executor, PgPool};
 
 use super::{Bench, report::Report};
 
-/// The database's name.
+/// The name of the separate database.
 const DATABASE: &str = "bench_store";
 
-/// What the measurements work on.
+/// The separate database, and its event store.
 struct Store {
     pool: PgPool,
     events: PgEventStore,
 }
 
 impl Store {
-    /// Makes the database.
+    /// Creates the database.
     async fn open(bench: &Bench) -> anyhow::Result<Self> {
         let create = format!("create database {DATABASE}");
         bench.servers.pool.execute(AssertSqlSafe(create)).await?;
@@ -65,7 +65,7 @@ pub fn names() -> Vec<String> {
     names.map(ToString::to_string).collect()
 }
 
-/// Measures those that are asked for: loads and rebuilds each as a whole.
+/// Measures the wanted rows: all loads or none, and all rebuilds or none.
 pub async fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let wants = |names: &[&str]| names.iter().any(|name| bench.options.wants(name));
     let (with_loads, with_rebuilds) = (wants(&LOADS), wants(&REBUILDS));

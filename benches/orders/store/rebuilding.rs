@@ -1,5 +1,5 @@
-//! Full rebuilds, alone and while readers read, and verifications, beside a plain COPY of as many
-//! rows and beside the floor of commands.
+//! Full rebuilds, alone and while clients read, and verifications, compared with a plain COPY of as
+//! many rows and with the floor of commands.
 
 use std::{
     sync::{
@@ -26,10 +26,10 @@ pub const REBUILD_BESIDE_READERS: &str = "rebuild beside readers";
 pub const VERIFY: &str = "verify";
 const READS: &str = "reads beside the rebuild";
 
-/// At how many clients the floor of commands is taken.
+/// How many clients the floor of commands has.
 const CLIENTS: usize = 64;
 
-/// Measures all of it, on a store of this many events.
+/// Measures all rows on the events of the store.
 pub async fn measure(bench: &Bench, store: &Store, report: &mut Report) -> anyhow::Result<()> {
     let events: i64 = sqlx::query_scalar("select count(*) from events")
         .fetch_one(&store.pool)
@@ -67,7 +67,7 @@ fn add(report: &mut Report, name: &str, value: f64, floor: &'static str, floor_v
     report.add(name, figure, Details::default());
 }
 
-/// How many seconds a rebuild takes, from its start to the switch.
+/// How many seconds a rebuild takes, from its start to the switch of the tables.
 async fn rebuild(store: &Store) -> anyhow::Result<f64> {
     let began = Instant::now();
     let rebuilt = Rebuild::new(store.projector()?).run(false, |_| {}).await?;
@@ -76,7 +76,7 @@ async fn rebuild(store: &Store) -> anyhow::Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// The same, and how many reads were answered meanwhile; none may fail.
+/// The same while clients read; also returns the number of reads. No read may fail.
 async fn rebuild_beside_readers(store: &Store) -> anyhow::Result<(f64, u64)> {
     let is_done = Arc::new(AtomicBool::new(false));
     let reads = Arc::new(AtomicU64::new(0));
@@ -95,7 +95,8 @@ async fn verify(store: &Store) -> anyhow::Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-/// The floor: how long PostgreSQL takes to copy as many rows into a bare table, in seconds.
+/// The floor: how long PostgreSQL takes to copy as many rows into a table without indexes, in
+/// seconds.
 async fn copy(store: &Store) -> anyhow::Result<f64> {
     let file: String = sqlx::query_scalar("select current_setting('data_directory') || '/copy'")
         .fetch_one(&store.pool)
@@ -118,7 +119,7 @@ async fn copy(store: &Store) -> anyhow::Result<f64> {
     Ok(seconds)
 }
 
-/// Polls an order and a list until told to stop; the first error ends it.
+/// Reads a list and an order repeatedly until `is_done`. The first error ends it.
 fn read(
     store: &Store,
     is_done: Arc<AtomicBool>,
