@@ -33,7 +33,7 @@ SEED ?= 1
 .PHONY: chaos
 chaos: servers ## Attack two instances of the service in ROUNDS seeded rounds; stop at the first failure
 	ORDERS_CHAOS_ROUNDS=$(ROUNDS) ORDERS_CHAOS_SEED=$(SEED) cargo test --locked --test it \
-	    chaos::nothing_is_lost_or_doubled_whatever_is_killed_when -- --exact --nocapture
+	    chaos::no_command_is_lost_or_doubled_under_any_faults -- --exact --nocapture
 
 .PHONY: chaos-sabotage
 chaos-sabotage: servers ## Disable each safeguard in turn; the chaos test must notice

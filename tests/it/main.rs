@@ -1,12 +1,12 @@
 //! End-to-end and adapter tests on real PostgreSQL and NATS: one binary, all tests in parallel.
 #![expect(
     clippy::disallowed_methods,
-    reason = "tests make ids, read the clock and ask the database directly"
+    reason = "tests make ids, read the clock and query the database directly"
 )]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    reason = "a test that cannot go on has failed"
+    reason = "a test that cannot continue has failed"
 )]
 
 mod architecture;

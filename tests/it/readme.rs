@@ -1,4 +1,4 @@
-//! What the README shows works when it is pasted.
+//! The commands in the README work as shown.
 
 use std::process::Stdio;
 
@@ -6,7 +6,7 @@ use tokio::process::Command;
 
 use crate::support::TestApp;
 
-/// The text of the fenced block that is marked as the tour.
+/// The text of the fenced block `sh tour`.
 fn tour() -> String {
     let readme = include_str!("../../README.md");
     let (_, rest) = readme.split_once("```sh tour\n").expect("a tour");
@@ -15,12 +15,12 @@ fn tour() -> String {
 }
 
 #[tokio::test]
-async fn the_tour_works_when_pasted() {
+async fn the_tour_in_the_readme_works() {
     let app = TestApp::start().await;
     let folder = tempfile::tempdir().unwrap();
     let script = tour().replace("http://127.0.0.1:8080", &app.url);
     assert!(script.contains(&app.url));
-    // The read model follows by itself; whoever pastes line by line never outruns it, a script may.
+    // A script can be faster than the read model, so the test waits before the part that reads.
     let (before, after) = script.split_once("# Find it").expect("the part that reads");
     for part in [
         before.to_owned(),
@@ -33,16 +33,22 @@ async fn the_tour_works_when_pasted() {
             .output()
             .await
             .expect("bash and curl");
-        let (told, failed) = (
+        let (output_text, errors) = (
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr),
         );
-        assert!(output.status.success(), "{told}\n{failed}");
+        assert!(output.status.success(), "{output_text}\n{errors}");
         app.wait_until_caught_up().await;
         if part.contains("# Find it") {
-            assert!(told.contains("\"totalCount\":1"), "{told}");
-            assert!(told.contains("event: OrderCompleted"), "{told}");
-            assert!(told.contains("\"code\":\"validation_failed\""), "{told}");
+            assert!(output_text.contains("\"totalCount\":1"), "{output_text}");
+            assert!(
+                output_text.contains("event: OrderCompleted"),
+                "{output_text}"
+            );
+            assert!(
+                output_text.contains("\"code\":\"validation_failed\""),
+                "{output_text}"
+            );
         }
     }
     app.stop().await;

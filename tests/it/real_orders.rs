@@ -1,4 +1,4 @@
-//! Real orders of a real retailer through the whole service: what comes out is what the file says.
+//! Real orders of a real retailer, sent through the whole service: the views match the file.
 
 use serde_json::{Value, json};
 
@@ -11,21 +11,22 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_five_hundred_invoices_come_out_as_the_file_says() {
+async fn five_hundred_real_invoices_are_stored_and_shown_correctly() {
     let (invoices, refused) = retail::first(500);
 
-    orders_come_out_as_the_file_says(invoices, &refused).await;
+    assert_orders_match_the_file(invoices, &refused).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_excerpt_comes_out_as_it_says() {
+async fn the_excerpt_is_stored_and_shown_correctly() {
     let (invoices, refused) = retail::excerpt();
 
-    orders_come_out_as_the_file_says(invoices, &refused).await;
+    assert_orders_match_the_file(invoices, &refused).await;
 }
 
-/// Sends the good invoices at once, and the refused ones among them; then looks at everything.
-async fn orders_come_out_as_the_file_says(invoices: Vec<Invoice>, refused: &[Invoice]) {
+/// Sends the acceptable invoices concurrently, and the refused ones at the same time. Then compares
+/// store and views with the file.
+async fn assert_orders_match_the_file(invoices: Vec<Invoice>, refused: &[Invoice]) {
     let app = TestApp::start().await;
     let shop = Shop::at(&app.url, invoices);
 
@@ -49,10 +50,9 @@ async fn orders_come_out_as_the_file_says(invoices: Vec<Invoice>, refused: &[Inv
     app.stop().await;
 }
 
-/// The file has lines with quantities below one. Negative prices and prices with three decimals it
-/// has none, so real lines are changed here.
+/// The file has no negative prices and no prices with three decimals, so this test changes real lines.
 #[tokio::test]
-async fn refused_lines_name_what_is_wrong_and_leave_nothing() {
+async fn refused_lines_are_reported_and_not_stored() {
     let app = TestApp::start().await;
     let (good, _) = retail::excerpt();
     let lines = &good[0].lines;
@@ -110,12 +110,12 @@ async fn refused_lines_name_what_is_wrong_and_leave_nothing() {
     .fetch_one(&app.database)
     .await
     .unwrap();
-    // The empty order alone.
+    // Only the empty order is stored.
     assert_eq!(left, (1, 1, 0, 0));
     app.stop().await;
 }
 
-/// Places an order with the lines as they are, under a key, which a refusal must not keep either.
+/// Places an order with these lines, with a key: a refusal must not store the key either.
 async fn place(app: &TestApp, lines: &[Line]) -> Answer {
     let items: Vec<Value> = lines
         .iter()

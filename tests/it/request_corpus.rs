@@ -1,5 +1,4 @@
-//! The corpus of the fuzz target, through the same door: it cannot rot, and what a fuzzer once found
-//! stays found.
+//! Runs the corpus of the fuzz target: inputs that a fuzzer once found stay tested.
 
 use std::{fs, path::Path};
 
@@ -7,7 +6,7 @@ use std::{fs, path::Path};
 mod read_request;
 
 #[test]
-fn every_file_of_the_corpus_is_read_without_harm() {
+fn every_file_of_the_corpus_is_read_without_a_panic() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/read_request");
     let mut files = 0;
     for entry in fs::read_dir(corpus).expect("the corpus") {
@@ -15,7 +14,7 @@ fn every_file_of_the_corpus_is_read_without_harm() {
 
         read_request::read(&bytes);
 
-        // What is cut off anywhere is read as well.
+        // Truncated inputs are read, too.
         for end in 0..bytes.len().min(200) {
             read_request::read(&bytes[..end]);
         }

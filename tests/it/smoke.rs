@@ -1,4 +1,4 @@
-//! The way of one order through the whole service.
+//! One order through the whole service.
 
 use serde_json::json;
 

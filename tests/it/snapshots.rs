@@ -1,5 +1,5 @@
-//! Snapshots on PostgreSQL: the property that holds in memory (`order::snapshot_tests`) once more
-//! where JSON goes through `jsonb`, and one round trip for the longest order.
+//! Snapshots on PostgreSQL: the property of `order::snapshot_tests` again, where JSON goes through
+//! `jsonb`, and loading the longest order in one round trip.
 
 use std::{sync::Arc, time::Duration};
 
@@ -51,14 +51,14 @@ fn line(n: u32) -> ItemId {
 
 /// The `n`-th command of a history with additions, changes, removals and refusals.
 fn command(id: Uuid, n: u32) -> OrderCommand {
-    // Numbers that jump about and are the same each time.
-    let dice = n.wrapping_mul(2_654_435_761) >> 8;
+    // A number that looks random but is the same in each run.
+    let number = n.wrapping_mul(2_654_435_761) >> 8;
     let item = NewItem {
-        item_id: line(dice % 40),
+        item_id: line(number % 40),
         is_id_given: true,
         product_id: ProductId::parse("produkt-ü \u{1F600} \"quoted\"").unwrap(),
-        quantity: Quantity::new(1 + dice % 10_000).unwrap(),
-        price: Price::Text(format!("{}.5", dice % 100_000)),
+        quantity: Quantity::new(1 + number % 10_000).unwrap(),
+        price: Price::Text(format!("{}.5", number % 100_000)),
     };
     match n {
         0 => OrderCommand::Create {
@@ -70,20 +70,20 @@ fn command(id: Uuid, n: u32) -> OrderCommand {
         59 => OrderCommand::Cancel {
             reason: Some(Reason::parse("changed my mind").unwrap()),
         },
-        _ if dice.is_multiple_of(7) => OrderCommand::RemoveItem {
-            item_id: line(dice / 7 % 40),
+        _ if number.is_multiple_of(7) => OrderCommand::RemoveItem {
+            item_id: line(number / 7 % 40),
         },
-        _ if dice.is_multiple_of(3) => OrderCommand::ChangeItemQuantity {
-            item_id: line(dice / 3 % 40),
+        _ if number.is_multiple_of(3) => OrderCommand::ChangeItemQuantity {
+            item_id: line(number / 3 % 40),
             quantity: item.quantity,
         },
         _ => OrderCommand::AddItem(item),
     }
 }
 
-/// Lives an order with a snapshot every so many events; it is the same with and without them at
-/// every version of its past.
-async fn live(pool: PgPool, store: PgEventStore, every: u32) {
+/// Sends a history of commands to an order that has a snapshot after every `every` events. Loaded with
+/// and without snapshots, the order is the same at every version.
+async fn assert_same_with_snapshots(pool: PgPool, store: PgEventStore, every: u32) {
     let id = Uuid::now_v7();
     let (queue, snapshots) = mpsc::channel(64);
     let snapshot_store = PgSnapshotStore::new(pool);
@@ -113,7 +113,7 @@ async fn live(pool: PgPool, store: PgEventStore, every: u32) {
         assert_eq!(loaded.state, fold(&store, id, last).await);
         assert_eq!(loaded.version, last);
     }
-    assert!(last > Version::new(25), "{last} events are no history");
+    assert!(last > Version::new(25), "only {last} events");
     let stream = stream_of::<Order>(id);
     let due = Version::new(last.get() - last.get() % every.cast_signed());
     eventually("the newest snapshot is stored", || async {
@@ -131,7 +131,7 @@ async fn live(pool: PgPool, store: PgEventStore, every: u32) {
     }
 }
 
-/// The order at a version, from its first event on.
+/// The order at a version, folded from its first event on.
 async fn fold(store: &PgEventStore, id: Uuid, until: Version) -> Order {
     let chain = upcasters("EUR".parse().unwrap()).unwrap();
     let stored = store.load(stream_of::<Order>(id), Until::Version(until), None);
@@ -147,13 +147,14 @@ async fn fold(store: &PgEventStore, id: Uuid, until: Version) -> Order {
 async fn an_order_is_the_same_with_and_without_snapshots() {
     let (pool, store) = start().await;
 
-    let lives = (1..=7).map(|every| live(pool.clone(), store.clone(), every));
+    let histories =
+        (1..=7).map(|every| assert_same_with_snapshots(pool.clone(), store.clone(), every));
 
-    futures::future::join_all(lives).await;
+    futures::future::join_all(histories).await;
 }
 
-/// Stores an order with so many events.
-async fn plant(store: &PgEventStore, stream: StreamId, count: u32) {
+/// Stores an order with `count` events.
+async fn store_order(store: &PgEventStore, stream: StreamId, count: u32) {
     let id = stream.aggregate_id;
     let mut order = Order::default();
     let mut events = vec![];
@@ -202,11 +203,11 @@ async fn plant(store: &PgEventStore, stream: StreamId, count: u32) {
 }
 
 #[tokio::test]
-async fn of_an_order_with_5000_events_the_snapshot_and_the_tail_are_read_at_once() {
+async fn the_snapshot_and_the_tail_of_5000_events_are_read_in_one_query() {
     let (pool, store) = start().await;
     let id = Uuid::now_v7();
     let stream = stream_of::<Order>(id);
-    plant(&store, stream, 5000).await;
+    store_order(&store, stream, 5000).await;
     let at_4990 = fold(&store, id, Version::new(4990)).await;
     let state = serde_json::to_string(&at_4990).unwrap();
     let saved = PgSnapshotStore::new(pool.clone());
@@ -222,7 +223,7 @@ async fn of_an_order_with_5000_events_the_snapshot_and_the_tail_are_read_at_once
     let loaded = repository(&store).load(id, Until::Now).await;
 
     assert_eq!(stored.snapshot.unwrap().version, Version::new(4990));
-    assert_eq!(stored.events.len(), 10, "one answer holds both");
+    assert_eq!(stored.events.len(), 10, "one query reads both");
     let loaded = loaded.unwrap().unwrap();
     assert_eq!(loaded.version, Version::new(5000));
     assert!(loaded.position > Position::ZERO);
@@ -233,16 +234,16 @@ async fn of_an_order_with_5000_events_the_snapshot_and_the_tail_are_read_at_once
 async fn a_snapshot_that_cannot_be_used_is_ignored_with_its_version() {
     let (pool, store) = start().await;
     let snapshots = PgSnapshotStore::new(pool);
-    let today = Order::STATE_SCHEMA;
+    let current = Order::STATE_SCHEMA;
     for (schema, state) in [
-        (today, "{\"nonsense\": 1}"),
-        (today, "null"),
-        (today + 1, "\"Absent\""),
-        (today - 1, "\"Absent\""),
+        (current, "{\"unknown\": 1}"),
+        (current, "null"),
+        (current + 1, "\"Absent\""),
+        (current - 1, "\"Absent\""),
     ] {
         let id = Uuid::now_v7();
         let stream = stream_of::<Order>(id);
-        plant(&store, stream, 20).await;
+        store_order(&store, stream, 20).await;
         let saved = snapshots.save(stream, Version::new(15), schema, state.to_owned());
         saved.await.unwrap();
 

@@ -1,4 +1,4 @@
-//! The stores keep the contract, and PostgreSQL what it promises beyond it.
+//! The contract of event stores, and what PostgreSQL guarantees beyond it.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use sqlx::PgPool;
 
 use crate::support::servers::fresh_database;
 
-/// PostgreSQL's event store and snapshot store as one, as the contract wants them.
+/// PostgreSQL's event store and snapshot store as one value: the contract needs both.
 #[derive(Clone)]
 struct Both {
     events: PgEventStore,
@@ -101,19 +101,19 @@ impl SnapshotStore for Both {
 }
 
 #[tokio::test]
-async fn the_store_in_memory_keeps_the_contract() {
+async fn the_in_memory_store_fulfils_the_contract() {
     contract::every_promise_is_kept(&InMemoryEventStore::default()).await;
 }
 
 #[tokio::test]
-async fn postgresql_keeps_the_contract() {
+async fn the_postgresql_store_fulfils_the_contract() {
     let (store, _) = Both::start().await;
 
     contract::every_promise_is_kept(&store).await;
 }
 
 #[tokio::test]
-async fn events_refuse_update_delete_and_truncate() {
+async fn events_cannot_be_updated_deleted_or_truncated() {
     let (store, pool) = Both::start().await;
     contract::an_append_is_read_back(&store).await;
 

@@ -87,9 +87,9 @@ fn broken_rules(tree: &SourceTree) -> Vec<String> {
     broken
 }
 
-/// Files and folders that import each other, directly or through others. Each folder is looked at
-/// alone: its files and the folders in it are the units. Tests are left out, for they may use
-/// everything around them. So is what a folder's `mod.rs` defines: it is one unit with its folder.
+/// Files and folders that import each other, directly or through others. The files and folders inside
+/// one folder are compared with each other. Tests do not count: they may use everything. The items of
+/// a folder's own `mod.rs` do not count either: a folder and its `mod.rs` are one unit.
 fn cycles(tree: &SourceTree) -> Vec<BTreeSet<String>> {
     let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for import in tree.imports().into_iter().filter(|import| !import.is_test) {

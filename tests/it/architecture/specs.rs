@@ -12,7 +12,7 @@ fn tree(files: &[(&str, &str)]) -> SourceTree {
     SourceTree::parse(&files)
 }
 
-/// What is wrong with a file of `http`, beside modules that it may and may not import.
+/// The broken rules if this file is added to a small source tree.
 fn broken_by(file: &str, text: &str) -> Vec<String> {
     broken_rules(&tree(&[
         (
@@ -85,7 +85,7 @@ fn what_only_looks_like_an_import_is_none() {
 }
 
 #[test]
-fn the_binary_and_folders_that_share_the_name_of_the_crate_are_told_apart() {
+fn a_path_from_the_crate_name_and_a_module_of_the_same_name_are_distinguished() {
     let broken = broken_by("main.rs", "use orders::nats::connect;");
     assert_eq!(broken, ["read_model/mod.rs imports nats"]);
 

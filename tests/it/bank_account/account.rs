@@ -1,4 +1,4 @@
-//! The account: `decide` holds every rule, `evolve` none. Amounts are minor units.
+//! The account. `decide` has all rules, `evolve` has none. Amounts are in minor units.
 
 use orders::event_sourcing::{
     Aggregate, DecodeError, DomainEvent, Timestamp, UpcasterChain,
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 use uuid::Uuid;
 
-/// An account, or the place where one could be.
+/// An account. It is `Absent` before it is opened.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum BankAccount {
@@ -60,7 +60,7 @@ pub struct Withdrawn {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AccountRefusal {
-    #[error("there is no such account")]
+    #[error("the account does not exist")]
     NotOpen,
     #[error("the account is open already")]
     AlreadyOpen,
@@ -68,15 +68,15 @@ pub enum AccountRefusal {
     Closed,
     #[error("an amount must be more than zero")]
     AmountZero,
-    #[error("the balance is {balance}, {asked} cannot be withdrawn")]
-    InsufficientFunds { balance: u64, asked: u64 },
+    #[error("the balance is {balance}, {requested} cannot be withdrawn")]
+    InsufficientFunds { balance: u64, requested: u64 },
     #[error("the balance would be too large")]
     TooLarge,
     #[error("the balance is {0}, an account is closed at zero only")]
     BalanceNotZero(u64),
 }
 
-/// The largest balance: what a `bigint` of the projection holds.
+/// The largest balance, in minor units: the projection stores it as a `bigint`.
 pub const MAX_BALANCE: u64 = i64::MAX as u64;
 
 impl DomainEvent for AccountEvent {
@@ -152,14 +152,14 @@ impl Aggregate for BankAccount {
                 },
             ) => Ok(vec![AccountEvent::Opened {
                 owner: owner.clone(),
-                initial_deposit: an_amount(*initial_deposit)?,
+                initial_deposit: checked_amount(*initial_deposit)?,
                 currency: currency.clone(),
             }]),
             (Self::Absent, _) => Err(AccountRefusal::NotOpen),
             (Self::Closed, _) => Err(AccountRefusal::Closed),
             (Self::Open { .. }, AccountCommand::Open { .. }) => Err(AccountRefusal::AlreadyOpen),
             (Self::Open { balance, .. }, AccountCommand::Deposit(amount)) => {
-                let amount = an_amount(*amount)?;
+                let amount = checked_amount(*amount)?;
                 match balance.checked_add(amount) {
                     Some(sum) if sum <= MAX_BALANCE => {
                         Ok(vec![AccountEvent::Deposited(Deposited { amount })])
@@ -168,11 +168,13 @@ impl Aggregate for BankAccount {
                 }
             }
             (Self::Open { balance, .. }, AccountCommand::Withdraw(amount)) => {
-                let (balance, asked) = (*balance, an_amount(*amount)?);
-                if asked > balance {
-                    return Err(AccountRefusal::InsufficientFunds { balance, asked });
+                let (balance, requested) = (*balance, checked_amount(*amount)?);
+                if requested > balance {
+                    return Err(AccountRefusal::InsufficientFunds { balance, requested });
                 }
-                Ok(vec![AccountEvent::Withdrawn(Withdrawn { amount: asked })])
+                Ok(vec![AccountEvent::Withdrawn(Withdrawn {
+                    amount: requested,
+                })])
             }
             (Self::Open { balance: 0, .. }, AccountCommand::Close) => {
                 Ok(vec![AccountEvent::Closed {}])
@@ -211,7 +213,7 @@ impl Aggregate for BankAccount {
     }
 }
 
-fn an_amount(amount: u64) -> Result<u64, AccountRefusal> {
+fn checked_amount(amount: u64) -> Result<u64, AccountRefusal> {
     match amount {
         0 => Err(AccountRefusal::AmountZero),
         amount if amount > MAX_BALANCE => Err(AccountRefusal::TooLarge),
@@ -219,8 +221,8 @@ fn an_amount(amount: u64) -> Result<u64, AccountRefusal> {
     }
 }
 
-/// `AccountOpened`: version 1 was `{owner, balance}`, all in euro; version 2 calls it the initial
-/// deposit and names the currency.
+/// Upcasts `AccountOpened`: version 1 was `{owner, balance}` in euro; version 2 has `initialDeposit`
+/// and `currency` instead of `balance`.
 pub fn upcasters() -> Result<UpcasterChain, ChainError> {
     UpcasterChain::new::<AccountEvent>([("AccountOpened", 1, Box::new(opened_v1_to_v2) as Step)])
 }

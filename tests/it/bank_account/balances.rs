@@ -1,4 +1,4 @@
-//! A projection of its own: one row an account.
+//! The projection of accounts: one row per account.
 
 use std::sync::Arc;
 
@@ -25,16 +25,16 @@ pub struct Balances {
     upcasters: Arc<UpcasterChain>,
 }
 
-/// A row, as tests look at it.
+/// A row: id, owner, currency, balance, whether it is open, version.
 pub type BalanceRow = (Uuid, String, String, i64, bool, i32);
 
-/// The lease has passed to another.
+/// Another instance holds the lease now.
 #[derive(Debug, thiserror::Error)]
-#[error("the lease has passed to another")]
+#[error("another instance holds the lease")]
 struct Stale;
 
 impl Balances {
-    /// Makes the table and the checkpoint.
+    /// Creates the table and the checkpoint.
     pub async fn create(pool: PgPool, store: PgEventStore) -> Self {
         sqlx::raw_sql(
             "create table account_balances (
@@ -45,7 +45,7 @@ impl Balances {
         )
         .execute(&pool)
         .await
-        .expect("a table is made");
+        .expect("a table is created");
         let upcasters = Arc::new(upcasters().expect("a chain"));
         Self {
             pool,
@@ -104,7 +104,7 @@ impl Balances {
         Ok(())
     }
 
-    /// What follows `cursor` up to the delivery: the delivery, after what was lost before it.
+    /// All events after `cursor` up to the delivered one. Lost events are read from the store.
     async fn with_missing(
         &self,
         mut cursor: Position,
@@ -128,7 +128,7 @@ impl Balances {
 
 type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
-/// Moves an account on by one version: the amount and whether it stays open are to be bound.
+/// An update to the next version. The caller binds the amount and whether the account stays open.
 fn change(id: Uuid, version: i32) -> Query {
     sqlx::query(
         "update account_balances

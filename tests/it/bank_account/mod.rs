@@ -1,5 +1,5 @@
-//! The core is generic: a second aggregate, with an upcaster and a projection of its own, on the
-//! same repository, event store, snapshot store and writer, without a line changed in them.
+//! The core is generic: a second aggregate with its own upcaster and projection uses the same
+//! repository, event store, snapshot store and writer.
 
 mod account;
 mod balances;
@@ -32,7 +32,7 @@ use self::{
 };
 use crate::support::{TestApp, eventually, servers::fresh_database};
 
-/// How many events lie between two snapshots.
+/// The number of events between two snapshots.
 const SNAPSHOT_EVERY: u32 = 3;
 
 /// The write side of accounts on a database.
@@ -75,7 +75,11 @@ impl Bank {
         Repository::new(store.clone(), upcasters, RepositoryOptions::default())
     }
 
-    async fn ask(&self, id: Uuid, command: AccountCommand) -> Result<Executed<()>, AccountRefusal> {
+    async fn execute(
+        &self,
+        id: Uuid,
+        command: AccountCommand,
+    ) -> Result<Executed<()>, AccountRefusal> {
         let request = Request {
             id,
             command,
@@ -92,7 +96,7 @@ impl Bank {
         }
     }
 
-    /// An account of its own history, as the repository loads it in another process.
+    /// Loads an account with a new repository, as another process does: nothing is cached.
     async fn load(&self, id: Uuid) -> (BankAccount, Version) {
         let loaded = Self::repository(&self.store).load(id, Until::Now).await;
         let loaded = loaded.expect("it loads").expect("it exists");
@@ -116,8 +120,8 @@ fn account(owner: &str, currency: &str, balance: u64) -> BankAccount {
     }
 }
 
-/// Stores an account's first event as the program of long ago did.
-async fn plant_version_1(pool: &PgPool, id: Uuid, balance: i64) {
+/// Inserts the first event of an account in schema version 1.
+async fn insert_version_1(pool: &PgPool, id: Uuid, balance: i64) {
     sqlx::query(
         "insert into events (event_id, aggregate_type, aggregate_id, version, type, schema_version,
              data, metadata, created_at)
@@ -128,32 +132,37 @@ async fn plant_version_1(pool: &PgPool, id: Uuid, balance: i64) {
     .bind(balance)
     .execute(pool)
     .await
-    .expect("an event is planted");
+    .expect("an event is inserted");
 }
 
 #[tokio::test]
-async fn an_account_lives_on_the_same_store_as_orders() {
+async fn accounts_use_the_same_store_as_orders() {
     let bank = Bank::start().await;
     let id = Uuid::now_v7();
 
-    bank.ask(id, open("Ada", 500)).await.unwrap();
-    bank.ask(id, AccountCommand::Deposit(20)).await.unwrap();
-    let refused = bank.ask(id, AccountCommand::Withdraw(600)).await;
-    let withdrawn = bank.ask(id, AccountCommand::Withdraw(520)).await.unwrap();
+    bank.execute(id, open("Ada", 500)).await.unwrap();
+    bank.execute(id, AccountCommand::Deposit(20)).await.unwrap();
+    let refused = bank.execute(id, AccountCommand::Withdraw(600)).await;
+    let withdrawn = bank
+        .execute(id, AccountCommand::Withdraw(520))
+        .await
+        .unwrap();
 
-    let (balance, asked) = (520, 600);
+    let (balance, requested) = (520, 600);
     assert_eq!(
         refused.unwrap_err(),
-        AccountRefusal::InsufficientFunds { balance, asked }
+        AccountRefusal::InsufficientFunds { balance, requested }
     );
     assert_eq!(withdrawn.version, Version::new(3));
     assert_eq!(
         bank.load(id).await,
         (account("Ada", "CHF", 0), Version::new(3))
     );
-    bank.ask(id, AccountCommand::Close).await.unwrap();
+    bank.execute(id, AccountCommand::Close).await.unwrap();
     assert_eq!(
-        bank.ask(id, AccountCommand::Deposit(1)).await.unwrap_err(),
+        bank.execute(id, AccountCommand::Deposit(1))
+            .await
+            .unwrap_err(),
         AccountRefusal::Closed
     );
     let as_an_order = bank.store.load(stream_of::<Order>(id), Until::Now, None);
@@ -161,12 +170,14 @@ async fn an_account_lives_on_the_same_store_as_orders() {
 }
 
 #[tokio::test]
-async fn an_accounts_snapshots_save_its_events() {
+async fn an_account_is_loaded_from_its_snapshot_and_the_events_after_it() {
     let bank = Bank::start().await;
     let id = Uuid::now_v7();
-    bank.ask(id, open("Ada", 100)).await.unwrap();
+    bank.execute(id, open("Ada", 100)).await.unwrap();
     for amount in 1..=6 {
-        bank.ask(id, AccountCommand::Deposit(amount)).await.unwrap();
+        bank.execute(id, AccountCommand::Deposit(amount))
+            .await
+            .unwrap();
     }
 
     let stored = eventually("the snapshot of version 6 is stored", || async {
@@ -178,11 +189,7 @@ async fn an_accounts_snapshots_save_its_events() {
     })
     .await;
 
-    assert_eq!(
-        stored.events.len(),
-        1,
-        "only what came after it is read with it"
-    );
+    assert_eq!(stored.events.len(), 1, "only later events are read");
     assert_eq!(
         bank.load(id).await,
         (account("Ada", "CHF", 121), Version::new(7))
@@ -190,12 +197,14 @@ async fn an_accounts_snapshots_save_its_events() {
 }
 
 #[tokio::test]
-async fn an_account_of_long_ago_is_lifted() {
+async fn an_old_event_of_an_account_is_upcast() {
     let bank = Bank::start().await;
     let id = Uuid::now_v7();
-    plant_version_1(&bank.pool, id, 1250).await;
+    insert_version_1(&bank.pool, id, 1250).await;
 
-    bank.ask(id, AccountCommand::Withdraw(250)).await.unwrap();
+    bank.execute(id, AccountCommand::Withdraw(250))
+        .await
+        .unwrap();
 
     assert_eq!(
         bank.load(id).await,
@@ -209,19 +218,19 @@ async fn an_account_of_long_ago_is_lifted() {
     assert_eq!(
         stored,
         json!({"owner": "Grace", "balance": 1250}),
-        "what is stored stays as it is"
+        "the stored event is not changed"
     );
     assert_eq!(
         events[1].occurred_at, events[0].occurred_at,
-        "the test's clock is behind, the account's time is not"
+        "the test's clock is behind, but event times never go back"
     );
 }
 
-/// Accounts with a history, among events of another aggregate.
+/// Stores three accounts, and an event of another aggregate between theirs.
 async fn histories(bank: &Bank) -> [Uuid; 3] {
     let [old, closed, other] = [1, 2, 3].map(Uuid::from_u128);
-    plant_version_1(&bank.pool, old, 1000).await;
-    bank.ask(closed, open("Ada", 70)).await.unwrap();
+    insert_version_1(&bank.pool, old, 1000).await;
+    bank.execute(closed, open("Ada", 70)).await.unwrap();
     sqlx::raw_sql(
         "insert into events (event_id, aggregate_type, aggregate_id, version, type, schema_version,
              data, metadata, created_at)
@@ -230,17 +239,19 @@ async fn histories(bank: &Bank) -> [Uuid; 3] {
     .execute(&bank.pool)
     .await
     .unwrap();
-    bank.ask(old, AccountCommand::Deposit(11)).await.unwrap();
-    bank.ask(closed, AccountCommand::Withdraw(70))
+    bank.execute(old, AccountCommand::Deposit(11))
         .await
         .unwrap();
-    bank.ask(other, open("Edsger", 1)).await.unwrap();
-    bank.ask(closed, AccountCommand::Close).await.unwrap();
+    bank.execute(closed, AccountCommand::Withdraw(70))
+        .await
+        .unwrap();
+    bank.execute(other, open("Edsger", 1)).await.unwrap();
+    bank.execute(closed, AccountCommand::Close).await.unwrap();
     [old, closed, other]
 }
 
 #[tokio::test]
-async fn an_accounts_projection_takes_events_twice_and_late() {
+async fn the_projection_of_accounts_accepts_events_twice_and_late() {
     let bank = Bank::start().await;
     let balances = Balances::create(bank.pool.clone(), bank.store.clone()).await;
     let [old, closed, other] = histories(&bank).await;
@@ -270,7 +281,7 @@ async fn an_accounts_projection_takes_events_twice_and_late() {
 }
 
 #[tokio::test]
-async fn an_accounts_projection_reads_what_was_lost_from_the_store() {
+async fn the_projection_of_accounts_reads_lost_events_from_the_store() {
     let bank = Bank::start().await;
     let balances = Balances::create(bank.pool.clone(), bank.store.clone()).await;
     histories(&bank).await;
@@ -290,15 +301,15 @@ async fn an_accounts_projection_reads_what_was_lost_from_the_store() {
 }
 
 #[tokio::test]
-async fn accounts_beside_the_service_do_not_disturb_it() {
+async fn accounts_in_the_same_database_do_not_disturb_the_service() {
     let app = TestApp::start().await;
     let options = postgres::connect_options(&app.database_url).unwrap();
     let bank = Bank::on(options);
     let id = Uuid::now_v7();
 
-    bank.ask(id, open("Ada", 500)).await.unwrap();
+    bank.execute(id, open("Ada", 500)).await.unwrap();
     let created = app.post("/v1/orders", &json!({"customerId": "c"})).await;
-    bank.ask(id, AccountCommand::Deposit(1)).await.unwrap();
+    bank.execute(id, AccountCommand::Deposit(1)).await.unwrap();
 
     app.wait_until_caught_up().await;
     assert_eq!(created.status, 201);

@@ -1,4 +1,4 @@
-//! Given/when/then for the account: each command's success, every refusal.
+//! Specifications of the account: the success and every refusal of each command.
 
 use orders::event_sourcing::testing::given;
 
@@ -36,7 +36,7 @@ fn an_account_is_opened_with_a_deposit() {
 }
 
 #[test]
-fn an_account_that_is_not_open_refuses_everything_but_opening() {
+fn an_absent_account_refuses_every_command_but_open() {
     for command in [
         AccountCommand::Deposit(1),
         AccountCommand::Withdraw(1),
@@ -49,7 +49,7 @@ fn an_account_that_is_not_open_refuses_everything_but_opening() {
 }
 
 #[test]
-fn an_open_account_is_not_opened_again() {
+fn an_open_account_cannot_be_opened_again() {
     given::<BankAccount>([opened(500)])
         .when(open(500))
         .then_refused(&AccountRefusal::AlreadyOpen);
@@ -67,12 +67,12 @@ fn a_deposit_raises_the_balance() {
 }
 
 #[test]
-fn more_than_the_balance_is_not_withdrawn() {
-    let (balance, asked) = (450, 451);
+fn a_withdrawal_above_the_balance_is_refused() {
+    let (balance, requested) = (450, 451);
 
     given::<BankAccount>([opened(500), withdrawn(50)])
-        .when(AccountCommand::Withdraw(asked))
-        .then_refused(&AccountRefusal::InsufficientFunds { balance, asked });
+        .when(AccountCommand::Withdraw(requested))
+        .then_refused(&AccountRefusal::InsufficientFunds { balance, requested });
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_balance_has_a_limit() {
 }
 
 #[test]
-fn an_account_is_closed_at_a_balance_of_zero_only() {
+fn an_account_is_closed_only_if_its_balance_is_zero() {
     given::<BankAccount>([opened(500)])
         .when(AccountCommand::Close)
         .then_refused(&AccountRefusal::BalanceNotZero(500));
@@ -108,7 +108,7 @@ fn an_account_is_closed_at_a_balance_of_zero_only() {
 }
 
 #[test]
-fn a_closed_account_refuses_everything() {
+fn a_closed_account_refuses_every_command() {
     for command in [
         open(1),
         AccountCommand::Deposit(1),

@@ -1,33 +1,33 @@
-//! One good client over HTTP: it sends attempts to the instances and understands their answers.
+//! A well-behaved HTTP client: it sends attempts to the instances and interprets their answers.
 
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use reqwest::{Client as Http, RequestBuilder, header::HeaderMap};
+use reqwest::{Client as HttpClient, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::history::{
-    Answer, Ask, Attempt, Body, Command, Condition, Done, History, Item, Promise, Read, Shown,
-    Sight,
+    Action, Answer, Applied, Attempt, Body, Command, Condition, Consistency, History, Item, Read,
+    ReadAnswer, ShownOrder,
 };
 
 /// How long a client waits for an answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(4);
 
-/// The way to both instances, with everything written down.
+/// A client of both instances that records everything in the history.
 #[derive(Clone)]
-pub struct Line {
-    http: Http,
+pub struct Client {
+    http: HttpClient,
     urls: [watch::Receiver<Option<String>>; 2],
     history: Arc<History>,
 }
 
-impl Line {
-    /// A way to the instances that listen there.
+impl Client {
+    /// A client of the instances at these URLs.
     pub fn new(urls: [watch::Receiver<Option<String>>; 2], history: Arc<History>) -> Self {
-        let http = Http::builder().timeout(ANSWER_LIMIT).build();
+        let http = HttpClient::builder().timeout(ANSWER_LIMIT).build();
         Self {
             http: http.expect("a client"),
             urls,
@@ -35,38 +35,38 @@ impl Line {
         }
     }
 
-    /// Where everything is written down.
+    /// Where everything is recorded.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Sends one attempt at a command to an instance. `None` where that is down: nothing was sent.
+    /// Sends one attempt at a command to an instance. `None`: the instance is down, nothing was sent.
     ///
-    /// `may_be_applied` says that an earlier attempt was left open. The client hangs up when its
-    /// `patience` ends.
+    /// `may_be_applied`: the outcome of an earlier attempt is unknown. The client hangs up after
+    /// `time_limit`.
     pub async fn attempt(
         &self,
-        which: usize,
-        command: usize,
+        instance: usize,
+        number: usize,
         request_id: String,
-        asked: &Command,
+        command: &Command,
         may_be_applied: bool,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Option<Answer> {
-        let url = self.urls[which % 2].borrow().clone()?;
-        let request = self.request(&url, asked).timeout(patience);
+        let url = self.urls[instance % 2].borrow().clone()?;
+        let request = self.request(&url, command).timeout(time_limit);
         let request = request.header("x-request-id", &request_id);
-        let sent = self.history.now();
+        let began = self.history.now();
         let answer = match read(request).await {
             Ok((status, headers, text)) => {
-                understand(asked, status, &headers, text, may_be_applied)
+                command_answer(command, status, &headers, text, may_be_applied)
             }
             Err(error) => Answer::Unknown(error),
         };
         self.history.attempt(Attempt {
-            command,
+            command: number,
             request_id,
-            asked: sent,
+            sent: began,
             answered: self.history.now(),
             answer: answer.clone(),
         });
@@ -76,8 +76,8 @@ impl Line {
     fn request(&self, url: &str, command: &Command) -> RequestBuilder {
         let order = command.order.unwrap_or_default();
         let orders = format!("{url}/v1/orders");
-        let (mut request, mut body) = match &command.ask {
-            Ask::Create {
+        let (mut request, mut body) = match &command.action {
+            Action::Create {
                 id,
                 customer,
                 items,
@@ -89,23 +89,23 @@ impl Line {
                 }
                 (self.http.post(orders), body)
             }
-            Ask::Add(item) => (
+            Action::Add(item) => (
                 self.http.post(format!("{orders}/{order}/items")),
                 item_json(item),
             ),
-            Ask::Change { item, quantity } => (
+            Action::Change { item, quantity } => (
                 self.http.patch(format!("{orders}/{order}/items/{item}")),
                 json!({"quantity": quantity}),
             ),
-            Ask::Remove { item } => (
+            Action::Remove { item } => (
                 self.http.delete(format!("{orders}/{order}/items/{item}")),
                 Value::Null,
             ),
-            Ask::Complete => (
+            Action::Complete => (
                 self.http.post(format!("{orders}/{order}/complete")),
                 json!({}),
             ),
-            Ask::Cancel { reason } => (
+            Action::Cancel { reason } => (
                 self.http.post(format!("{orders}/{order}/cancel")),
                 json!({"reason": reason}),
             ),
@@ -127,26 +127,31 @@ impl Line {
         }
     }
 
-    /// Reads an order and writes down what was seen; gives what was shown, with its lines.
-    pub async fn read(&self, which: usize, order: Uuid, promise: Promise) -> Option<Value> {
-        let url = self.urls[which % 2].borrow().clone()?;
+    /// Reads an order and records the answer. Returns the order with its lines.
+    pub async fn read(
+        &self,
+        instance: usize,
+        order: Uuid,
+        consistency: Consistency,
+    ) -> Option<Value> {
+        let url = self.urls[instance % 2].borrow().clone()?;
         let mut request = self.http.get(format!("{url}/v1/orders/{order}"));
-        request = match promise {
-            Promise::Nothing => request,
-            Promise::Token(position) => request
+        request = match consistency {
+            Consistency::Nothing => request,
+            Consistency::Token(position) => request
                 .header("consistency-token", token(position))
                 .header("prefer", "wait=1"),
-            Promise::MinVersion(version) => request.query(&[("minVersion", version)]),
-            Promise::Seen(version) => request.header("if-none-match", format!("\"{version}\"")),
+            Consistency::MinVersion(version) => request.query(&[("minVersion", version)]),
+            Consistency::Seen(version) => request.header("if-none-match", format!("\"{version}\"")),
         };
-        let (sight, body) = match read(request).await {
-            Ok((status, headers, text)) => see(status, &headers, &text),
-            Err(_) => (Sight::Unavailable, None),
+        let (answer, body) = match read(request).await {
+            Ok((status, headers, text)) => read_answer(status, &headers, &text),
+            Err(_) => (ReadAnswer::Unavailable, None),
         };
         self.history.read(Read {
             order,
-            promise,
-            sight,
+            consistency,
+            answer,
         });
         body
     }
@@ -172,7 +177,7 @@ fn token(position: i64) -> String {
     URL_SAFE_NO_PAD.encode(format!("p{position}"))
 }
 
-/// The position in an answer's token.
+/// The position in the answer's token.
 fn position(headers: &HeaderMap) -> Option<i64> {
     let token = URL_SAFE_NO_PAD
         .decode(headers.get("consistency-token")?)
@@ -182,8 +187,8 @@ fn position(headers: &HeaderMap) -> Option<i64> {
 }
 
 /// What an answer shows of an order.
-pub fn shown(body: &Value) -> Option<Shown> {
-    Some(Shown {
+pub fn shown(body: &Value) -> Option<ShownOrder> {
+    Some(ShownOrder {
         version: i32::try_from(body["version"].as_i64()?).ok()?,
         status: body["status"].as_str()?.to_owned(),
         item_count: body["items"].as_array()?.len(),
@@ -196,8 +201,8 @@ fn id(body: &Value) -> Option<Uuid> {
     body["id"].as_str()?.parse().ok()
 }
 
-/// What an answer to a command means.
-fn understand(
+/// Interprets the answer to a command.
+fn command_answer(
     command: &Command,
     status: u16,
     headers: &HeaderMap,
@@ -207,42 +212,42 @@ fn understand(
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
     let code = body["code"].as_str().unwrap_or_default().to_owned();
     let is_replayed = headers.contains_key("idempotent-replayed");
-    let creates = matches!(command.ask, Ask::Create { .. });
+    let creates = matches!(command.action, Action::Create { .. });
     match status {
-        // Creating again what is there.
-        200 if creates && may_be_applied && !is_replayed => Answer::DoneBefore,
+        // An earlier attempt has created the order.
+        200 if creates && may_be_applied && !is_replayed => Answer::AppliedBefore,
         200 | 201 => match (id(&body), shown(&body), position(headers)) {
-            (Some(order), Some(shown), Some(position)) => Answer::Done(Done {
+            (Some(order), Some(shown), Some(position)) => Answer::Applied(Applied {
                 order,
                 shown,
                 position,
                 is_replayed,
                 body: Body(text),
             }),
-            _ => Answer::Senseless(format!("{status} {text}")),
+            _ => Answer::Unexpected(format!("{status} {text}")),
         },
-        409 if code == "item_already_exists" && may_be_applied => Answer::DoneBefore,
+        409 if code == "item_already_exists" && may_be_applied => Answer::AppliedBefore,
         409 if code == "write_contention" || code == "idempotency_in_progress" => {
             Answer::NotApplied(code)
         }
         404 | 409 | 412 | 422 => Answer::Refused(code),
         503 if code == "store_unavailable" || code == "overloaded" => Answer::NotApplied(code),
         503 if code == "timeout" => Answer::Unknown(code),
-        _ => Answer::Senseless(format!("{status} {text}")),
+        _ => Answer::Unexpected(format!("{status} {text}")),
     }
 }
 
-/// What an answer to a read shows.
-fn see(status: u16, headers: &HeaderMap, text: &str) -> (Sight, Option<Value>) {
+/// Interprets the answer to a read.
+fn read_answer(status: u16, headers: &HeaderMap, text: &str) -> (ReadAnswer, Option<Value>) {
     let body: Value = serde_json::from_str(text).unwrap_or_default();
     let projected = headers
         .get("projection-position")
         .and_then(|position| position.to_str().ok()?.parse().ok());
     match (status, shown(&body), projected) {
-        (200, Some(shown), Some(projected)) => (Sight::Order(shown, projected), Some(body)),
-        (304, ..) => (Sight::NotModified, None),
-        (404, _, Some(projected)) => (Sight::Absent(projected), None),
-        (503, ..) => (Sight::Unavailable, None),
-        _ => (Sight::Senseless(format!("{status} {text}")), None),
+        (200, Some(shown), Some(projected)) => (ReadAnswer::Order(shown, projected), Some(body)),
+        (304, ..) => (ReadAnswer::NotModified, None),
+        (404, _, Some(projected)) => (ReadAnswer::Absent(projected), None),
+        (503, ..) => (ReadAnswer::Unavailable, None),
+        _ => (ReadAnswer::Unexpected(format!("{status} {text}")), None),
     }
 }

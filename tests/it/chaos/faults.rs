@@ -1,4 +1,4 @@
-//! How each fault is done to the fleet, and undone.
+//! Applies each fault to the fleet, and ends it.
 
 use std::{fs, time::Duration};
 
@@ -12,43 +12,43 @@ use tokio::time::sleep;
 
 use super::{
     fleet::Fleet,
-    schedule::{Fault, Schedule, Which},
+    schedule::{Fault, Schedule},
 };
 use crate::support::proxy::Mode;
 
-/// How long after the leases have run out they run out again: short, for whoever asks right after
-/// their holder would never get them.
+/// The pause between two expirations of the leases: short, so that another instance can take a lease
+/// before its holder renews it.
 const LEASES_PAUSE: Duration = Duration::from_millis(8);
-/// How long the postmaster may take to notice that a backend was killed.
+/// How long the postmaster may take to notice a killed backend.
 const NOTICE: Duration = Duration::from_millis(300);
-/// How long after terminated backends the next ones are terminated.
+/// The pause between two terminations of all backends.
 const BACKENDS_PAUSE: Duration = Duration::from_millis(150);
 
 impl Fleet<'_> {
-    /// Lets everything of the schedule go wrong in its time, and returns when that is over. What is
-    /// not over by itself (slow commits) is ended then.
-    pub async fn suffer(&self, schedule: &Schedule) {
-        join_all(schedule.steps.iter().map(|step| async {
-            sleep(step.at).await;
-            self.inflict(&step.fault).await;
+    /// Applies all faults of the schedule, each at its time, and returns when they are over. Faults
+    /// without an end (slow commits) are ended then.
+    pub async fn play(&self, schedule: &Schedule) {
+        join_all(schedule.faults.iter().map(|scheduled| async {
+            sleep(scheduled.at).await;
+            self.apply(&scheduled.fault).await;
         }))
         .await;
         self.heal();
         self.slow_commits(Duration::ZERO).await;
     }
 
-    async fn inflict(&self, fault: &Fault) {
+    async fn apply(&self, fault: &Fault) {
         match fault {
             Fault::Calm(lasts) => sleep(*lasts).await,
-            Fault::KillInstance(which) => self.instances[*which].signal(Signal::SIGKILL),
-            Fault::PauseInstance(which, pause) => self.pause_instance(*which, *pause).await,
+            Fault::KillInstance(instance) => self.instances[*instance].signal(Signal::SIGKILL),
+            Fault::PauseInstance(instance, pause) => self.pause_instance(*instance, *pause).await,
             Fault::KillNats => {
                 let mut nats = self.servers.nats.lock().await;
                 nats.kill().await;
                 nats.restart().await.expect("NATS starts again");
             }
             Fault::PauseNats(pause) => {
-                // Held, so that no other fault meets a server that does not run.
+                // The lock keeps other faults away from a stopped server.
                 let nats = self.servers.nats.lock().await;
                 pause_process(nats.pid(), *pause).await;
             }
@@ -75,10 +75,10 @@ impl Fleet<'_> {
                 self.repeat(*times, BACKENDS_PAUSE, TERMINATE).await;
             }
             Fault::ExpireLeases(times) => self.repeat(*times, LEASES_PAUSE, EXPIRE).await,
-            Fault::Link(which, server, mode, lasts) => {
-                self.link(*which, *server).set(*mode);
+            Fault::Link(instance, server, mode, lasts) => {
+                self.link(*instance, *server).set(*mode);
                 sleep(*lasts).await;
-                self.link(*which, *server).set(Mode::Pass);
+                self.link(*instance, *server).set(Mode::Pass);
             }
             Fault::SlowCommits(most) => self.slow_commits(*most).await,
             Fault::SetBackCheckpoint(by) => {
@@ -90,10 +90,10 @@ impl Fleet<'_> {
         }
     }
 
-    async fn pause_instance(&self, which: Which, pause: Duration) {
-        self.instances[which].signal(Signal::SIGSTOP);
+    async fn pause_instance(&self, instance: usize, pause: Duration) {
+        self.instances[instance].signal(Signal::SIGSTOP);
         sleep(pause).await;
-        self.instances[which].signal(Signal::SIGCONT);
+        self.instances[instance].signal(Signal::SIGCONT);
     }
 
     async fn lose_nats_store(&self) {
@@ -103,11 +103,11 @@ impl Fleet<'_> {
         let store = self.servers.data.path().join("nats/jetstream");
         fs::remove_dir_all(store).expect("the store is deleted");
         nats.restart().await.expect("NATS starts again");
-        // A new stream is filled from the first event on.
+        // The new stream is filled from the first event on.
         *purged = 0;
     }
 
-    /// Purges the stream, and notes how much of it may be gone for ever: what was stored by then.
+    /// Purges the stream, and notes up to instance position the stream may now lack events.
     async fn purge(&self) {
         let mut purged = self.purged.lock().await;
         let Some(jetstream) = self.jetstream().await else {
@@ -120,7 +120,7 @@ impl Fleet<'_> {
         let stored = sqlx::query_scalar("select coalesce(max(position), 0) from events");
         *purged = match (answer, stored.fetch_one(&self.database).await) {
             (Ok(_), Ok(stored)) => stored,
-            // An answer that is lost does not mean that nothing was purged.
+            // The purge may have happened although its answer was lost.
             _ => i64::MAX,
         };
     }
@@ -130,33 +130,33 @@ impl Fleet<'_> {
         let Some(jetstream) = self.jetstream().await else {
             return;
         };
-        // Where it does not exist just now, there is nothing to delete.
+        // An error means that the stream does not exist at the moment.
         if jetstream.delete_stream(&self.stream).await.is_ok() {
             *purged = 0;
         }
     }
 
-    /// Not while the postmaster is stopped, or about to be killed: it would not notice, and the
-    /// others would wait for what the backend had locked, for ever and past the postmaster's own
-    /// end. PostgreSQL cannot start then until an operator kills them.
+    /// Kills one backend, but never while the postmaster is paused or about to be killed: it would
+    /// not notice the killed backend, and the other backends would wait for its locks forever, even
+    /// after the postmaster has ended. PostgreSQL could not start again.
     async fn kill_backend(&self) {
         let _postmaster = self.servers.postgres.lock().await;
         self.signal_backend(Signal::SIGKILL).await;
         sleep(NOTICE).await;
     }
 
-    /// Sends a signal to one backend, best to one that appends, and says which it was.
+    /// Sends a signal to one backend, if possible to one that appends. Returns its process id.
     async fn signal_backend(&self, signal: Signal) -> Option<Pid> {
         let pid = "select pid from pg_stat_activity
                    where backend_type = 'client backend' and pid <> pg_backend_pid()
                    order by state = 'active' desc, query like '%select append!_%' escape '!' desc limit 1";
         let pid = sqlx::query_scalar::<_, i32>(pid).fetch_optional(&self.database);
         let pid = Pid::from_raw(pid.await.ok()??);
-        // It may have ended by itself just now.
+        // It may just have ended by itself.
         kill(pid, signal).ok().map(|()| pid)
     }
 
-    /// Runs a statement again and again. A server that is down has enough to bear.
+    /// Runs a statement repeatedly. Errors are ignored: the server may be down.
     async fn repeat(&self, times: usize, pause: Duration, statement: &str) {
         for _ in 0..times {
             drop(self.database.execute(AssertSqlSafe(statement)).await);
@@ -164,6 +164,7 @@ impl Fleet<'_> {
         }
     }
 
+    /// Makes commits of appends slow, up to `most`; zero ends this.
     async fn slow_commits(&self, most: Duration) {
         let (drop_it, most) = (
             "drop trigger if exists chaos_slow_commits on events",

@@ -1,5 +1,5 @@
-//! Everything that a round attacks: a PostgreSQL and a nats-server that nobody else uses, two
-//! instances of the service, and a link between each instance and each server.
+//! Everything that faults happen to: a PostgreSQL and a nats-server that no other test uses, two
+//! instances of the service, and a link (a proxy) between each instance and each server.
 
 use std::{str::FromStr, time::Duration};
 
@@ -17,16 +17,13 @@ use tokio::{
     time::timeout,
 };
 
-use super::{
-    instance::Instance,
-    schedule::{Server, Which},
-};
+use super::{instance::Instance, schedule::ServerKind};
 use crate::support::{
     proxy::{Mode, Proxy},
     service::{DataDir, orders},
 };
 
-/// Lets the checkpoint's moves be looked at afterwards: they commit with them.
+/// Records the moves of the checkpoint, in their own transactions, for the checker.
 const WATCH_CHECKPOINT: &str = "
     create table chaos_checkpoint_moves (
         number bigint generated always as identity, position bigint not null, epoch bigint not null);
@@ -38,7 +35,7 @@ const WATCH_CHECKPOINT: &str = "
     create trigger a_chaos_watch_checkpoint before update on projection_checkpoint
         for each row execute function chaos_watch_checkpoint();";
 
-/// A PostgreSQL and a nats-server that are made for being attacked, round after round.
+/// The PostgreSQL and the nats-server of many rounds.
 pub struct Servers {
     pub data: DataDir,
     pub postgres: Mutex<PrivatePostgres>,
@@ -54,7 +51,7 @@ pub struct Fleet<'a> {
     pub instances: [Instance; 2],
     /// The stream's name.
     pub stream: String,
-    /// Purges leave a hole at the front of the stream: how far it may reach.
+    /// Up to this position the stream may lack events, because it was purged.
     pub purged: Mutex<i64>,
     links: [(Proxy, Proxy); 2],
     database_url: String,
@@ -91,9 +88,9 @@ impl Servers {
         );
     }
 
-    /// Forgets the database of a round in which nothing was wrong: PostgreSQL's recovery syncs
-    /// every file that there is.
-    pub async fn forget(&self, name: &str) {
+    /// Drops the database of a round without violations. Otherwise each recovery of PostgreSQL would
+    /// be slower: it syncs all files.
+    pub async fn drop_database(&self, name: &str) {
         self.execute(format!("drop database {name} with (force)"))
             .await;
     }
@@ -106,10 +103,10 @@ impl Servers {
             .execute(AssertSqlSafe(statement))
             .await
             .expect("the statement is executed");
-        connection.close().await.expect("a clean goodbye");
+        connection.close().await.expect("the connection closes");
     }
 
-    /// Makes a database of this name, and gives its URL.
+    /// Creates a database of this name and returns its URL.
     async fn fresh_database(&self, name: &str) -> String {
         self.execute(format!("create database {name}")).await;
         let url = with_database(&self.database_url, name);
@@ -122,8 +119,8 @@ impl Servers {
 }
 
 impl<'a> Fleet<'a> {
-    /// Starts two instances on a database and a stream of this name. `sql` is run before they
-    /// start; they get these variables.
+    /// Starts two instances with these environment variables, on a database and a stream of this
+    /// name. `sql` runs before they start.
     pub async fn start(
         servers: &'a Servers,
         name: &str,
@@ -151,7 +148,7 @@ impl<'a> Fleet<'a> {
                 ("NATS_URL", &*nats_through),
                 ("ORDERS_NATS_STREAM", name),
                 ("ORDERS_NATS_PREFIX", name),
-                // What the self-check would repair is what is looked for.
+                // The self-check would repair what the checker must find.
                 ("ORDERS_VERIFY_PER_SECOND", "0"),
                 ("ORDERS_SNAPSHOT_EVERY", "5"),
             ];
@@ -172,15 +169,15 @@ impl<'a> Fleet<'a> {
     }
 
     /// The link of an instance to a server.
-    pub fn link(&self, which: Which, server: Server) -> &Proxy {
-        let (to_postgres, to_nats) = &self.links[which];
+    pub fn link(&self, instance: usize, server: ServerKind) -> &Proxy {
+        let (to_postgres, to_nats) = &self.links[instance];
         match server {
-            Server::Postgres => to_postgres,
-            Server::Nats => to_nats,
+            ServerKind::Postgres => to_postgres,
+            ServerKind::Nats => to_nats,
         }
     }
 
-    /// All links work from now on.
+    /// Makes all links work.
     pub fn heal(&self) {
         for (to_postgres, to_nats) in &self.links {
             to_postgres.set(Mode::Pass);
@@ -190,10 +187,10 @@ impl<'a> Fleet<'a> {
 
     /// Where the instances listen.
     pub fn urls(&self) -> [watch::Receiver<Option<String>>; 2] {
-        [0, 1].map(|which: Which| self.instances[which].url())
+        [0, 1].map(|instance: usize| self.instances[instance].url())
     }
 
-    /// JetStream, past all links; nothing while NATS is down.
+    /// JetStream, without a link in between; `None` while NATS is down.
     pub async fn jetstream(&self) -> Option<jetstream::Context> {
         let connecting = async_nats::connect(&self.servers.nats_url);
         let client = timeout(Duration::from_secs(2), connecting)
@@ -203,7 +200,7 @@ impl<'a> Fleet<'a> {
         Some(jetstream::new(client))
     }
 
-    /// Runs `orders verify`, past all links; what it says where it finds a difference.
+    /// Runs `orders verify`, without a link in between. Returns its output if it finds a difference.
     pub async fn verify(&self) -> Result<(), String> {
         let output = orders(&["verify"], &[("DATABASE_URL", &self.database_url)]).await;
         if output.status.success() {
@@ -212,17 +209,17 @@ impl<'a> Fleet<'a> {
         Err(format!("orders verify: {output:?}"))
     }
 
-    /// Stops the instances; what was wrong with how they ever ended.
+    /// Stops the instances. Returns how they failed during the round or at the end.
     pub async fn stop(self) -> Vec<String> {
         if let Some(jetstream) = self.jetstream().await {
-            // Only to save space: a lost store has no stream any more.
+            // This only saves space, so an error does not matter.
             drop(jetstream.delete_stream(&self.stream).await);
         }
         let [one, other] = self.instances;
-        let (mut troubles, others) = tokio::join!(one.stop(), other.stop());
-        troubles.extend(others);
+        let (mut failures, others) = tokio::join!(one.stop(), other.stop());
+        failures.extend(others);
         self.database.close().await;
-        troubles
+        failures
     }
 }
 

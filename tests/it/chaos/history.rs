@@ -1,4 +1,4 @@
-//! What was asked and what was answered, as the clients know it.
+//! What the clients have sent, and what was answered.
 
 use std::{
     fmt,
@@ -8,20 +8,20 @@ use std::{
 
 use uuid::Uuid;
 
-/// A line as a client asks for it. Products are never asked for twice, so that an event tells which
-/// command it is of.
+/// A line of a command. Each product is used only once, so that an event shows which command it
+/// belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// The id that the client has chosen, where it has.
+    /// The id, if the client has chosen one.
     pub id: Option<Uuid>,
     pub product: String,
     pub quantity: u32,
     pub price_minor: i64,
 }
 
-/// What a command asks for.
+/// What a command does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
+pub enum Action {
     Create {
         id: Option<Uuid>,
         customer: String,
@@ -41,7 +41,7 @@ pub enum Ask {
     },
 }
 
-/// What a command insists on.
+/// The precondition of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// `If-Match`.
@@ -62,42 +62,42 @@ impl Condition {
 /// One command, the same in each attempt.
 #[derive(Debug, Clone)]
 pub struct Command {
-    /// The order; a creation without an id has none yet.
+    /// The order. A creation without an id has none.
     pub order: Option<Uuid>,
-    pub ask: Ask,
+    pub action: Action,
     pub key: Option<String>,
     pub condition: Option<Condition>,
 }
 
-/// An answer to a command, as a client understands it.
+/// An answer to a command, as the client interprets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It was applied, by this attempt or, where `is_replayed`, by an earlier one.
-    Done(Done),
-    /// An earlier attempt was applied: what it made is there.
-    DoneBefore,
-    /// It breaks a rule, and nothing was applied.
+    /// The command was applied, by this attempt or, if `is_replayed`, by an earlier one.
+    Applied(Applied),
+    /// An earlier attempt was applied.
+    AppliedBefore,
+    /// The command breaks a rule. Nothing was applied.
     Refused(String),
-    /// The service could not take it, and nothing was applied.
+    /// The service could not process it. Nothing was applied.
     NotApplied(String),
-    /// No answer, or one that leaves it open.
+    /// There was no answer, or one that leaves the outcome unknown.
     Unknown(String),
-    /// An answer that no client can do anything with.
-    Senseless(String),
+    /// An answer that the contract does not allow.
+    Unexpected(String),
 }
 
-/// What an acknowledgement says.
+/// An acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct Applied {
     pub order: Uuid,
-    pub shown: Shown,
+    pub shown: ShownOrder,
     /// The position in its `Consistency-Token`.
     pub position: i64,
     pub is_replayed: bool,
     pub body: Body,
 }
 
-/// A body, byte for byte; too long to be shown.
+/// A body, byte for byte. `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Body(pub String);
 
@@ -109,7 +109,7 @@ impl fmt::Debug for Body {
 
 /// What an answer shows of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shown {
+pub struct ShownOrder {
     pub version: i32,
     pub status: String,
     pub item_count: usize,
@@ -120,18 +120,18 @@ pub struct Shown {
 /// One attempt at a command.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// Which command, by its place among them.
+    /// The number of the command.
     pub command: usize,
-    /// Events keep it, so it tells which attempt an event is of.
+    /// Events store it, so it shows which attempt an event belongs to.
     pub request_id: String,
-    pub asked: Duration,
+    pub sent: Duration,
     pub answered: Duration,
     pub answer: Answer,
 }
 
-/// What a read insists on.
+/// The consistency that a read requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Promise {
+pub enum Consistency {
     Nothing,
     /// `Consistency-Token` of this position.
     Token(i64),
@@ -141,30 +141,30 @@ pub enum Promise {
     Seen(i32),
 }
 
-/// What a read was answered.
+/// The answer to a read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum ReadAnswer {
     /// The order, and up to which position the read model was complete.
-    Order(Shown, i64),
+    Order(ShownOrder, i64),
     /// Still at the version that the client has seen.
     NotModified,
     /// 404, and up to which position the read model was complete.
     Absent(i64),
-    /// Nothing: an error that a client must expect.
+    /// An error that a client must expect.
     Unavailable,
-    /// An answer that no client can do anything with.
-    Senseless(String),
+    /// An answer that the contract does not allow.
+    Unexpected(String),
 }
 
 /// One read of an order.
 #[derive(Debug, Clone)]
 pub struct Read {
     pub order: Uuid,
-    pub promise: Promise,
-    pub sight: Sight,
+    pub consistency: Consistency,
+    pub answer: ReadAnswer,
 }
 
-/// All that the clients have written down.
+/// Everything that the clients have recorded.
 #[derive(Debug)]
 pub struct History {
     began: Instant,
@@ -189,19 +189,19 @@ impl History {
         self.began.elapsed()
     }
 
-    /// Writes a command down before it is sent, and numbers it.
+    /// Records a command before it is sent. Returns its number.
     pub fn command(&self, command: Command) -> usize {
         let mut commands = self.commands.lock().unwrap();
         commands.push(command);
         commands.len() - 1
     }
 
-    /// Writes an attempt down.
+    /// Records an attempt.
     pub fn attempt(&self, attempt: Attempt) {
         self.attempts.lock().unwrap().push(attempt);
     }
 
-    /// Writes a read down.
+    /// Records a read.
     pub fn read(&self, read: Read) {
         self.reads.lock().unwrap().push(read);
     }
@@ -217,7 +217,7 @@ impl History {
 
 impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.ask)?;
+        write!(f, "{:?}", self.action)?;
         if let Some(order) = self.order {
             write!(f, " on {order}")?;
         }

@@ -1,4 +1,4 @@
-//! An instance of the service under a supervisor: whenever it ends, it is started again.
+//! An instance of the service that is started again whenever it ends.
 
 use std::{
     fs::File,
@@ -26,16 +26,16 @@ use tokio::{
 
 use crate::support::service::program;
 
-/// How long the supervisor waits before it starts an instance again.
+/// The pause before an instance is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 /// How long a clean stop may take.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 
-/// An instance that is kept running.
+/// A supervised instance.
 #[derive(Debug)]
 pub struct Instance {
     shared: Arc<Shared>,
-    keeper: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -46,11 +46,11 @@ struct Shared {
     url: watch::Sender<Option<String>>,
     pid: Mutex<Option<Pid>>,
     is_stopping: AtomicBool,
-    troubles: Mutex<Vec<String>>,
+    failures: Mutex<Vec<String>>,
 }
 
 impl Instance {
-    /// Starts an instance with these settings, and keeps it running.
+    /// Starts an instance with these environment variables, and keeps it running.
     pub fn start(name: &str, variables: Vec<(String, String)>, log: PathBuf) -> Self {
         let shared = Arc::new(Shared {
             name: name.to_owned(),
@@ -59,36 +59,36 @@ impl Instance {
             url: watch::Sender::new(None),
             pid: Mutex::default(),
             is_stopping: AtomicBool::new(false),
-            troubles: Mutex::default(),
+            failures: Mutex::default(),
         });
-        let keeper = tokio::spawn(Arc::clone(&shared).keep());
-        Self { shared, keeper }
+        let supervisor = tokio::spawn(Arc::clone(&shared).supervise());
+        Self { shared, supervisor }
     }
 
-    /// Where it listens now; nowhere while it is down.
+    /// Its URL; `None` while it is down.
     pub fn url(&self) -> watch::Receiver<Option<String>> {
         self.shared.url.subscribe()
     }
 
-    /// Sends it a signal, where it runs.
+    /// Sends it a signal, if it runs.
     pub fn signal(&self, signal: Signal) {
         if let Some(pid) = *self.shared.pid.lock().unwrap() {
-            // It may have ended by itself just now.
+            // It may just have ended by itself.
             let _ = kill(pid, signal);
         }
     }
 
-    /// Stops it as an operator does, and says what was wrong with how it ever ended.
+    /// Stops it with SIGTERM. Returns how it failed, now or earlier.
     pub async fn stop(self) -> Vec<String> {
         self.shared.is_stopping.store(true, Ordering::Relaxed);
         self.signal(Signal::SIGTERM);
-        let mut troubles = vec![];
-        if timeout(STOP_LIMIT, self.keeper).await.is_err() {
-            troubles.push(format!("{} does not stop", self.shared.name));
+        let mut failures = vec![];
+        if timeout(STOP_LIMIT, self.supervisor).await.is_err() {
+            failures.push(format!("{} does not stop", self.shared.name));
             self.shared.kill();
         }
-        troubles.append(&mut self.shared.troubles.lock().unwrap());
-        troubles
+        failures.append(&mut self.shared.failures.lock().unwrap());
+        failures
     }
 }
 
@@ -99,7 +99,7 @@ impl Shared {
         }
     }
 
-    async fn keep(self: Arc<Self>) {
+    async fn supervise(self: Arc<Self>) {
         while !self.is_stopping.load(Ordering::Relaxed) {
             let mut child = self.spawn();
             *self.pid.lock().unwrap() = child.id().map(|id| Pid::from_raw(id.cast_signed()));
@@ -109,10 +109,10 @@ impl Shared {
             self.url.send_replace(None);
             let was_killed = status.signal() == Some(Signal::SIGKILL as i32);
             let was_stopped = self.is_stopping.load(Ordering::Relaxed) && status.success();
-            // At its start it gives up where there is no PostgreSQL.
+            // Without PostgreSQL it ends before it listens. That is correct.
             if is_listening && !was_killed && !was_stopped {
-                let trouble = format!("{} ended by itself: {status}", self.name);
-                self.troubles.lock().unwrap().push(trouble);
+                let failure = format!("{} ended by itself: {status}", self.name);
+                self.failures.lock().unwrap().push(failure);
             }
             sleep(RESTART_PAUSE).await;
         }
@@ -133,7 +133,7 @@ impl Shared {
             .expect("the program runs")
     }
 
-    /// Waits until it says where it listens; `false` where it ends before.
+    /// Waits until it prints its URL; `false` if it ends before.
     async fn listening(&self, child: &mut Child) -> bool {
         let output = child.stdout.take().expect("a pipe");
         let line = BufReader::new(output).lines().next_line().await;

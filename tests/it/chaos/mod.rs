@@ -1,13 +1,13 @@
-//! The fault harness: real servers, two real instances, a link of our own between each of them, and
-//! a seed that says what goes wrong when.
+//! Tests with faults: real servers, two real instances, a proxy on each connection between them, and
+//! a seed that decides which faults happen when.
 //!
-//! A round plays a [`schedule`] of [`faults`] on a [`fleet`] while the [`workload`] orders; what was
-//! asked and answered is the [`history`]. When all is quiet, the [`checker`] holds history, store,
-//! stream and read tables against one another. [`sabotage`] takes out one safeguard after the
-//! other, and the checker must notice.
+//! A [`round`] plays a [`schedule`] of [`faults`] on a [`fleet`] while the clients of the [`workload`]
+//! send commands and reads. The [`history`] records these and their answers. When the fleet has
+//! caught up, the [`checker`] compares history, store, stream and read model with each other.
+//! [`removals`] removes one safeguard after the other; the checker must find what that breaks.
 //!
-//! `make chaos ROUNDS=100 SEED=1` plays many rounds; a seed plays the same schedule and the same
-//! clients again (but not the same timing, which is the machine's).
+//! `make chaos ROUNDS=100 SEED=1` plays many rounds. A seed always gives the same schedule and the
+//! same clients, but not the same timing.
 
 mod checker;
 mod client;
@@ -26,28 +26,28 @@ use std::{collections::BTreeSet, env};
 
 use self::{fleet::Servers, round::Round, schedule::Schedule};
 
-/// The seeds of the short run.
+/// The seeds of the short run: with these, nearly all kinds of faults happen.
 const SHORT: [u64; 3] = [14, 21, 280];
 
 #[test]
 fn the_short_run_has_nearly_all_kinds_of_faults() {
     let schedules = SHORT.map(Schedule::seeded);
-    let steps = schedules.iter().flat_map(|schedule| &schedule.steps);
-    let kinds: BTreeSet<_> = steps.map(|step| step.fault.kind()).collect();
+    let faults = schedules.iter().flat_map(|schedule| &schedule.faults);
+    let kinds: BTreeSet<_> = faults.map(|scheduled| scheduled.fault.kind()).collect();
 
-    // Of 26: fourteen, and six modes of the links to PostgreSQL and to NATS.
+    // There are 26 kinds: fourteen, and six modes each of the links to PostgreSQL and to NATS.
     assert_eq!(kinds.len(), 24, "{kinds:?}");
 }
 
-/// Plays the short run; `make chaos` says which seeds it plays instead, until one fails.
+/// Plays the short run, or the seeds that `make chaos` sets, until one fails.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_or_doubled_whatever_is_killed_when() {
+async fn no_command_is_lost_or_doubled_under_any_faults() {
     let servers = Servers::start("chaos").await;
     for seed in seeds() {
         let report = Round::seeded(seed).play(&servers).await;
         eprintln!("{report}");
         if report.is_slow() {
-            eprintln!("that took its time:\n{}", report.schedule);
+            eprintln!("this round was slow:\n{}", report.schedule);
         }
         if !report.violations.is_empty() {
             let kept = servers.data.keep();

@@ -1,4 +1,4 @@
-//! What is to be seen of a round when it is over: store, stream, read tables, and the history.
+//! Collects what the checker needs at the end of a round: store, stream, read model and history.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::{
 
 /// How long the fleet may take to catch up with everything.
 const QUIET_LIMIT: Duration = Duration::from_mins(1);
-/// How long it must stay so.
+/// How long it must stay caught up: commands with unknown outcomes may still arrive.
 const QUIET_FOR: Duration = Duration::from_millis(200);
 /// How long reading the stream may take without a message.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -69,23 +69,22 @@ pub struct Observed {
     pub checkpoint: i64,
     /// Every move of the checkpoint: position and epoch.
     pub checkpoint_moves: Vec<(i64, i64)>,
-    /// What went wrong beside all that: processes that ended, a fleet that does not catch up.
-    pub troubles: Vec<String>,
+    /// Other failures: processes that ended, a fleet that does not catch up.
+    pub failures: Vec<String>,
 }
 
-/// Waits until everything is back and has caught up.
-pub async fn quiet(fleet: &Fleet<'_>) -> Result<(), String> {
+/// Waits until both instances run and everything has caught up.
+pub async fn wait_until_quiet(fleet: &Fleet<'_>) -> Result<(), String> {
     let deadline = Instant::now() + QUIET_LIMIT;
     let mut quiet_since = None;
     loop {
         let behind = match behind(fleet).await {
             Ok(None) => {
-                // What was left open may still arrive.
                 let since = *quiet_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > QUIET_FOR {
                     return Ok(());
                 }
-                "not for long enough".to_owned()
+                "caught up, but not for long enough".to_owned()
             }
             Ok(Some(behind)) => {
                 quiet_since = None;
@@ -100,7 +99,7 @@ pub async fn quiet(fleet: &Fleet<'_>) -> Result<(), String> {
     }
 }
 
-/// What has not caught up.
+/// What has not caught up; `None` if all has.
 async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     if fleet.urls().iter().any(|url| url.borrow().is_none()) {
         return Ok(Some("an instance does not listen".to_owned()));
@@ -124,7 +123,7 @@ async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
         .state
         .clone();
     if state.messages == 0 {
-        // What the read model holds need not be published again.
+        // Events that the read model already holds need not be published again after a purge.
         let is_emptied = *fleet.purged.lock().await >= stored;
         return Ok((!is_emptied).then(|| "the stream is empty".to_owned()));
     }
@@ -140,7 +139,7 @@ async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Looks at everything, once the fleet is quiet.
+/// Collects everything. The fleet must be quiet.
 pub async fn observe(fleet: &Fleet<'_>, history: &History) -> anyhow::Result<Observed> {
     let (commands, attempts, reads) = history.all();
     let mut observed = Observed {
@@ -159,12 +158,12 @@ pub async fn observe(fleet: &Fleet<'_>, history: &History) -> anyhow::Result<Obs
     snapshot.rollback().await?;
     observed.stream = stream(fleet).await?;
     if let Err(difference) = fleet.verify().await {
-        observed.troubles.push(difference);
+        observed.failures.push(difference);
     }
     Ok(observed)
 }
 
-/// One snapshot of all tables.
+/// Reads all tables, in one snapshot.
 async fn tables(snapshot: &mut PgConnection, observed: &mut Observed) -> anyhow::Result<()> {
     observed.events = sqlx::query_as(
         r#"select position, event_id as id, aggregate_id as "order", version, type as name,
@@ -198,7 +197,7 @@ async fn tables(snapshot: &mut PgConnection, observed: &mut Observed) -> anyhow:
     Ok(())
 }
 
-/// Every message of the stream.
+/// Reads every message of the stream: position and event id.
 async fn stream(fleet: &Fleet<'_>) -> anyhow::Result<Vec<(i64, Uuid)>> {
     let jetstream = fleet
         .jetstream()

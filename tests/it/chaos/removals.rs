@@ -1,5 +1,5 @@
-//! Checks the checker: each safeguard is taken out once, on a schedule that needs it, and the
-//! checker must notice. The same schedule with the safeguard in its place must be clean.
+//! Tests of the checker: each safeguard is removed once, on a schedule that needs it, and the checker
+//! must find violations. The same schedule with the safeguard must be clean.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::{
     schedule::{Fault, Schedule},
 };
 
-/// How often a removal may stay unnoticed because nobody happened to need the safeguard.
+/// How many rounds are tried: in some rounds no command happens to need the safeguard.
 const TRIES: u64 = 4;
 
-/// A safeguard, what needs it, and what is broken without it.
+/// A safeguard, a schedule that needs it, and the rules that are broken without it.
 struct Removal {
     safeguard: Safeguard,
     schedule: Schedule,
@@ -29,7 +29,7 @@ impl Removal {
                 vec![calm, (0, Fault::SlowCommits(Duration::from_millis(60)))],
                 &[Rule::Stream, Rule::View],
             ),
-            // Two clients that are one: the workload sends keys to both instances at once.
+            // The workload sends some commands to both instances at once, with the same key.
             Safeguard::KeyInTheAppend => (vec![calm], &[Rule::Doubled]),
             Safeguard::ExpectedVersion => (vec![calm], &[Rule::Versions]),
             Safeguard::ExpectedSequence => (vec![(500, Fault::ExpireLeases(400))], &[Rule::Stream]),
@@ -58,12 +58,12 @@ impl Removal {
         }
     }
 
-    /// Plays with and without the safeguard. `first` and the numbers after it must be new to the
-    /// servers.
+    /// Plays with and without the safeguard. No round of these servers may have used `first` or the
+    /// seeds after it.
     async fn is_noticed(&self, servers: &Servers, first: u64) -> bool {
         let control = self.round(first, None).play(servers).await;
         eprintln!("with {:?}: {control}", self.safeguard);
-        // Somebody sets the checkpoint back on purpose, and that is all that may be noticed.
+        // A schedule that sets the checkpoint back breaks this one rule itself.
         let unexpected = control.violations.iter();
         let unexpected = unexpected.filter(|violation| !self.excuses(violation.rule));
         assert_eq!(unexpected.count(), 0, "{}", control.details());
@@ -82,20 +82,20 @@ impl Removal {
         rule == Rule::Checkpoint
             && self
                 .schedule
-                .steps
+                .faults
                 .iter()
-                .any(|step| sets_back(&step.fault))
+                .any(|scheduled| sets_back(&scheduled.fault))
     }
 }
 
-/// Takes each of these out, one after the other.
+/// Removes each of these safeguards, one after the other.
 async fn are_noticed(name: &str, safeguards: &[Safeguard]) {
     let servers = Servers::start(name).await;
     for (first, safeguard) in (1..).step_by(10).zip(safeguards) {
         if !Removal::of(*safeguard).is_noticed(&servers, first).await {
             let kept = servers.data.keep();
             panic!(
-                "nobody notices that {safeguard:?} is gone ({})",
+                "the checker does not notice that {safeguard:?} is removed ({})",
                 kept.display()
             );
         }
@@ -104,14 +104,14 @@ async fn are_noticed(name: &str, safeguards: &[Safeguard]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn safeguards_taken_out_are_noticed() {
+async fn the_checker_notices_a_removed_safeguard() {
     let in_the_database = [
         Safeguard::AppendLock,
         Safeguard::KeyInTheAppend,
         Safeguard::ExpectedVersion,
     ];
     are_noticed("chaos-database", &in_the_database).await;
-    // Only a program built for it can do without these: make chaos-sabotage.
+    // The program must be built with the feature `sabotage`: make chaos-sabotage.
     if cfg!(feature = "sabotage") {
         let in_the_program = [
             Safeguard::ExpectedSequence,

@@ -1,4 +1,5 @@
-//! One round: start the fleet, let clients order while faults happen, wait until it is quiet, check.
+//! One round: start the fleet, run the clients while faults happen, wait until all has caught up,
+//! check.
 
 use std::{
     fmt,
@@ -10,7 +11,7 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use super::{
     checker::{self, Rule, Violation},
-    client::Line,
+    client::Client,
     fleet::{Fleet, Servers},
     history::{Answer, History},
     observe::{self, Observed},
@@ -19,10 +20,10 @@ use super::{
     workload::{Customer, Shared},
 };
 
-/// How many clients order at once.
+/// How many clients run at once.
 const CUSTOMERS: u64 = 16;
-/// How long the clients go on after the last fault.
-const AFTERMATH: Duration = Duration::from_millis(700);
+/// How long the clients continue after the last fault: the load after a recovery is checked, too.
+const AFTER_FAULTS: Duration = Duration::from_millis(700);
 /// How many violations are shown.
 const SHOWN: usize = 12;
 
@@ -30,14 +31,14 @@ const SHOWN: usize = 12;
 pub struct Round {
     pub seed: u64,
     pub schedule: Schedule,
-    /// What is taken out of the service.
+    /// The safeguard that is removed from the service.
     pub without: Option<Safeguard>,
 }
 
-/// Tells which round it was where the harness itself fails in it.
-struct Announced(u64, Schedule);
+/// Prints the seed and the schedule if the test itself panics.
+struct PrintOnPanic(u64, Schedule);
 
-impl Drop for Announced {
+impl Drop for PrintOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("in the round of seed {}:\n{}", self.0, self.1);
@@ -45,7 +46,7 @@ impl Drop for Announced {
     }
 }
 
-/// How a round went.
+/// The result of a round.
 #[derive(Debug)]
 pub struct Report {
     seed: u64,
@@ -71,7 +72,7 @@ impl Round {
 
     /// Plays it on these servers.
     pub async fn play(self, servers: &Servers) -> Report {
-        let _announced = Announced(self.seed, self.schedule.clone());
+        let _print_on_panic = PrintOnPanic(self.seed, self.schedule.clone());
         let began = Instant::now();
         let sql = self.without.map(Safeguard::sql).unwrap_or_default();
         let variable = self.without.and_then(Safeguard::name);
@@ -82,41 +83,41 @@ impl Round {
         let name = format!("round_{}", self.seed);
         let fleet = Fleet::start(servers, &name, &sql, &variables).await;
         let history = Arc::new(History::new());
-        self.attack(&fleet, &history).await;
+        self.run_clients(&fleet, &history).await;
 
-        let quiet = observe::quiet(&fleet).await;
+        let quiet = observe::wait_until_quiet(&fleet).await;
         let mut observed = match observe::observe(&fleet, &history).await {
             Ok(observed) => observed,
             Err(error) => Observed {
-                troubles: vec![format!("nothing can be looked at: {error:#}")],
+                failures: vec![format!("nothing can be observed: {error:#}")],
                 ..Observed::default()
             },
         };
-        observed.troubles.extend(quiet.err());
-        observed.troubles.extend(fleet.stop().await);
+        observed.failures.extend(quiet.err());
+        observed.failures.extend(fleet.stop().await);
         let report = self.report(&observed, began.elapsed());
         if report.violations.is_empty() {
-            servers.forget(&name).await;
+            servers.drop_database(&name).await;
         }
         report
     }
 
-    /// Lets the clients order while the faults happen.
-    async fn attack(&self, fleet: &Fleet<'_>, history: &Arc<History>) {
+    /// Runs the clients while the faults happen.
+    async fn run_clients(&self, fleet: &Fleet<'_>, history: &Arc<History>) {
         let shared = Shared::default();
         let (stop, stopped) = watch::channel(false);
         let mut customers = JoinSet::new();
         for number in 0..CUSTOMERS {
-            let line = Line::new(fleet.urls(), Arc::clone(history));
-            let customer = Customer::new(self.seed, number, line, Arc::clone(&shared));
-            customers.spawn(customer.shop(stopped.clone()));
+            let client = Client::new(fleet.urls(), Arc::clone(history));
+            let customer = Customer::new(self.seed, number, client, Arc::clone(&shared));
+            customers.spawn(customer.run(stopped.clone()));
         }
         for mut url in fleet.urls() {
             let up = url.wait_for(Option::is_some).await;
-            drop(up.expect("the instance is kept"));
+            drop(up.expect("the instance is supervised"));
         }
-        fleet.suffer(&self.schedule).await;
-        sleep(AFTERMATH).await;
+        fleet.play(&self.schedule).await;
+        sleep(AFTER_FAULTS).await;
         stop.send_replace(true);
         customers.join_all().await;
     }
@@ -126,7 +127,9 @@ impl Round {
         let mut is_unknown = is_acknowledged.clone();
         for attempt in &observed.attempts {
             match attempt.answer {
-                Answer::Done(_) | Answer::DoneBefore => is_acknowledged[attempt.command] = true,
+                Answer::Applied(_) | Answer::AppliedBefore => {
+                    is_acknowledged[attempt.command] = true;
+                }
                 Answer::Unknown(_) => is_unknown[attempt.command] = true,
                 _ => {}
             }
@@ -154,11 +157,12 @@ impl Report {
             .any(|violation| rules.contains(&violation.rule))
     }
 
-    /// Whether the fleet took long to come back: no violation, but worth a look.
+    /// Whether the fleet took long to recover. That is no violation.
     pub fn is_slow(&self) -> bool {
         self.elapsed > Duration::from_secs(20)
     }
-    /// What happened and what was broken, enough to play it again.
+
+    /// The schedule, the first violations, and how to play the round again.
     pub fn details(&self) -> String {
         let mut text = format!("{self}\nschedule:\n{}", self.schedule);
         for violation in self.violations.iter().take(SHOWN) {
@@ -166,7 +170,7 @@ impl Report {
         }
         let more = self.violations.len().saturating_sub(SHOWN);
         text + &format!(
-            "and {more} more; again: make chaos SEED={} ROUNDS=1",
+            "and {more} more; play again: make chaos SEED={} ROUNDS=1",
             self.seed
         )
     }
@@ -184,7 +188,7 @@ impl fmt::Display for Report {
             self.unknown,
             self.events,
             self.reads,
-            self.schedule.steps.len(),
+            self.schedule.faults.len(),
             self.violations.len(),
             self.elapsed.as_secs_f64(),
         )

@@ -1,4 +1,4 @@
-//! The plan of a round's faults: made from a seed, or by hand for a purpose.
+//! The schedule of a round's faults: made from a seed, or by hand.
 
 use std::{fmt, time::Duration};
 
@@ -6,33 +6,30 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::support::proxy::Mode;
 
-/// Longer than the leases of relay and projector (five seconds).
+/// Pauses in milliseconds that are longer than the leases of relay and projector (five seconds).
 const LONGER_THAN_THE_LEASE: std::ops::Range<u64> = 5400..6800;
-/// When faults begin.
+/// When faults begin, in milliseconds.
 const BEGIN: std::ops::Range<u64> = 300..4500;
 
-/// One of the two instances of the service.
-pub type Which = usize;
-
-/// What a link leads to.
+/// The server at the end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Server {
+pub enum ServerKind {
     Postgres,
     Nats,
 }
 
-/// Something that goes wrong, or nothing at all.
+/// A fault. An instance is named by its index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing, for so long.
+    /// No fault, for this time.
     Calm(Duration),
     /// `kill -9` of an instance, which is started again.
-    KillInstance(Which),
-    /// SIGSTOP of an instance, and SIGCONT so much later.
-    PauseInstance(Which, Duration),
+    KillInstance(usize),
+    /// SIGSTOP of an instance, and SIGCONT after this time.
+    PauseInstance(usize, Duration),
     /// `kill -9` of nats-server, which is started again.
     KillNats,
-    /// SIGSTOP of nats-server, and SIGCONT so much later.
+    /// SIGSTOP of nats-server, and SIGCONT after this time.
     PauseNats(Duration),
     /// `kill -9` of nats-server, which is started again on an empty directory.
     LoseNatsStore,
@@ -42,66 +39,66 @@ pub enum Fault {
     DeleteStream,
     /// `kill -9` of PostgreSQL's postmaster, which is started again.
     KillPostmaster,
-    /// `kill -9` of one backend, at which PostgreSQL ends all others and recovers.
+    /// `kill -9` of one backend. PostgreSQL then ends all others and recovers.
     KillBackend,
-    /// SIGSTOP of the postmaster, and SIGCONT so much later: who is connected stays so.
+    /// SIGSTOP of the postmaster, and SIGCONT after this time. Open connections keep working.
     PausePostmaster(Duration),
-    /// SIGSTOP of one backend, if possible in the middle of an append, and SIGCONT so much later.
+    /// SIGSTOP of one backend, if possible during an append, and SIGCONT after this time.
     PauseBackend(Duration),
-    /// `pg_terminate_backend` of all connections, again and again.
+    /// `pg_terminate_backend` of all connections, this many times.
     TerminateBackends(usize),
-    /// A link does this for so long.
-    Link(Which, Server, Mode, Duration),
-    /// The database's clock jumps so that both leases have run out, again and again.
+    /// A link is in this mode for this time.
+    Link(usize, ServerKind, Mode, Duration),
+    /// All leases are set to expired, this many times.
     ExpireLeases(usize),
-    /// Commits of appends take their time (up to so long) until the faults are over.
+    /// Commits of appends are slow (up to this time) until the faults are over.
     SlowCommits(Duration),
-    /// The projection's checkpoint is set back by so many positions.
+    /// The projection's checkpoint is set back by this number of positions.
     SetBackCheckpoint(i64),
 }
 
 /// A fault and when it begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct ScheduledFault {
     pub at: Duration,
     pub fault: Fault,
 }
 
-/// What goes wrong in a round, and when.
+/// The faults of a round.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Schedule {
-    pub steps: Vec<Step>,
+    pub faults: Vec<ScheduledFault>,
 }
 
 impl Schedule {
-    /// The schedule of a seed: always the same.
+    /// The schedule of a seed.
     pub fn seeded(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
         let count = random.random_range(4..=9);
-        let mut steps: Vec<_> = (0..count)
-            .map(|_| Step {
+        let mut faults: Vec<_> = (0..count)
+            .map(|_| ScheduledFault {
                 at: milliseconds(&mut random, BEGIN),
                 fault: Fault::any(&mut random),
             })
             .collect();
-        steps.sort_by_key(|step| step.at);
-        Self { steps }
+        faults.sort_by_key(|scheduled| scheduled.at);
+        Self { faults }
     }
 
-    /// A schedule made by hand: milliseconds and faults.
-    pub fn of(steps: impl IntoIterator<Item = (u64, Fault)>) -> Self {
-        let steps = steps.into_iter().map(|(at, fault)| Step {
+    /// A schedule made by hand: pairs of begin in milliseconds and fault.
+    pub fn of(faults: impl IntoIterator<Item = (u64, Fault)>) -> Self {
+        let faults = faults.into_iter().map(|(at, fault)| ScheduledFault {
             at: Duration::from_millis(at),
             fault,
         });
         Self {
-            steps: steps.collect(),
+            faults: faults.collect(),
         }
     }
 }
 
 impl Fault {
-    /// What kind of fault it is, whatever it is done to and for how long.
+    /// The kind of the fault, without its instance and its time.
     pub fn kind(&self) -> String {
         match self {
             Self::Link(_, server, mode, _) => {
@@ -117,10 +114,10 @@ impl Fault {
     }
 
     fn any(random: &mut StdRng) -> Self {
-        let which = random.random_range(0..2);
+        let instance = random.random_range(0..2);
         match random.random_range(0..22) {
-            0 | 1 => Self::KillInstance(which),
-            2 => Self::PauseInstance(which, milliseconds(random, LONGER_THAN_THE_LEASE)),
+            0 | 1 => Self::KillInstance(instance),
+            2 => Self::PauseInstance(instance, milliseconds(random, LONGER_THAN_THE_LEASE)),
             3 => Self::KillNats,
             4 => Self::PauseNats(milliseconds(random, LONGER_THAN_THE_LEASE)),
             5 => Self::LoseNatsStore,
@@ -136,15 +133,20 @@ impl Fault {
             15..=19 => {
                 let mode = any_mode(random);
                 Self::Link(
-                    which,
-                    Server::Postgres,
+                    instance,
+                    ServerKind::Postgres,
                     mode,
                     milliseconds(random, 500..6000),
                 )
             }
             _ => {
                 let mode = any_mode(random);
-                Self::Link(which, Server::Nats, mode, milliseconds(random, 500..6000))
+                Self::Link(
+                    instance,
+                    ServerKind::Nats,
+                    mode,
+                    milliseconds(random, 500..6000),
+                )
             }
         }
     }
@@ -167,8 +169,13 @@ fn milliseconds(random: &mut StdRng, range: std::ops::Range<u64>) -> Duration {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for step in &self.steps {
-            writeln!(f, "  {:>5} ms  {:?}", step.at.as_millis(), step.fault)?;
+        for scheduled in &self.faults {
+            writeln!(
+                f,
+                "  {:>5} ms  {:?}",
+                scheduled.at.as_millis(),
+                scheduled.fault
+            )?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The seeded workload: clients that create, fill, complete and cancel orders, each in its own way.
+//! The seeded workload: clients that create, change, complete, cancel and read orders.
 
 use std::{
     sync::{Arc, Mutex},
@@ -14,31 +14,31 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    client::{ANSWER_LIMIT, Line},
-    history::{Answer, Ask, Command, Condition, Done, Item, Promise},
+    client::{ANSWER_LIMIT, Client},
+    history::{Action, Answer, Applied, Command, Condition, Consistency, Item},
 };
 
-/// How long a client goes on with one command.
-const STUBBORNNESS: Duration = Duration::from_secs(25);
+/// How long a client repeats one command.
+const RETRY_LIMIT: Duration = Duration::from_secs(25);
 /// The pause before a command is repeated.
 const PAUSE: Duration = Duration::from_millis(60);
 
-/// What lines begin with is less, what they are changed to is more.
+/// New lines have smaller quantities; changed lines have this one or larger ones.
 const FIRST_OTHER_QUANTITY: u32 = 20;
 
-/// Orders that any client may add to.
+/// Orders that several clients change.
 pub type Shared = Arc<Mutex<Vec<Uuid>>>;
 
-/// A client with its own dice.
+/// A client with its own random numbers.
 pub struct Customer {
     name: String,
     random: StdRng,
-    line: Line,
+    client: Client,
     shared: Shared,
     made: usize,
 }
 
-/// What a client knows of an order of its own.
+/// What a client knows about its order.
 #[derive(Debug, Clone)]
 struct Known {
     id: Uuid,
@@ -59,26 +59,26 @@ impl Known {
         }
     }
 
-    fn after(done: &Done) -> Self {
+    fn after(done: &Applied) -> Self {
         let body = serde_json::from_str(&done.body.0).unwrap_or_default();
         Self::of(done.order, done.position, &body)
     }
 }
 
 impl Customer {
-    /// The client of this number in the round of this seed.
-    pub fn new(seed: u64, number: u64, line: Line, shared: Shared) -> Self {
+    /// The client with this number in the round of this seed.
+    pub fn new(seed: u64, number: u64, client: Client, shared: Shared) -> Self {
         Self {
             name: format!("c{number}"),
             random: StdRng::seed_from_u64(seed.wrapping_mul(1009).wrapping_add(number)),
-            line,
+            client,
             shared,
             made: 0,
         }
     }
 
-    /// Orders until it is told to stop; a command that was begun is brought to its end.
-    pub async fn shop(mut self, stop: watch::Receiver<bool>) {
+    /// Sends commands and reads until it is told to stop. It finishes the command that it has begun.
+    pub async fn run(mut self, stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             let create = self.create();
             let Some(mut known) = self.send(create).await else {
@@ -94,10 +94,10 @@ impl Customer {
                 sleep(Duration::from_millis(think)).await;
                 self.add_to_a_shared_order().await;
                 let command = self.change(&known, steps == 0);
-                // What became of an unknown command shows when the order is read.
+                // After a command with an unknown outcome, a read shows the order's state.
                 match self.send(command).await {
                     Some(now) => known = now,
-                    None => match self.look(&known).await {
+                    None => match self.read_again(&known).await {
                         Some(now) => known = now,
                         None => break,
                     },
@@ -112,7 +112,7 @@ impl Customer {
         format!("{}-{}", self.name, self.made)
     }
 
-    /// A quantity that nothing had before, so that a change always has an event.
+    /// A quantity that no line has had, so that a change always has an event.
     fn other_quantity(&mut self) -> u32 {
         self.made += 1;
         FIRST_OTHER_QUANTITY + u32::try_from(self.made).expect("a client makes few things")
@@ -133,8 +133,8 @@ impl Customer {
         self.random.random_bool(0.5).then(|| self.unique())
     }
 
-    /// Now and then a client hangs up before the answer can be there.
-    fn patience(&mut self) -> Duration {
+    /// How long the client waits for an answer. Sometimes it hangs up early.
+    fn time_limit(&mut self) -> Duration {
         if self.random.random_bool(0.06) {
             Duration::from_millis(self.random.random_range(1..30))
         } else {
@@ -152,7 +152,7 @@ impl Customer {
             is_chosen.then(|| uuid::Builder::from_random_bytes(self.random.random()).into_uuid());
         Command {
             order: id,
-            ask: Ask::Create {
+            action: Action::Create {
                 id,
                 customer: self.unique(),
                 items,
@@ -166,19 +166,19 @@ impl Customer {
         let key = self.key();
         let item = (!known.items.is_empty())
             .then(|| known.items[self.random.random_range(0..known.items.len())]);
-        let ask = match (item, self.random.random_range(0..10)) {
-            (Some(_), 0..8) if is_last => Ask::Complete,
-            _ if is_last => Ask::Cancel {
+        let action = match (item, self.random.random_range(0..10)) {
+            (Some(_), 0..8) if is_last => Action::Complete,
+            _ if is_last => Action::Cancel {
                 reason: self.unique(),
             },
-            (Some(item), 0..3) => Ask::Change {
+            (Some(item), 0..3) => Action::Change {
                 item,
                 quantity: self.other_quantity(),
             },
-            (Some(item), 3) => Ask::Remove { item },
+            (Some(item), 3) => Action::Remove { item },
             _ => {
                 let is_chosen = self.random.random_bool(0.5);
-                Ask::Add(self.item(is_chosen))
+                Action::Add(self.item(is_chosen))
             }
         };
         let condition = match self.random.random_range(0..10) {
@@ -189,13 +189,13 @@ impl Customer {
         };
         Command {
             order: Some(known.id),
-            ask,
+            action,
             key,
             condition,
         }
     }
 
-    /// Now and then a line for an order that others change at the same time.
+    /// Sometimes adds a line to an order that other clients change at the same time.
     async fn add_to_a_shared_order(&mut self) {
         let shared = {
             let shared = self.shared.lock().unwrap();
@@ -209,79 +209,87 @@ impl Customer {
         };
         let key = self.key();
         let is_chosen = self.random.random_bool(0.5);
-        let ask = Ask::Add(self.item(is_chosen));
+        let action = Action::Add(self.item(is_chosen));
         self.send(Command {
             order: Some(order),
-            ask,
+            action,
             key,
             condition: None,
         })
         .await;
     }
 
-    /// Sends a command as often as it may be sent: what was left open is repeated only where a key
-    /// or a chosen id keeps it from being done twice. Gives the order as it is after it.
+    /// Sends a command until its outcome is known. After an unknown outcome it is repeated only if a
+    /// key or a chosen id prevents a second effect. Returns the order after the command.
     async fn send(&mut self, command: Command) -> Option<Known> {
-        let number = self.line.history().command(command.clone());
+        let number = self.client.history().command(command.clone());
         let began = Instant::now();
         let mut may_be_applied = false;
-        let mut which = self.random.random_range(0..2);
+        let mut instance = self.random.random_range(0..2);
         if command.key.is_some() && self.random.random_bool(0.15) {
             return self.send_twice(number, &command).await;
         }
         for attempt in 1.. {
             let request_id = format!("{number}.{attempt}");
-            let patience = self.patience();
+            let time_limit = self.time_limit();
             let answer = self
-                .line
+                .client
                 .attempt(
-                    which,
+                    instance,
                     number,
                     request_id,
                     &command,
                     may_be_applied,
-                    patience,
+                    time_limit,
                 )
                 .await;
             match answer {
-                Some(Answer::Done(done)) => return Some(Known::after(&done)),
-                Some(Answer::DoneBefore | Answer::Refused(_) | Answer::Senseless(_)) => {
+                Some(Answer::Applied(done)) => return Some(Known::after(&done)),
+                Some(Answer::AppliedBefore | Answer::Refused(_) | Answer::Unexpected(_)) => {
                     return None;
                 }
                 Some(Answer::Unknown(_)) if !is_repeatable(&command) => return None,
                 Some(Answer::Unknown(_)) => may_be_applied = true,
                 Some(Answer::NotApplied(_)) | None => {}
             }
-            if began.elapsed() > STUBBORNNESS {
+            if began.elapsed() > RETRY_LIMIT {
                 return None;
             }
-            which += 1;
+            instance += 1;
             sleep(PAUSE).await;
         }
         None
     }
 
-    /// Sends a command with a key to both instances at once, until one of them has done it.
+    /// Sends a command with a key to both instances at once, until one of them has applied it.
     async fn send_twice(&mut self, number: usize, command: &Command) -> Option<Known> {
         let began = Instant::now();
         let mut may_be_applied = false;
         for attempt in 1.. {
-            let patience = self.patience();
-            let [one, other] = [0, 1].map(|which| {
-                let request_id = format!("{number}.{attempt}-{which}");
-                self.line
-                    .attempt(which, number, request_id, command, may_be_applied, patience)
+            let time_limit = self.time_limit();
+            let [one, other] = [0, 1].map(|instance| {
+                let request_id = format!("{number}.{attempt}-{instance}");
+                self.client.attempt(
+                    instance,
+                    number,
+                    request_id,
+                    command,
+                    may_be_applied,
+                    time_limit,
+                )
             });
             let answers: [_; 2] = tokio::join!(one, other).into();
             for answer in answers.into_iter().flatten() {
                 match answer {
-                    Answer::Done(done) => return Some(Known::after(&done)),
-                    Answer::DoneBefore | Answer::Refused(_) | Answer::Senseless(_) => return None,
+                    Answer::Applied(done) => return Some(Known::after(&done)),
+                    Answer::AppliedBefore | Answer::Refused(_) | Answer::Unexpected(_) => {
+                        return None;
+                    }
                     Answer::Unknown(_) => may_be_applied = true,
                     Answer::NotApplied(_) => {}
                 }
             }
-            if began.elapsed() > STUBBORNNESS {
+            if began.elapsed() > RETRY_LIMIT {
                 return None;
             }
             sleep(PAUSE).await;
@@ -289,34 +297,37 @@ impl Customer {
         None
     }
 
-    /// Reads an order of its own anew.
-    async fn look(&mut self, known: &Known) -> Option<Known> {
-        let promise = Promise::MinVersion(known.version);
-        let which = self.random.random_range(0..2);
-        let body = self.line.read(which, known.id, promise).await?;
+    /// Reads its order again. `None` if the order is final or cannot be read.
+    async fn read_again(&mut self, known: &Known) -> Option<Known> {
+        let consistency = Consistency::MinVersion(known.version);
+        let instance = self.random.random_range(0..2);
+        let body = self.client.read(instance, known.id, consistency).await?;
         (body["status"] == "created").then(|| Known::of(known.id, known.position, &body))
     }
 
-    /// Now and then reads what it has just changed.
+    /// Sometimes reads the order that it has just changed.
     async fn read(&mut self, known: &Known) {
-        let promise = match self.random.random_range(0..8) {
-            0 => Promise::Nothing,
-            1 => Promise::Token(known.position),
-            2 => Promise::MinVersion(known.version),
-            3 => Promise::Seen(known.version),
+        let consistency = match self.random.random_range(0..8) {
+            0 => Consistency::Nothing,
+            1 => Consistency::Token(known.position),
+            2 => Consistency::MinVersion(known.version),
+            3 => Consistency::Seen(known.version),
             _ => return,
         };
-        let which = self.random.random_range(0..2);
-        self.line.read(which, known.id, promise).await;
+        let instance = self.random.random_range(0..2);
+        self.client.read(instance, known.id, consistency).await;
     }
 }
 
-/// Whether a command that may have been applied can be sent again.
+/// Whether a command with an unknown outcome can be sent again.
 fn is_repeatable(command: &Command) -> bool {
-    let has_id = match &command.ask {
-        Ask::Create { id, .. } => id.is_some(),
-        Ask::Add(item) => item.id.is_some() && command.condition.is_none(),
-        Ask::Change { .. } | Ask::Remove { .. } | Ask::Complete | Ask::Cancel { .. } => false,
+    let has_id = match &command.action {
+        Action::Create { id, .. } => id.is_some(),
+        Action::Add(item) => item.id.is_some() && command.condition.is_none(),
+        Action::Change { .. }
+        | Action::Remove { .. }
+        | Action::Complete
+        | Action::Cancel { .. } => false,
     };
     command.key.is_some() || has_id
 }

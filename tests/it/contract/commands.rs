@@ -1,15 +1,15 @@
-//! What commands answer where they succeed, and creating an order with an id of one's own.
+//! What commands answer when they succeed, and orders whose id the client chooses.
 
 use serde_json::{Value, json};
 
 use super::{
-    NOBODY, assert_instant, assert_invalid, assert_problem, delete, id, line, members, patch,
+    UNKNOWN_ID, assert_invalid, assert_problem, assert_timestamp, delete, id, line, members, patch,
     place, place_one, post_nothing,
 };
 use crate::support::{TestApp, app::Answer};
 
 #[tokio::test]
-async fn a_new_order_answers_with_its_view_its_place_and_its_version() {
+async fn a_new_order_is_answered_with_its_view_its_location_and_its_version() {
     let app = TestApp::start().await;
 
     let (placed, path) = place(&app, json!([line("product-1", 2, "49.99")])).await;
@@ -66,7 +66,7 @@ async fn a_new_order_answers_with_its_view_its_place_and_its_version() {
     for null in ["completedAt", "cancelledAt", "cancellationReason"] {
         assert_eq!(view[null], Value::Null);
     }
-    assert_instant(&view["createdAt"]);
+    assert_timestamp(&view["createdAt"]);
     assert_eq!(view["updatedAt"], view["createdAt"]);
     assert_eq!(view["items"][0]["addedAt"], view["createdAt"]);
     app.stop().await;
@@ -102,7 +102,7 @@ async fn every_command_answers_with_the_state_right_after_its_own_events() {
     check(&removed, 200, 4);
     assert_eq!(removed.json()["itemCount"], 1);
     check(&completed, 200, 5);
-    assert_instant(&completed.json()["completedAt"]);
+    assert_timestamp(&completed.json()["completedAt"]);
     assert_eq!(
         completed.json()["completedAt"],
         completed.json()["updatedAt"]
@@ -113,13 +113,13 @@ async fn every_command_answers_with_the_state_right_after_its_own_events() {
     let cancelled = app.post(&format!("{other}/cancel"), &why).await;
     check(&cancelled, 200, 2);
     assert_eq!(cancelled.json()["cancellationReason"], "changed my mind");
-    assert_instant(&cancelled.json()["cancelledAt"]);
+    assert_timestamp(&cancelled.json()["cancelledAt"]);
     assert_eq!(cancelled.json()["completedAt"], Value::Null);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn setting_the_quantity_that_a_line_has_changes_nothing() {
+async fn setting_the_same_quantity_again_changes_nothing() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
 
@@ -146,7 +146,7 @@ async fn an_item_id_is_never_used_twice_in_an_order() {
     let (_, path) = place(&app, json!([first])).await;
     let items = format!("{path}/items");
 
-    let while_there = app.post(&items, &first).await;
+    let while_present = app.post(&items, &first).await;
     assert_eq!(
         delete(&app, &format!("{items}/{}", id(1)), &[])
             .await
@@ -158,7 +158,7 @@ async fn an_item_id_is_never_used_twice_in_an_order() {
     let twice = json!({"customerId": "c", "items": [first, line("q", 1, "1"), first]});
     let twice = app.post("/v1/orders", &twice).await;
 
-    assert_problem(&while_there, 409, "item_already_exists");
+    assert_problem(&while_present, 409, "item_already_exists");
     assert_problem(&after_removal, 409, "item_already_exists");
     assert_ne!(elsewhere, path);
     assert_invalid(&twice, &[("#/items/2/itemId", "duplicate")]);
@@ -166,10 +166,10 @@ async fn an_item_id_is_never_used_twice_in_an_order() {
 }
 
 #[tokio::test]
-async fn items_that_are_not_there_are_not_found() {
+async fn a_command_on_an_unknown_item_is_not_found() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
-    let missing = format!("{path}/items/{NOBODY}");
+    let missing = format!("{path}/items/{UNKNOWN_ID}");
     let quantity = json!({"quantity": 1});
 
     let changed = patch(&app, &missing, &quantity, &[]).await;
@@ -281,10 +281,10 @@ async fn an_order_without_items_can_be_placed() {
 }
 
 #[tokio::test]
-async fn a_command_on_no_order_is_not_found() {
+async fn a_command_on_an_unknown_order_is_not_found() {
     let app = TestApp::start().await;
-    let path = format!("/v1/orders/{NOBODY}");
-    let item = format!("{path}/items/{NOBODY}");
+    let path = format!("/v1/orders/{UNKNOWN_ID}");
+    let item = format!("{path}/items/{UNKNOWN_ID}");
 
     let answers = [
         app.post(&format!("{path}/items"), &line("p", 1, "1")).await,

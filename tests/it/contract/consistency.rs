@@ -1,14 +1,14 @@
-//! Reads that do not go back in time: tokens, waiting, and the position that a read shows.
+//! Consistent reads: tokens, waiting, and the position that a read reports.
 
 use std::time::Instant;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::json;
 
-use super::{NOBODY, assert_problem, line, patch, place, place_one};
+use super::{UNKNOWN_ID, assert_problem, block_projector, line, patch, place, place_one};
 use crate::support::{TestApp, app::Answer};
 
-/// A token of a write that never was.
+/// The token of a position that no event has.
 fn token_of_the_future() -> String {
     URL_SAFE_NO_PAD.encode("p999999999")
 }
@@ -46,7 +46,7 @@ async fn a_read_with_the_token_of_a_write_holds_that_write() {
 }
 
 #[tokio::test]
-async fn every_read_says_its_position_which_never_falls() {
+async fn every_read_reports_its_position_which_never_goes_back() {
     let app = TestApp::start().await;
     let (placed, path) = place(&app, json!([line("p", 1, "1")])).await;
     let with = [("consistency-token", placed.header("consistency-token"))];
@@ -59,8 +59,8 @@ async fn every_read_says_its_position_which_never_falls() {
         app.get(&format!("{path}?version=1")).await,
         app.get(&format!("{path}?minVersion=1")).await,
         app.get(&format!("{path}/events")).await,
-        app.get(&format!("/v1/orders/{NOBODY}")).await,
-        app.get(&format!("/v1/orders/{NOBODY}/events")).await,
+        app.get(&format!("/v1/orders/{UNKNOWN_ID}")).await,
+        app.get(&format!("/v1/orders/{UNKNOWN_ID}/events")).await,
         app.get(&format!("{path}?version=9")).await,
         app.get(&format!("{path}?minVersion=9")).await,
     ];
@@ -73,7 +73,7 @@ async fn every_read_says_its_position_which_never_falls() {
 }
 
 #[tokio::test]
-async fn a_read_that_waited_long_enough_says_that_the_read_model_is_behind() {
+async fn a_read_whose_wait_has_ended_is_told_that_the_read_model_is_behind() {
     let app = TestApp::start().await;
     let (_, path) = place(&app, json!([])).await;
     app.wait_until_caught_up().await;
@@ -104,11 +104,7 @@ async fn a_wait_ends_as_soon_as_the_write_is_projected() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     app.wait_until_caught_up().await;
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select 1 from projection_checkpoint for update")
-        .execute(&mut *blocker)
-        .await
-        .expect("the projector waits");
+    let blocker = block_projector(&app).await;
     let changed = patch(&app, &item, &json!({"quantity": 7}), &[]).await;
     let token = changed.header("consistency-token");
 
@@ -118,7 +114,7 @@ async fn a_wait_ends_as_soon_as_the_write_is_projected() {
     let without = app.get_with(&path, &[("prefer", "wait=10")]).await;
     let with = [("consistency-token", token), ("prefer", "wait=10")];
     let (shown, ()) = futures::join!(app.get_with(&path, &with), async {
-        blocker.rollback().await.expect("the projector goes on");
+        blocker.rollback().await.expect("the projector continues");
     });
 
     assert_problem(&at_once, 503, "read_model_behind");
@@ -129,7 +125,7 @@ async fn a_wait_ends_as_soon_as_the_write_is_projected() {
 }
 
 #[tokio::test]
-async fn the_wait_that_was_applied_is_echoed_and_at_most_ten_seconds() {
+async fn the_applied_wait_is_echoed_and_is_at_most_ten_seconds() {
     let app = TestApp::start().await;
     let (_, path) = place(&app, json!([])).await;
     app.wait_until_caught_up().await;

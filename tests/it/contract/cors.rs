@@ -1,9 +1,10 @@
-//! Browsers of configured origins may call and read the contract's headers; others may not.
+//! CORS: pages of configured origins may call the service and read the contract's headers; pages of
+//! other origins may not.
 
 use reqwest::Method;
 use serde_json::json;
 
-use super::{NOBODY, place};
+use super::{UNKNOWN_ID, place};
 use crate::support::{TestApp, app::Answer};
 
 const ORIGIN: (&str, &str) = ("origin", "https://shop.example");
@@ -29,7 +30,7 @@ async fn every_answer_exposes_the_headers_of_the_contract() {
         app.get_with(&path, &[ORIGIN]).await,
         app.get_with(&path, &[ORIGIN, ("if-none-match", "\"1\"")])
             .await,
-        app.get_with(&format!("/v1/orders/{NOBODY}"), &[ORIGIN])
+        app.get_with(&format!("/v1/orders/{UNKNOWN_ID}"), &[ORIGIN])
             .await,
         app.get_with("/v1/orders/x", &[ORIGIN]).await,
         app.get_with("/nowhere", &[ORIGIN]).await,
@@ -106,7 +107,7 @@ async fn a_preflight_allows_every_method_and_header_of_the_contract() {
 }
 
 #[tokio::test]
-async fn another_origin_is_not_let_in() {
+async fn other_origins_are_not_allowed() {
     let app = TestApp::start().await;
 
     for origin in [
@@ -128,7 +129,7 @@ async fn another_origin_is_not_let_in() {
 }
 
 #[tokio::test]
-async fn a_star_lets_every_origin_in() {
+async fn a_star_allows_every_origin() {
     let app = TestApp::start_with(|config| config.http.cors_origins = vec!["*".to_owned()]).await;
 
     let listed = app
@@ -140,7 +141,7 @@ async fn a_star_lets_every_origin_in() {
 }
 
 #[tokio::test]
-async fn without_origins_options_is_a_method_like_any_other() {
+async fn without_configured_origins_the_method_options_is_refused() {
     let app = TestApp::start_with(|config| config.http.cors_origins = vec![]).await;
 
     let asked = [ORIGIN, ("access-control-request-method", "POST")];

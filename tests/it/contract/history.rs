@@ -3,11 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{NOBODY, assert_instant, assert_problem, delete, id, line, members, patch, place_one};
+use super::{
+    UNKNOWN_ID, assert_problem, assert_timestamp, delete, id, line, members, patch, place_one,
+};
 use crate::support::TestApp;
 
-/// Writes an event as an older version of the service did.
-pub(super) async fn plant(
+/// Inserts an event as an older version of the service stored it.
+pub(super) async fn insert_event(
     app: &TestApp,
     order: Uuid,
     version: i32,
@@ -33,7 +35,7 @@ pub(super) async fn plant(
 }
 
 #[tokio::test]
-async fn the_history_tells_every_event_in_order() {
+async fn the_history_shows_every_event_in_order() {
     let app = TestApp::start().await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let order = json!({"id": id(9), "customerId": "c", "items": [
@@ -112,7 +114,7 @@ async fn the_history_tells_every_event_in_order() {
         assert_eq!(entry["version"], number + 1);
         assert!(entry["position"].as_i64() > Some(position), "{entry}");
         position = entry["position"].as_i64().unwrap_or_default();
-        assert_instant(&entry["occurredAt"]);
+        assert_timestamp(&entry["occurredAt"]);
         let names = [
             "actor",
             "causationId",
@@ -135,7 +137,7 @@ async fn the_history_tells_every_event_in_order() {
 }
 
 #[tokio::test]
-async fn the_history_is_read_in_parts() {
+async fn the_history_is_read_in_pages() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     for quantity in 3..=6 {
@@ -159,24 +161,24 @@ async fn the_history_is_read_in_parts() {
     assert_eq!(part("limit=1000&fromVersion=1").await.0.len(), 5);
     assert_eq!(part("fromVersion=6").await, (vec![], Value::Null));
     assert_eq!(part("fromVersion=2147483647").await, (vec![], Value::Null));
-    let nobody = app.get(&format!("/v1/orders/{NOBODY}/events")).await;
-    assert_problem(&nobody, 404, "order_not_found");
-    let not_even_later = app
-        .get(&format!("/v1/orders/{NOBODY}/events?fromVersion=3"))
+    let unknown = app.get(&format!("/v1/orders/{UNKNOWN_ID}/events")).await;
+    assert_problem(&unknown, 404, "order_not_found");
+    let from_a_later_version = app
+        .get(&format!("/v1/orders/{UNKNOWN_ID}/events?fromVersion=3"))
         .await;
-    assert_problem(&not_even_later, 404, "order_not_found");
+    assert_problem(&from_a_later_version, 404, "order_not_found");
     app.stop().await;
 }
 
 #[tokio::test]
-async fn old_events_appear_in_todays_shape() {
+async fn old_events_appear_in_the_current_schema() {
     let app = TestApp::start().await;
     let (first, second) = (id(1), id(2));
     let data = json!({"orderId": first, "total": "99.9"});
-    plant(&app, first, 1, ("OrderCreated", 1), data, json!({})).await;
+    insert_event(&app, first, 1, ("OrderCreated", 1), data, json!({})).await;
     let data = json!({"orderId": second, "customerId": "old-customer", "total": 100.5});
     let metadata = json!({"timestamp": "2020-01-01T00:00:00Z", "version": 2, "requestId": "r"});
-    plant(&app, second, 1, ("OrderCreated", 2), data, metadata).await;
+    insert_event(&app, second, 1, ("OrderCreated", 2), data, metadata).await;
 
     let first_item = Uuid::new_v5(&first, b"OrderCreated/total");
     for (order, customer, price) in [
@@ -233,11 +235,11 @@ async fn old_events_appear_in_todays_shape() {
 }
 
 #[tokio::test]
-async fn a_history_keeps_its_time_even_where_the_clock_steps_back() {
+async fn event_times_never_go_back_even_if_the_clock_does() {
     let app = TestApp::start().await;
     let order = id(1);
     let data = json!({"orderId": order, "customerId": "c", "currency": "EUR", "items": []});
-    plant(&app, order, 1, ("OrderCreated", 3), data, json!({})).await;
+    insert_event(&app, order, 1, ("OrderCreated", 3), data, json!({})).await;
     let item = json!({"itemId": id(2), "productId": "p", "quantity": 1, "price": "1.00", "currency": "EUR"});
     sqlx::query(
         "insert into events (event_id, aggregate_type, aggregate_id, version, type,

@@ -1,4 +1,4 @@
-//! Bodies and headers that no honest client sends.
+//! Malformed and hostile bodies and headers.
 
 use reqwest::{Method, header::HeaderValue};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{assert_invalid, assert_problem, delete, place, place_one, post_nothing, post_text};
 use crate::support::{TestApp, app::Answer};
 
-/// The longest body that is taken.
+/// The size of the largest accepted body, in bytes.
 const LONGEST_BODY: usize = 1 << 20;
 
 #[tokio::test]
@@ -68,9 +68,10 @@ async fn hostile_json_is_refused_without_harm() {
         "}".repeat(depth)
     );
     let objects = post_text(&app, "/v1/orders", objects).await;
-    let half = post_text(&app, "/v1/orders", r#"{"customerId":"\ud800"}"#).await;
-    let half_name = post_text(&app, "/v1/orders", r#"{"customerId":"c","\udc00":1}"#).await;
-    let whole = post_text(&app, "/v1/orders", r#"{"customerId":"\ud83e\udd80"}"#).await;
+    let lone_surrogate = post_text(&app, "/v1/orders", r#"{"customerId":"\ud800"}"#).await;
+    let lone_surrogate_name =
+        post_text(&app, "/v1/orders", r#"{"customerId":"c","\udc00":1}"#).await;
+    let surrogate_pair = post_text(&app, "/v1/orders", r#"{"customerId":"\ud83e\udd80"}"#).await;
     let nul = post_text(&app, "/v1/orders", r#"{"customerId":"a\u0000b"}"#).await;
     let nul_name = post_text(&app, "/v1/orders", r#"{"customerId":"c","\u0000":1}"#).await;
     let long = format!(
@@ -87,10 +88,10 @@ async fn hostile_json_is_refused_without_harm() {
     assert_problem(&unclosed, 400, "malformed_json");
     assert_invalid(&inside, &[("#/items/0", "wrong_type")]);
     assert_invalid(&objects, &[("#/x", "unknown_member")]);
-    assert_invalid(&half, &[("#/customerId", "invalid_characters")]);
-    assert_problem(&half_name, 422, "validation_failed");
+    assert_invalid(&lone_surrogate, &[("#/customerId", "invalid_characters")]);
+    assert_problem(&lone_surrogate_name, 422, "validation_failed");
     assert_eq!(
-        (whole.status, &whole.json()["customerId"]),
+        (surrogate_pair.status, &surrogate_pair.json()["customerId"]),
         (201, &json!("🦀"))
     );
     assert_invalid(&nul, &[("#/customerId", "invalid_characters")]);
@@ -102,7 +103,7 @@ async fn hostile_json_is_refused_without_harm() {
 }
 
 #[tokio::test]
-async fn numbers_beyond_measure_are_judged_by_their_value() {
+async fn extreme_numbers_are_validated_by_their_value() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     let digits = "9".repeat(300);
@@ -201,7 +202,7 @@ async fn a_body_has_at_most_one_mebibyte() {
 }
 
 #[tokio::test]
-async fn a_body_says_that_it_is_json() {
+async fn a_body_must_be_declared_as_json() {
     let app = TestApp::start().await;
     let (path, _) = place_one(&app).await;
     let body = r#"{"customerId":"c"}"#;
@@ -258,7 +259,7 @@ async fn a_body_says_that_it_is_json() {
 }
 
 #[tokio::test]
-async fn an_answer_must_be_acceptable() {
+async fn a_request_that_accepts_no_json_is_refused() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     app.wait_until_caught_up().await;
@@ -303,7 +304,7 @@ async fn an_answer_must_be_acceptable() {
 }
 
 #[tokio::test]
-async fn bytes_in_headers_do_no_harm() {
+async fn headers_that_are_not_text_do_no_harm() {
     let app = TestApp::start().await;
     let (_, path) = place(&app, json!([])).await;
     app.wait_until_caught_up().await;
@@ -320,7 +321,7 @@ async fn bytes_in_headers_do_no_harm() {
     ] {
         let request = app.request(Method::GET, &path).header(name, &bytes);
         let answer = Answer::of(request.send().await.expect("an answer")).await;
-        // What cannot be read in Accept may count as nothing at all.
+        // An Accept header that cannot be read may be ignored.
         let is_expected = answer.status == status || (name == "accept" && answer.status == 200);
         assert!(is_expected, "{name}: {}", answer.text);
     }

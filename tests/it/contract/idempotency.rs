@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use super::{
-    NOBODY, assert_invalid, assert_problem, delete, id, line, patch, place_one, post_nothing,
+    UNKNOWN_ID, assert_invalid, assert_problem, delete, id, line, patch, place_one, post_nothing,
 };
 use crate::support::{TestApp, app::Answer};
 
 pub const KEY: &str = "idempotency-key";
 
+/// Asserts that an answer repeats the first one.
 #[track_caller]
 pub fn assert_replays(again: &Answer, first: &Answer) {
     assert_eq!(
@@ -24,7 +25,7 @@ pub fn assert_replays(again: &Answer, first: &Answer) {
 }
 
 #[tokio::test]
-async fn a_repeated_key_answers_the_same_however_the_order_has_changed() {
+async fn a_repeated_key_gets_the_first_answer_however_the_order_has_changed() {
     let app = TestApp::start().await;
     let body = json!({"customerId": "c", "items": [line("p", 1, "1")]});
     let first = app
@@ -80,7 +81,7 @@ async fn a_repeated_key_answers_the_same_however_the_order_has_changed() {
 }
 
 #[tokio::test]
-async fn a_replay_outlives_the_process_that_first_answered() {
+async fn a_replay_also_works_in_another_process() {
     let app = TestApp::start().await;
     let second = app.second().await;
     let body = json!({"customerId": "c"});
@@ -121,7 +122,7 @@ async fn the_key_is_looked_up_before_any_precondition() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_request_is_refused() {
+async fn a_key_that_was_used_for_another_request_is_refused() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     let (other, _) = place_one(&app).await;
@@ -143,7 +144,7 @@ async fn a_key_of_another_request_is_refused() {
         app.post_with(&format!("{other}/items"), &line("p", 1, "1"), &key)
             .await,
         app.post_with(
-            &format!("/v1/orders/{NOBODY}/items"),
+            &format!("/v1/orders/{UNKNOWN_ID}/items"),
             &line("p", 1, "1"),
             &key,
         )
@@ -165,7 +166,7 @@ async fn a_key_of_another_request_is_refused() {
 }
 
 #[tokio::test]
-async fn requests_are_the_same_by_their_parsed_json() {
+async fn requests_are_compared_by_their_parsed_json() {
     let app = TestApp::start().await;
     let first = r#"{"customerId":"c\u0061","items":[{"productId":"p","quantity":2,"price":50}]}"#;
     let spaced =
@@ -192,7 +193,7 @@ async fn requests_are_the_same_by_their_parsed_json() {
 }
 
 #[tokio::test]
-async fn a_body_left_out_asks_for_the_same_as_an_empty_one() {
+async fn a_missing_body_is_the_same_request_as_an_empty_one() {
     let app = TestApp::start().await;
     let (path, _) = place_one(&app).await;
     let complete = format!("{path}/complete");
@@ -209,7 +210,7 @@ async fn a_body_left_out_asks_for_the_same_as_an_empty_one() {
 }
 
 #[tokio::test]
-async fn a_refused_command_leaves_its_key_free() {
+async fn a_refused_command_does_not_use_up_its_key() {
     let app = TestApp::start().await;
     let order = json!({"id": id(1), "customerId": "c"});
     let placed = app.post("/v1/orders", &order).await;
@@ -236,7 +237,7 @@ async fn a_refused_command_leaves_its_key_free() {
         .await;
     let taken = json!({"id": id(1), "customerId": "d"});
     let taken = app.post_with("/v1/orders", &taken, &key).await;
-    let nobody = post_nothing(&app, &format!("/v1/orders/{NOBODY}/cancel"), &key).await;
+    let unknown = post_nothing(&app, &format!("/v1/orders/{UNKNOWN_ID}/cancel"), &key).await;
     let added = app
         .post_with(&format!("{path}/items"), &line("p", 1, "1"), &key)
         .await;
@@ -246,7 +247,7 @@ async fn a_refused_command_leaves_its_key_free() {
     assert_invalid(&invalid, &[("#/quantity", "out_of_range")]);
     assert_problem(&malformed, 400, "malformed_json");
     assert_problem(&taken, 409, "order_already_exists");
-    assert_problem(&nobody, 404, "order_not_found");
+    assert_problem(&unknown, 404, "order_not_found");
     assert_eq!(
         (added.status, added.header("idempotent-replayed")),
         (201, "")
@@ -255,7 +256,7 @@ async fn a_refused_command_leaves_its_key_free() {
 }
 
 #[tokio::test]
-async fn one_pair_of_quotes_around_a_key_does_not_count() {
+async fn one_pair_of_quotes_around_a_key_is_ignored() {
     let app = TestApp::start().await;
     let longest = "k".repeat(255);
     let body = json!({"customerId": "c"});
@@ -295,7 +296,7 @@ async fn one_pair_of_quotes_around_a_key_does_not_count() {
 }
 
 #[tokio::test]
-async fn a_key_whose_events_were_erased_binds_nothing_new() {
+async fn a_key_whose_events_were_erased_does_not_repeat_its_command() {
     let app = TestApp::start().await;
     let body = json!({"customerId": "c", "items": [line("p", 1, "1")]});
     let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
@@ -306,7 +307,7 @@ async fn a_key_whose_events_were_erased_binds_nothing_new() {
     sqlx::raw_sql(erase)
         .execute(&mut *connection)
         .await
-        .expect("nothing is left");
+        .expect("the rows are deleted");
     drop(connection);
 
     let again = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
@@ -316,6 +317,6 @@ async fn a_key_whose_events_were_erased_binds_nothing_new() {
         .fetch_one(&app.database)
         .await
         .expect("a count");
-    assert_eq!(events, 0, "nothing was created anew");
+    assert_eq!(events, 0, "nothing was created again");
     app.stop().await;
 }

@@ -1,4 +1,4 @@
-//! Idempotency keys under way: many at once, still running, run out.
+//! Idempotency keys of concurrent commands, and keys that expire.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use orders::postgres::idempotency;
 use serde_json::{Value, json};
 
 use super::{
-    assert_problem,
+    assert_problem, block_appends,
     idempotency::{KEY, assert_replays},
     line, place_one,
 };
 use crate::support::{TestApp, eventually};
 
 #[tokio::test]
-async fn of_many_at_once_with_one_key_exactly_one_is_applied() {
+async fn of_many_concurrent_commands_with_one_key_exactly_one_is_applied() {
     let app = TestApp::start().await;
     let second = app.second().await;
     let (path, _) = place_one(&app).await;
@@ -46,7 +46,7 @@ async fn of_many_at_once_with_one_key_exactly_one_is_applied() {
 }
 
 #[tokio::test]
-async fn creations_at_once_with_one_key_make_one_order() {
+async fn concurrent_creations_with_one_key_create_one_order() {
     let app = TestApp::start().await;
     let body = json!({"customerId": "once"});
 
@@ -68,13 +68,13 @@ async fn creations_at_once_with_one_key_make_one_order() {
 }
 
 #[tokio::test]
-async fn a_key_runs_out_after_its_time() {
+async fn a_key_expires_after_its_lifetime() {
     let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_secs(1)).await;
     let body = json!({"customerId": "c"});
     let first = app.post_with("/v1/orders", &body, &[(KEY, "k")]).await;
 
     let other = json!({"customerId": "d"});
-    let later = eventually("the key has run out", || async {
+    let later = eventually("the key has expired", || async {
         let answer = app.post_with("/v1/orders", &other, &[(KEY, "k")]).await;
         (answer.status == 201).then_some(answer)
     })
@@ -86,7 +86,7 @@ async fn a_key_runs_out_after_its_time() {
 }
 
 #[tokio::test]
-async fn keys_that_have_run_out_are_cleared_in_small_batches() {
+async fn expired_keys_are_deleted_in_small_batches() {
     let app = TestApp::start_with(|config| config.writer.key_ttl = Duration::from_hours(1)).await;
     let body = json!({"customerId": "c"});
     let kept = app.post_with("/v1/orders", &body, &[(KEY, "kept")]).await;
@@ -99,15 +99,15 @@ async fn keys_that_have_run_out_are_cleared_in_small_batches() {
     )
     .execute(&app.database)
     .await
-    .expect("keys are planted");
+    .expect("keys are inserted");
 
-    let mut cleared = vec![];
-    while cleared.last() != Some(&0) {
+    let mut deleted = vec![];
+    while deleted.last() != Some(&0) {
         let batch = idempotency::clear_expired(&app.database, Duration::from_hours(1)).await;
-        cleared.push(batch.expect("PostgreSQL answers"));
+        deleted.push(batch.expect("PostgreSQL answers"));
     }
 
-    assert_eq!(cleared, [500, 500, 203, 0]);
+    assert_eq!(deleted, [500, 500, 203, 0]);
     assert_replays(
         &app.post_with("/v1/orders", &body, &[(KEY, "kept")]).await,
         &kept,
@@ -118,17 +118,13 @@ async fn keys_that_have_run_out_are_cleared_in_small_batches() {
 #[tokio::test]
 async fn a_key_whose_command_is_still_running_is_in_progress() {
     let app = TestApp::start().await;
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select pg_advisory_xact_lock(7021839001)")
-        .execute(&mut *blocker)
-        .await
-        .expect("appends wait");
+    let blocker = block_appends(&app).await;
     let body = json!({"customerId": "c"});
     let key = [(KEY, "k")];
 
     let first = app.post_with("/v1/orders", &body, &key);
     let meanwhile = async {
-        eventually("the first one waits to be appended", || async {
+        eventually("the first command waits for its append", || async {
             let waits: bool = sqlx::query_scalar(
                 "select exists (select from pg_locks l join pg_database d on d.oid = l.database
                  where d.datname = current_database() and l.locktype = 'advisory' and not granted)",
@@ -143,7 +139,7 @@ async fn a_key_whose_command_is_still_running_is_in_progress() {
         let other = app
             .post_with("/v1/orders", &json!({"customerId": "d"}), &key)
             .await;
-        blocker.rollback().await.expect("appends go on");
+        blocker.rollback().await.expect("appends continue");
         [same, other]
     };
     let (first, meanwhile) = futures::join!(first, meanwhile);

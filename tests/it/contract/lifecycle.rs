@@ -1,18 +1,18 @@
-//! `created` → `completed` | `cancelled`, both final.
+//! The statuses of an order: `created`, then `completed` or `cancelled`, both final.
 
 use serde_json::{Value, json};
 
 use super::{assert_problem, delete, line, patch, place, place_one, post_nothing};
 use crate::support::{TestApp, app::Answer};
 
-/// Every command on an order that exists.
+/// Sends every command to an order and returns the answers.
 async fn every_command(app: &TestApp, path: &str, item: &str) -> Vec<Answer> {
     vec![
         app.post(&format!("{path}/items"), &line("p", 1, "1")).await,
         patch(app, item, &json!({"quantity": 5}), &[]).await,
         patch(app, item, &json!({"quantity": 2}), &[]).await,
         delete(app, item, &[]).await,
-        delete(app, &format!("{path}/items/{}", super::NOBODY), &[]).await,
+        delete(app, &format!("{path}/items/{}", super::UNKNOWN_ID), &[]).await,
         post_nothing(app, &format!("{path}/complete"), &[]).await,
         post_nothing(app, &format!("{path}/cancel"), &[]).await,
         app.post(&format!("{path}/cancel"), &json!({"reason": "x"}))
@@ -47,7 +47,7 @@ async fn a_final_order_refuses_every_command() {
 }
 
 #[tokio::test]
-async fn an_order_without_items_is_not_completed_but_cancelled() {
+async fn an_order_without_items_can_be_cancelled_but_not_completed() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     let emptied = delete(&app, &item, &[]).await;

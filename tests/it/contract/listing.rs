@@ -1,9 +1,9 @@
-//! Lists: what a page holds, and which orders.
+//! Lists: what a page contains, filters and parameters.
 
 use serde_json::{Value, json};
 
 use super::{
-    assert_fields, assert_instant, assert_problem, delete, line, members, place, post_nothing,
+    assert_fields, assert_problem, assert_timestamp, delete, line, members, place, post_nothing,
 };
 use crate::support::{TestApp, app::Answer};
 
@@ -66,12 +66,12 @@ async fn a_page_holds_summaries_newest_first() {
     object.remove("allowedActions");
     assert_eq!(json["items"][1], expected);
     assert_eq!(summary.json(), json);
-    assert_instant(&json["items"][0]["createdAt"]);
+    assert_timestamp(&json["items"][0]["createdAt"]);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn filters_are_taken_together() {
+async fn a_listed_order_matches_all_filters() {
     let app = TestApp::start().await;
     let held = json!([
         line("kept", 1, "1"),
@@ -136,13 +136,13 @@ async fn filters_are_taken_together() {
 }
 
 #[tokio::test]
-async fn a_range_has_its_first_instant_and_not_its_last() {
+async fn a_time_range_includes_its_start_and_excludes_its_end() {
     let app = TestApp::start().await;
     let (placed, _) = place(&app, json!([])).await;
     app.wait_until_caught_up().await;
     let at = placed.json()["createdAt"]
         .as_str()
-        .expect("an instant")
+        .expect("a timestamp")
         .to_owned();
     let later = at.replace('Z', "001Z");
     let offset = at.replace('Z', "+00:00");
@@ -154,7 +154,7 @@ async fn a_range_has_its_first_instant_and_not_its_last() {
     assert_eq!(count(format!("createdTo={later}")).await, 1);
     assert_eq!(count(format!("updatedFrom={at}")).await, 1);
     assert_eq!(count(format!("updatedTo={at}")).await, 0);
-    // A plus counts as one, percent-encoded or not.
+    // A plus sign is a plus sign, percent-encoded or not.
     assert_eq!(count(format!("createdFrom={offset}")).await, 1);
     assert_eq!(
         count(format!("createdFrom={}", offset.replace('+', "%2B"))).await,

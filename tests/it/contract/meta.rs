@@ -1,4 +1,4 @@
-//! Health, metrics, the OpenAPI document and the pages that show it.
+//! Health checks, metrics, the OpenAPI document and the pages that show it.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ async fn metrics_are_prometheus_text_with_bounded_labels() {
     app.stop().await;
 }
 
-/// The parameters of an operation: where, and which.
+/// The parameters of an operation, each as its place and its name.
 fn parameters(operation: &Value) -> BTreeSet<String> {
     let parameters = operation["parameters"]
         .as_array()
@@ -203,7 +203,7 @@ async fn the_openapi_document_names_every_route_with_its_parameters() {
 }
 
 #[tokio::test]
-async fn the_openapi_document_holds_together() {
+async fn the_openapi_document_is_consistent() {
     let app = TestApp::start().await;
     let document = app.get("/openapi.json").await.json();
 
@@ -240,7 +240,7 @@ async fn the_openapi_document_holds_together() {
 }
 
 #[tokio::test]
-async fn the_documentation_comes_from_the_binary_alone() {
+async fn the_documentation_needs_no_other_server() {
     let app = TestApp::start().await;
 
     let page = app.get("/docs").await;
@@ -254,7 +254,7 @@ async fn the_documentation_comes_from_the_binary_alone() {
         .collect();
     assert!(assets.len() >= 4, "{assets:?}");
     for asset in assets {
-        assert!(!asset.contains("//"), "{asset} is elsewhere");
+        assert!(!asset.contains("//"), "{asset} is on another server");
         let answer = app
             .get(&format!("/docs/{}", asset.trim_start_matches("./")))
             .await;

@@ -1,5 +1,5 @@
-//! The HTTP contract, sentence by sentence, asked as a black box: what a client may rely on, and
-//! what a hostile one may try.
+//! The HTTP contract, tested from outside: what a client may rely on, and what a hostile client may
+//! try. Tests of single modules do not belong here.
 
 mod commands;
 mod consistency;
@@ -22,19 +22,20 @@ mod validation;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::support::{TestApp, app::Answer};
 
-/// An id that no test gives to an order.
-const NOBODY: Uuid = Uuid::from_u128(0x019a_af00_0000_7000_8000_0000_0000_ffff);
+/// An id that no test gives to an order or an item.
+const UNKNOWN_ID: Uuid = Uuid::from_u128(0x019a_af00_0000_7000_8000_0000_0000_ffff);
 
-/// An id of a test's own choice: tests share no database.
+/// The id with this number. Tests may use the same ids: each test has its own database.
 fn id(number: u128) -> Uuid {
     Uuid::from_u128(0x019a_af00_0000_7000_8000_0000_0000_0000 + number)
 }
 
-/// A line as it is asked for.
+/// A line of a request.
 fn line(product: &str, quantity: u32, price: &str) -> Value {
     json!({"productId": product, "quantity": quantity, "price": price})
 }
@@ -62,7 +63,7 @@ async fn post_nothing(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> An
     app.send(Method::POST, path, headers, None).await
 }
 
-/// A POST of a body just as it is written.
+/// A POST of this text, declared as JSON.
 async fn post_text(app: &TestApp, path: &str, text: impl Into<reqwest::Body>) -> Answer {
     let headers = [("content-type", "application/json")];
     app.send_raw(Method::POST, path, &headers, text).await
@@ -78,7 +79,7 @@ async fn delete(app: &TestApp, path: &str, headers: &[(&str, &str)]) -> Answer {
     app.send(Method::DELETE, path, headers, None).await
 }
 
-/// What every problem document has, whatever the problem; returns it.
+/// Asserts what every problem document must have, and returns the document.
 #[track_caller]
 fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
     let problem = answer.json();
@@ -113,7 +114,7 @@ fn assert_problem(answer: &Answer, status: u16, code: &str) -> Value {
     problem
 }
 
-/// Where a problem's bad fields are, and what is wrong with each.
+/// The bad fields of a problem: the place and the code of each.
 fn bad_fields(answer: &Answer) -> Vec<(String, String)> {
     let problem = answer.json();
     let errors = problem["errors"].as_array().cloned().unwrap_or_default();
@@ -130,13 +131,14 @@ fn bad_fields(answer: &Answer) -> Vec<(String, String)> {
         .collect()
 }
 
-/// 422 `validation_failed` with just these bad fields.
+/// Asserts 422 `validation_failed` with exactly these bad fields.
 #[track_caller]
 fn assert_invalid(answer: &Answer, expected: &[(&str, &str)]) {
     assert_problem(answer, 422, "validation_failed");
     assert_fields(answer, expected);
 }
 
+/// Asserts that a problem names exactly these bad fields: place and code.
 #[track_caller]
 fn assert_fields(answer: &Answer, expected: &[(&str, &str)]) {
     let expected: Vec<_> = expected
@@ -144,6 +146,26 @@ fn assert_fields(answer: &Answer, expected: &[(&str, &str)]) {
         .map(|(place, code)| ((*place).to_owned(), (*code).to_owned()))
         .collect();
     assert_eq!(bad_fields(answer), expected, "{}", answer.text);
+}
+
+/// Holds back every append until the transaction ends.
+async fn block_appends(app: &TestApp) -> Transaction<'static, Postgres> {
+    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
+    sqlx::query("select pg_advisory_xact_lock(7021839001)")
+        .execute(&mut *blocker)
+        .await
+        .expect("appends are blocked");
+    blocker
+}
+
+/// Holds back the projector until the transaction ends: the read model stays as it is.
+async fn block_projector(app: &TestApp) -> Transaction<'static, Postgres> {
+    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
+    sqlx::query("select 1 from projection_checkpoint for update")
+        .execute(&mut *blocker)
+        .await
+        .expect("the projector is blocked");
+    blocker
 }
 
 /// The names of an object's members, sorted.
@@ -154,15 +176,15 @@ fn members(value: &Value) -> Vec<&str> {
     names
 }
 
-/// RFC 3339, UTC, six decimals, `Z`.
+/// Asserts a timestamp of the contract: RFC 3339, UTC, six decimals, `Z`.
 #[track_caller]
-fn assert_instant(value: &Value) {
+fn assert_timestamp(value: &Value) {
     let text = value.as_str().unwrap_or_default();
     assert!(
         text.len() == 27
             && text.ends_with('Z')
             && text.as_bytes()[19] == b'.'
             && chrono::DateTime::parse_from_rfc3339(text).is_ok(),
-        "{value} is no instant of the contract"
+        "{value} is not a timestamp of the contract"
     );
 }

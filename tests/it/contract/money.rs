@@ -1,4 +1,4 @@
-//! Amounts: exact on the way in, in the currency's own digits on the way out, never rounded.
+//! Amounts of money: read exactly, shown with the digits of their currency, never rounded.
 
 use reqwest::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{assert_fields, assert_invalid, assert_problem, line, patch, place, post_text};
 use crate::support::{TestApp, app::Answer};
 
-/// Creates an order with one piece at a price just as it is written.
+/// Creates an order of one item. The price is JSON text.
 async fn at_price(app: &TestApp, currency: &str, price: &str) -> Answer {
     let body = format!(
         r#"{{"customerId":"c","currency":"{currency}","items":[{{"productId":"p","quantity":1,"price":{price}}}]}}"#
@@ -15,7 +15,7 @@ async fn at_price(app: &TestApp, currency: &str, price: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn prices_are_taken_exactly_and_shown_in_the_currencys_digits() {
+async fn prices_are_read_exactly_and_shown_with_the_currencys_digits() {
     let app = TestApp::start().await;
 
     for (currency, price, shown) in [
@@ -53,7 +53,7 @@ async fn prices_are_taken_exactly_and_shown_in_the_currencys_digits() {
 }
 
 #[tokio::test]
-async fn amounts_that_would_be_rounded_or_are_none_are_refused() {
+async fn invalid_amounts_and_amounts_with_too_many_digits_are_refused() {
     let app = TestApp::start().await;
     let refusals = [
         ("EUR", r#""49.990""#, "money_precision"),
@@ -108,7 +108,7 @@ async fn amounts_that_would_be_rounded_or_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn only_iso_4217_codes_of_money_are_currencies() {
+async fn only_iso_4217_currency_codes_are_accepted() {
     let app = TestApp::start().await;
 
     for code in [
@@ -145,7 +145,7 @@ async fn the_default_currency_comes_from_the_configuration() {
 }
 
 #[tokio::test]
-async fn an_added_line_takes_every_price_that_a_first_line_takes() {
+async fn an_added_line_accepts_every_price_that_a_first_line_accepts() {
     let app = TestApp::start().await;
 
     for (currency, price) in [

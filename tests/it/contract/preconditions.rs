@@ -1,4 +1,4 @@
-//! `If-Match` and `expectedVersion`: changes that count only on the state that the client saw.
+//! `If-Match` and `expectedVersion`: commands that apply only to the version that the client has seen.
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn assert_conflict(answer: &Answer, status: u16, expected: i32, current: i32) {
 }
 
 #[tokio::test]
-async fn a_version_that_holds_lets_the_command_pass() {
+async fn a_command_with_the_current_version_is_applied() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     let items = format!("{path}/items");
@@ -60,7 +60,7 @@ async fn a_version_that_holds_lets_the_command_pass() {
 }
 
 #[tokio::test]
-async fn a_version_that_no_longer_holds_is_a_conflict() {
+async fn a_command_with_another_version_is_a_conflict() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     assert_eq!(
@@ -106,7 +106,7 @@ async fn a_version_that_no_longer_holds_is_a_conflict() {
         2,
     );
     assert_conflict(&app.post_with(&cancel, &body, &stale).await, 412, 1, 2);
-    // A quantity that the line has already changes nothing, but the version is looked at first.
+    // The line has this quantity already, but the version is checked first.
     assert_conflict(
         &patch(&app, &item, &json!({"quantity": 7}), &stale).await,
         412,
@@ -123,7 +123,7 @@ async fn a_version_that_no_longer_holds_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn the_version_is_looked_at_before_the_state() {
+async fn the_version_is_checked_before_the_status() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     assert_eq!(
@@ -138,7 +138,7 @@ async fn the_version_is_looked_at_before_the_state() {
         .post(&format!("{path}/cancel"), &json!({"expectedVersion": 1}))
         .await;
     let current = delete(&app, &item, &[("if-match", "\"2\"")]).await;
-    let gone = format!("{path}/items/{}", super::NOBODY);
+    let gone = format!("{path}/items/{}", super::UNKNOWN_ID);
     let no_item = delete(&app, &gone, &[("if-match", "\"1\"")]).await;
 
     let problem = assert_problem(&stale, 412, "version_conflict");
@@ -150,7 +150,7 @@ async fn the_version_is_looked_at_before_the_state() {
 }
 
 #[tokio::test]
-async fn headers_that_say_no_version_are_refused() {
+async fn if_match_without_a_valid_version_is_refused() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
 
@@ -215,14 +215,14 @@ async fn an_expected_version_in_a_body_is_a_whole_number_from_1() {
             assert_invalid(&refused, &[("#/expectedVersion", code)]);
         }
     }
-    // Null is left out.
+    // Null counts as missing.
     let body = json!({"quantity": 5, "expectedVersion": Value::Null});
     assert_eq!(patch(&app, &item, &body, &[]).await.status, 200);
     app.stop().await;
 }
 
 #[tokio::test]
-async fn of_many_with_one_version_exactly_one_wins() {
+async fn of_many_concurrent_commands_with_one_version_exactly_one_is_applied() {
     let app = TestApp::start().await;
     let second = app.second().await;
     let (path, _) = place_one(&app).await;
@@ -244,7 +244,7 @@ async fn of_many_with_one_version_exactly_one_wins() {
 }
 
 #[tokio::test]
-async fn without_a_version_lost_races_are_settled_by_the_service() {
+async fn without_a_version_the_service_retries_lost_races() {
     let app = TestApp::start().await;
     let (path, _) = place_one(&app).await;
     let (items, body) = (format!("{path}/items"), line("p", 1, "1"));

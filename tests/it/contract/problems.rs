@@ -1,4 +1,4 @@
-//! The table of problems: what each row has, and the rows that take trouble to provoke.
+//! Problem documents: what all of them have, and the problems that are hard to provoke.
 
 use std::time::Duration;
 
@@ -8,23 +8,13 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
-use super::{NOBODY, assert_problem, id, line, place, place_one, post_nothing};
+use super::{UNKNOWN_ID, assert_problem, block_appends, id, line, place, place_one, post_nothing};
 use crate::support::{TestApp, eventually, servers::servers};
-
-/// Holds back every append until the transaction ends.
-async fn block_appends(app: &TestApp) -> sqlx::Transaction<'static, sqlx::Postgres> {
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select pg_advisory_xact_lock(7021839001)")
-        .execute(&mut *blocker)
-        .await
-        .expect("appends wait");
-    blocker
-}
 
 #[tokio::test]
 async fn a_problem_names_its_request_and_its_path() {
     let app = TestApp::start().await;
-    let path = format!("/v1/orders/{NOBODY}");
+    let path = format!("/v1/orders/{UNKNOWN_ID}");
 
     let named = app
         .get_with(
@@ -61,10 +51,10 @@ async fn a_problem_names_its_request_and_its_path() {
 }
 
 #[tokio::test]
-async fn a_path_takes_the_methods_that_allow_names() {
+async fn the_header_allow_names_the_methods_of_a_path() {
     let app = TestApp::start().await;
-    let order = format!("/v1/orders/{NOBODY}");
-    let item = format!("{order}/items/{NOBODY}");
+    let order = format!("/v1/orders/{UNKNOWN_ID}");
+    let item = format!("{order}/items/{UNKNOWN_ID}");
     let methods = |text: &str| {
         let mut methods: Vec<_> = text
             .split(',')
@@ -115,9 +105,9 @@ async fn an_unknown_path_is_a_problem_too() {
         "/v1//orders",
         "/v2/orders",
         "/V1/orders",
-        &format!("/v1/orders/{NOBODY}/"),
-        &format!("/v1/orders/{NOBODY}/items/"),
-        &format!("/v1/orders/{NOBODY}/lines"),
+        &format!("/v1/orders/{UNKNOWN_ID}/"),
+        &format!("/v1/orders/{UNKNOWN_ID}/items/"),
+        &format!("/v1/orders/{UNKNOWN_ID}/lines"),
         "/health",
         "/health/live/",
         "/metrics/",
@@ -139,10 +129,10 @@ async fn an_unknown_path_is_a_problem_too() {
 }
 
 #[tokio::test]
-async fn races_lost_again_and_again_are_write_contention() {
+async fn races_that_are_lost_repeatedly_are_write_contention() {
     let app = TestApp::start().await;
     let (path, _) = place_one(&app).await;
-    // The referee finds each version taken.
+    // Every insert fails as if another command had taken the version.
     app.database
         .execute(
             "create function taken() returns trigger language plpgsql as $$ begin
@@ -171,13 +161,13 @@ async fn races_lost_again_and_again_are_write_contention() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_read_is_an_internal_error_without_internals() {
+async fn an_event_that_cannot_be_read_is_a_500_that_shows_no_internals() {
     let mut app = TestApp::start().await;
     app.may_park();
     sqlx::query(
         "insert into events (event_id, aggregate_type, aggregate_id, version, type,
              schema_version, data, metadata, created_at)
-         values ($1, 'Order', $1, 1, 'OrderTeleported', 1, '{\"secret\": 1}', '{}', now())",
+         values ($1, 'Order', $1, 1, 'OrderArchived', 1, '{\"secret\": 1}', '{}', now())",
     )
     .bind(id(1))
     .execute(&app.database)
@@ -193,7 +183,7 @@ async fn an_event_that_cannot_be_read_is_an_internal_error_without_internals() {
 
     for answer in answers {
         assert_problem(&answer, 500, "internal_error");
-        for internal in ["Teleported", "secret", "upcast", "sqlx", "events", "panic"] {
+        for internal in ["Archived", "secret", "upcast", "sqlx", "events", "panic"] {
             let text = answer.text.replace("/events\"", "\"");
             assert!(!text.contains(internal), "{}", answer.text);
         }
@@ -211,7 +201,7 @@ async fn a_request_that_takes_too_long_may_have_been_applied() {
 
     let late = app.post_with("/v1/orders", &body, &key).await;
     let meanwhile = app.post_with("/v1/orders", &body, &key).await;
-    blocker.rollback().await.expect("appends go on");
+    blocker.rollback().await.expect("appends continue");
     let again = eventually("the command has ended", || async {
         let again = app.post_with("/v1/orders", &body, &key).await;
         (again.status == 201).then_some(again)
@@ -228,7 +218,7 @@ async fn a_request_that_takes_too_long_may_have_been_applied() {
 }
 
 #[tokio::test]
-async fn a_full_queue_refuses_what_it_certainly_has_not_applied() {
+async fn a_full_queue_refuses_commands_without_applying_them() {
     let app = TestApp::start_with(|config| config.writer.queue = 1).await;
     let blocker = block_appends(&app).await;
     let place = |number: usize| {
@@ -243,7 +233,7 @@ async fn a_full_queue_refuses_what_it_certainly_has_not_applied() {
             answer.ok().filter(|answer| answer.status == 503)
         })
         .await;
-        blocker.rollback().await.expect("appends go on");
+        blocker.rollback().await.expect("appends continue");
     };
     let (answers, ()) = futures::join!(join_all((0..8).map(place)), release);
 
@@ -266,7 +256,7 @@ async fn a_full_queue_refuses_what_it_certainly_has_not_applied() {
 }
 
 #[tokio::test]
-async fn without_its_store_the_service_says_so_and_comes_back() {
+async fn without_its_database_the_service_answers_503_and_recovers() {
     let app = TestApp::start().await;
     let (_, path) = place(&app, json!([line("p", 1, "1")])).await;
     app.wait_until_caught_up().await;
@@ -276,12 +266,15 @@ async fn without_its_store_the_service_says_so_and_comes_back() {
     let url = app.database_url.split('?').next().unwrap_or_default();
     let name = url.rsplit('/').next().unwrap_or_default().to_owned();
     let allow = |on: bool| AssertSqlSafe(format!("alter database {name} allow_connections {on}"));
-    server.execute(allow(false)).await.expect("nobody gets in");
+    server
+        .execute(allow(false))
+        .await
+        .expect("connections are refused");
     sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
         .bind(&name)
         .execute(&mut server)
         .await
-        .expect("everybody is out");
+        .expect("connections are closed");
 
     let read = app.get(&path).await;
     let listed = app.get("/v1/orders").await;
@@ -289,14 +282,17 @@ async fn without_its_store_the_service_says_so_and_comes_back() {
     let written = app.post("/v1/orders", &json!({"customerId": "c"})).await;
     let ready = app.get("/health/ready").await;
     let live = app.get("/health/live").await;
-    server.execute(allow(true)).await.expect("all get in again");
-    let back = eventually("the service is back", || async {
+    server
+        .execute(allow(true))
+        .await
+        .expect("connections are allowed");
+    let back = eventually("the service has recovered", || async {
         let back = app.post("/v1/orders", &json!({"customerId": "c"})).await;
         (back.status == 201).then_some(back)
     })
     .await;
 
-    // The connection broke under the first one: nobody knows what became of it.
+    // The connection of the first command broke, so its outcome is unknown.
     assert!(["timeout", "store_unavailable"].contains(&sent.code().as_str()));
     assert_problem(&sent, 503, &sent.code());
     for answer in [&read, &listed, &written] {

@@ -1,13 +1,15 @@
-//! One order: now, and as it was.
+//! One order: its current state and its past states.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{NOBODY, assert_problem, line, patch, place, place_one, post_nothing};
+use super::{
+    UNKNOWN_ID, assert_problem, block_projector, line, patch, place, place_one, post_nothing,
+};
 use crate::support::TestApp;
 
 #[tokio::test]
-async fn an_order_is_shown_with_its_version_and_may_be_kept_privately() {
+async fn an_order_is_shown_with_its_version_and_may_be_cached_privately() {
     let app = TestApp::start().await;
     let (placed, path) = place(&app, json!([line("p", 2, "49.99")])).await;
     app.wait_until_caught_up().await;
@@ -32,7 +34,7 @@ async fn an_order_is_shown_with_its_version_and_may_be_kept_privately() {
 }
 
 #[tokio::test]
-async fn who_has_the_current_version_is_told_so_without_a_body() {
+async fn a_client_with_the_current_version_gets_304_without_a_body() {
     let app = TestApp::start().await;
     let (_, path) = place(&app, json!([])).await;
     app.wait_until_caught_up().await;
@@ -87,7 +89,7 @@ async fn an_order_is_shown_as_it_was_at_each_version() {
         assert_eq!(past.header("etag"), format!("\"{version}\""));
         state["allowedActions"] = json!([]);
         assert_eq!(past.json(), state);
-        let at = state["updatedAt"].as_str().expect("an instant");
+        let at = state["updatedAt"].as_str().expect("a timestamp");
         let as_of = app.get(&format!("{path}?asOf={at}")).await;
         assert_eq!(as_of.json(), state);
         assert_eq!(as_of.header("etag"), past.header("etag"));
@@ -95,22 +97,22 @@ async fn an_order_is_shown_as_it_was_at_each_version() {
     }
     let future = app.get(&format!("{path}?version=7")).await;
     assert_problem(&future, 404, "version_not_found");
-    let nobody = app.get(&format!("/v1/orders/{NOBODY}?version=1")).await;
-    assert_problem(&nobody, 404, "order_not_found");
+    let unknown = app.get(&format!("/v1/orders/{UNKNOWN_ID}?version=1")).await;
+    assert_problem(&unknown, 404, "order_not_found");
     app.stop().await;
 }
 
 #[tokio::test]
-async fn an_instant_shows_the_order_as_it_was_then() {
+async fn as_of_shows_the_order_at_that_time() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     let changed = patch(&app, &item, &json!({"quantity": 7}), &[]).await;
     let created = changed.json()["createdAt"]
         .as_str()
-        .expect("an instant")
+        .expect("a timestamp")
         .to_owned();
     let with_offset = chrono::DateTime::parse_from_rfc3339(&created)
-        .expect("an instant")
+        .expect("a timestamp")
         .with_timezone(&chrono::FixedOffset::east_opt(3600).expect("an offset"))
         .to_rfc3339_opts(chrono::SecondsFormat::Micros, false);
     let version_at = async |instant: &str| {
@@ -119,14 +121,16 @@ async fn an_instant_shows_the_order_as_it_was_then() {
     };
 
     let before = app.get(&format!("{path}?asOf=2001-01-01T00:00:00Z")).await;
-    let nobody = app
-        .get(&format!("/v1/orders/{NOBODY}?asOf=2001-01-01T00:00:00Z"))
+    let unknown = app
+        .get(&format!(
+            "/v1/orders/{UNKNOWN_ID}?asOf=2001-01-01T00:00:00Z"
+        ))
         .await;
 
     assert_problem(&before, 404, "version_not_found");
-    assert_problem(&nobody, 404, "order_not_found");
+    assert_problem(&unknown, 404, "order_not_found");
     assert_eq!(version_at(&created).await, (200, json!(1)));
-    // A plus is taken whether it is percent-encoded or not.
+    // A plus sign is a plus sign, percent-encoded or not.
     assert_eq!(version_at(&with_offset).await, (200, json!(1)));
     assert_eq!(
         version_at(&with_offset.replace('+', "%2B")).await,
@@ -145,26 +149,21 @@ async fn an_instant_shows_the_order_as_it_was_then() {
 }
 
 #[tokio::test]
-async fn a_read_is_never_older_than_its_least_version() {
+async fn a_read_is_never_older_than_its_min_version() {
     let app = TestApp::start().await;
     let (path, item) = place_one(&app).await;
     app.wait_until_caught_up().await;
-    // The projector waits: the read model stays at version 1.
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select 1 from projection_checkpoint for update")
-        .execute(&mut *blocker)
-        .await
-        .expect("the projector waits");
+    // The read model stays at version 1.
+    let blocker = block_projector(&app).await;
     let changed = patch(&app, &item, &json!({"quantity": 7}), &[]).await;
 
     let behind = app.get(&path).await;
     let at_least = app.get(&format!("{path}?minVersion=2")).await;
     let too_new = app.get(&format!("{path}?minVersion=3")).await;
     let seen = app.get_with(&path, &[("if-none-match", "\"2\"")]).await;
-    let (unprojected, new) = place_one(&app).await;
+    let (unprojected, _) = place_one(&app).await;
     let found = app.get(&format!("{unprojected}?minVersion=1")).await;
-    let _ = new;
-    blocker.rollback().await.expect("the projector goes on");
+    blocker.rollback().await.expect("the projector continues");
 
     assert_eq!(behind.header("etag"), "\"1\"");
     assert_eq!(
@@ -175,7 +174,9 @@ async fn a_read_is_never_older_than_its_least_version() {
     assert_problem(&too_new, 404, "version_not_found");
     assert_eq!((seen.status, seen.header("etag")), (304, "\"2\""));
     assert_eq!((found.status, found.header("etag")), (200, "\"1\""));
-    let nobody = app.get(&format!("/v1/orders/{NOBODY}?minVersion=1")).await;
-    assert_problem(&nobody, 404, "order_not_found");
+    let unknown = app
+        .get(&format!("/v1/orders/{UNKNOWN_ID}?minVersion=1"))
+        .await;
+    assert_problem(&unknown, 404, "order_not_found");
     app.stop().await;
 }

@@ -9,7 +9,7 @@ use super::assert_problem;
 use crate::support::{PATIENCE, TestApp, eventually};
 
 #[tokio::test]
-async fn who_sends_too_many_requests_is_told_to_come_back_and_nothing_is_done() {
+async fn too_many_requests_are_answered_429_and_not_applied() {
     let limit = NonZeroU32::new(2);
     let app = TestApp::start_with(|config| config.http.rate_limit = limit).await;
     let (mut placed, mut refused) = (0, vec![]);
@@ -41,7 +41,7 @@ async fn who_sends_too_many_requests_is_told_to_come_back_and_nothing_is_done() 
             assert_eq!(app.get(path).await.status, 200);
         }
     }
-    eventually("the address may ask again", || async {
+    eventually("the address may send requests again", || async {
         let listed = app.get("/v1/orders").await;
         (listed.status == 200).then_some(())
     })

@@ -1,4 +1,4 @@
-//! Bodies and parameters that are read strictly: every bad field is named, all at once.
+//! Strict validation of bodies and parameters: one answer names every bad field.
 
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ async fn all_bad_fields_are_named_at_once() {
 }
 
 #[tokio::test]
-async fn too_many_lines_do_not_hide_other_bad_fields() {
+async fn an_order_with_too_many_lines_still_reports_other_bad_fields() {
     let app = TestApp::start().await;
     let items = vec![line("p", 1, "1"); 2001];
 
@@ -63,7 +63,7 @@ async fn too_many_lines_do_not_hide_other_bad_fields() {
 }
 
 #[tokio::test]
-async fn texts_have_their_lengths_in_characters_and_no_control_characters() {
+async fn texts_are_limited_in_characters_and_have_no_control_characters() {
     let app = TestApp::start().await;
     let customer = |text: String| json!({"customerId": text});
 

@@ -102,8 +102,8 @@ async fn a_file_compressed_with_zstd_is_imported() {
 #[tokio::test]
 async fn orders_without_a_customer_get_the_default_customer() {
     let test = ImportTest::new().await;
-    let text = "InvoiceNo,StockCode,Quantity,UnitPrice,CustomerID\n1,A,1,1,\n2,A,1,2,c2\n";
-    let source = Source::open(&test.file("a.csv", text), &columns()).unwrap();
+    let lines = "InvoiceNo,StockCode,Quantity,UnitPrice,CustomerID\n1,A,1,1,\n2,A,1,2,c2\n";
+    let source = Source::open(&test.file("a.csv", lines), &columns()).unwrap();
     let import = Import {
         drafting: Drafting {
             source: "shop".to_owned(),

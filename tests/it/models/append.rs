@@ -1,4 +1,4 @@
-//! Appends to PostgreSQL, many at once, against a model of a map of lists.
+//! Many concurrent appends to PostgreSQL, compared with a model: a map of lists.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -25,56 +25,56 @@ use uuid::Uuid;
 
 use crate::support::servers::fresh_database;
 
-/// One append: which stream, how far beside its version, how many events, under which key.
+/// A random append: its stream, the offset of its expected version, its number of events, its key.
 #[derive(Debug, Clone)]
-struct Ask {
+struct RandomAppend {
     stream: u8,
-    beside: i32,
+    offset: i32,
     events: usize,
     key: Option<u8>,
 }
 
-fn asks() -> impl Strategy<Value = Vec<Vec<Ask>>> {
-    // Most of them are right, so that streams grow.
-    let beside = prop_oneof![6 => Just(0), 1 => Just(-1), 1 => Just(1)];
-    let ask = (0..6_u8, beside, 0..4_usize, option::of(0..8_u8)).prop_map(
-        |(stream, beside, events, key)| Ask {
+fn random_appends() -> impl Strategy<Value = Vec<Vec<RandomAppend>>> {
+    // Most expected versions are right, so that streams grow.
+    let offset = prop_oneof![6 => Just(0), 1 => Just(-1), 1 => Just(1)];
+    let random = (0..6_u8, offset, 0..4_usize, option::of(0..8_u8)).prop_map(
+        |(stream, offset, events, key)| RandomAppend {
             stream,
-            beside,
-            // Nothing at all is only stored for its key.
+            offset,
+            // Without a key an append must have an event.
             events: events.max(usize::from(key.is_none())),
             key,
         },
     );
-    vec(vec(ask, 1..8), 1..20)
+    vec(vec(random, 1..8), 1..20)
 }
 
-/// What a store is, without its difficulties.
+/// A model of the store.
 #[derive(Default)]
 struct Model {
     streams: HashMap<u8, Vec<Uuid>>,
-    keys: HashMap<u8, Used>,
-    /// In which round each event was stored.
+    keys: HashMap<u8, FirstUse>,
+    /// The round in which each event was stored.
     rounds: HashMap<Uuid, usize>,
 }
 
 /// What the first command under a key did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Used {
-    /// The command's fingerprint is made of its id.
+struct FirstUse {
+    /// The fingerprint of the command, made of its id.
     fingerprint: [u8; 32],
     aggregate_id: Option<Uuid>,
     version: Version,
     has_changed: bool,
 }
 
-/// What an append came to.
+/// The outcome of an append.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Appended,
     Conflict,
-    /// With what the first command under the key did.
-    Duplicate(Used),
+    /// The key was used before. Holds what its first command did.
+    Duplicate(FirstUse),
 }
 
 impl Model {
@@ -83,19 +83,19 @@ impl Model {
         i32::try_from(events).unwrap()
     }
 
-    fn append(&mut self, round: usize, ask: &Ask, append: &Append) -> Outcome {
-        if let Some(used) = ask.key.and_then(|key| self.keys.get(&key)) {
+    fn append(&mut self, round: usize, random: &RandomAppend, append: &Append) -> Outcome {
+        if let Some(used) = random.key.and_then(|key| self.keys.get(&key)) {
             return Outcome::Duplicate(*used);
         }
-        if append.expected.get() != self.version(ask.stream) {
+        if append.expected.get() != self.version(random.stream) {
             return Outcome::Conflict;
         }
         let ids = append.events.iter().map(|event| event.event_id);
         self.rounds.extend(ids.clone().map(|id| (id, round)));
-        self.streams.entry(ask.stream).or_default().extend(ids);
-        if let (Some(number), Some(key)) = (ask.key, &append.key) {
-            let version = Version::new(self.version(ask.stream));
-            let used = Used {
+        self.streams.entry(random.stream).or_default().extend(ids);
+        if let (Some(number), Some(key)) = (random.key, &append.key) {
+            let version = Version::new(self.version(random.stream));
+            let used = FirstUse {
                 fingerprint: key.fingerprint,
                 aggregate_id: (version > Version::ZERO).then_some(append.stream.aggregate_id),
                 version,
@@ -107,13 +107,13 @@ impl Model {
     }
 }
 
-/// The names of one history: all of them share a database.
-struct World {
+/// One history. All histories share a database, so each has its own streams and keys.
+struct History {
     store: PgEventStore,
     scope: Uuid,
 }
 
-impl World {
+impl History {
     fn stream(&self, number: u8) -> StreamId {
         StreamId {
             aggregate_type: "Modelled",
@@ -121,16 +121,16 @@ impl World {
         }
     }
 
-    fn append(&self, ask: &Ask, version: i32) -> Append {
+    fn append(&self, random: &RandomAppend, version: i32) -> Append {
         let event = |_| NewEvent {
             event_id: Uuid::now_v7(),
             event_type: "Counted",
             schema_version: 1,
             data: RawValue::from_string("{}".to_owned()).unwrap(),
         };
-        let expected = Version::new((version + ask.beside).max(0));
+        let expected = Version::new((version + random.offset).max(0));
         let command_id = Uuid::now_v7();
-        let key = ask.key.map(|key| {
+        let key = random.key.map(|key| {
             let mut fingerprint = [key; 32];
             fingerprint[..16].copy_from_slice(command_id.as_bytes());
             IdempotencyKey {
@@ -141,9 +141,9 @@ impl World {
         });
         Append {
             command_id,
-            stream: self.stream(ask.stream),
+            stream: self.stream(random.stream),
             expected,
-            events: (0..ask.events).map(event).collect(),
+            events: (0..random.events).map(event).collect(),
             occurred_at: chrono::DateTime::UNIX_EPOCH,
             metadata: to_raw_value(&Metadata::default()).unwrap(),
             key,
@@ -154,7 +154,7 @@ impl World {
         match self.store.append(append).await {
             Ok(_) => Outcome::Appended,
             Err(AppendError::VersionConflict) => Outcome::Conflict,
-            Err(AppendError::DuplicateCommand(used)) => Outcome::Duplicate(Used {
+            Err(AppendError::DuplicateCommand(used)) => Outcome::Duplicate(FirstUse {
                 fingerprint: used.fingerprint,
                 aggregate_id: used.aggregate_id,
                 version: used.version,
@@ -180,12 +180,12 @@ impl World {
         let positions: HashSet<Position> = stored.iter().map(|(position, _)| *position).collect();
         assert_eq!(positions.len(), model.rounds.len());
         let rounds = stored.iter().map(|(_, id)| model.rounds[id]);
-        assert!(rounds.is_sorted(), "positions do not follow commits");
+        assert!(rounds.is_sorted(), "positions do not rise with the commits");
     }
 }
 
 #[test]
-fn appends_come_to_what_the_model_says() {
+fn concurrent_appends_have_the_outcomes_of_the_model() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
     let store = runtime.block_on(async {
@@ -205,28 +205,28 @@ fn appends_come_to_what_the_model_says() {
     };
     let mut runner = TestRunner::new(config);
 
-    let held = runner.run(&asks(), |rounds| {
-        let world = World {
+    let held = runner.run(&random_appends(), |rounds| {
+        let history = History {
             store: store.clone(),
             scope: Uuid::now_v7(),
         };
         let mut model = Model::default();
         runtime.block_on(async {
-            for (round, asks) in rounds.iter().enumerate() {
-                // Those of a round go at once, so none may depend on another.
+            for (round, appends) in rounds.iter().enumerate() {
+                // The appends of a round are concurrent, so none may depend on another.
                 let (mut streams, mut keys) = (HashSet::new(), HashSet::new());
-                let apart = asks.iter().filter(|ask| {
-                    streams.insert(ask.stream) && ask.key.is_none_or(|key| keys.insert(key))
+                let independent = appends.iter().filter(|random| {
+                    streams.insert(random.stream) && random.key.is_none_or(|key| keys.insert(key))
                 });
                 let (mut expected, mut sent) = (vec![], vec![]);
-                for ask in apart {
-                    let append = world.append(ask, model.version(ask.stream));
-                    expected.push(model.append(round, ask, &append));
-                    sent.push(world.send(append));
+                for random in independent {
+                    let append = history.append(random, model.version(random.stream));
+                    expected.push(model.append(round, random, &append));
+                    sent.push(history.send(append));
                 }
                 assert_eq!(join_all(sent).await, expected);
             }
-            world.assert_is(&model).await;
+            history.assert_is(&model).await;
         });
         Ok(())
     });

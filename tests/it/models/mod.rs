@@ -1,4 +1,4 @@
-//! Long made-up histories beside models that are too simple to be wrong.
+//! Property tests: long random histories, compared with models that are too simple to be wrong.
 
 mod append;
 mod orders;

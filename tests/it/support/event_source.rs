@@ -9,9 +9,9 @@ use super::PATIENCE;
 /// A message of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Its id; empty where it has none.
+    /// Its id; empty if it has none.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub event: String,
     /// Its data as JSON.
     pub data: Value,
@@ -24,9 +24,9 @@ impl Message {
     }
 }
 
-/// A stream that is being read.
+/// An open stream.
 pub struct EventSource {
-    /// The answer that it came with.
+    /// The response with its headers.
     pub response: Response,
     read: String,
 }
@@ -45,7 +45,7 @@ impl EventSource {
         source
     }
 
-    /// The next message; `None` at the end, broken off or not.
+    /// The next message; `None` after the end of the response, clean or not.
     pub async fn next(&mut self) -> Option<Message> {
         loop {
             let block = self.block().await?;
@@ -64,16 +64,16 @@ impl EventSource {
         }
     }
 
-    /// The next messages, so many.
+    /// The next `count` messages.
     pub async fn take(&mut self, count: usize) -> Vec<Message> {
         let mut messages = vec![];
         while messages.len() < count {
-            messages.push(self.next().await.expect("the stream goes on"));
+            messages.push(self.next().await.expect("another message"));
         }
         messages
     }
 
-    /// What stands before the next empty line.
+    /// The text before the next empty line.
     async fn block(&mut self) -> Option<String> {
         loop {
             if let Some((block, rest)) = self.read.split_once("\n\n") {
@@ -82,7 +82,7 @@ impl EventSource {
                 return Some(block);
             }
             let chunk = timeout(PATIENCE, self.response.chunk()).await;
-            let chunk = chunk.expect("something comes").ok()??;
+            let chunk = chunk.expect("a chunk in time").ok()??;
             self.read.push_str(str::from_utf8(&chunk).expect("UTF-8"));
         }
     }

@@ -1,4 +1,5 @@
-//! What tests stand on: servers shared by all tests of the process, a service for each test.
+//! What several tests use: servers shared by all tests of the process, a service for each test,
+//! clients and checks. Code that only one group of tests needs does not belong here.
 
 pub mod app;
 pub mod event_source;
@@ -16,10 +17,10 @@ use tokio::time::{Instant, sleep};
 pub use app::TestApp;
 pub use event_source::EventSource;
 
-/// How long a test waits for something that must happen.
+/// How long a test waits for an expected state.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Asks again and again until there is an answer; fails the test where none comes.
+/// Polls until `ask` returns a value. Fails the test after [`PATIENCE`].
 pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, ask: impl Fn() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,5 +1,5 @@
-//! A network link of our own: a TCP proxy in front of a server, which loses, delays, holds and cuts
-//! what goes through it on command.
+//! A TCP proxy in front of a server. On command it loses or delays packets, and holds or breaks
+//! connections.
 
 use std::{
     io,
@@ -21,33 +21,33 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What the link does to the bytes that go through it.
+/// What the proxy does with the bytes that it receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
     Pass,
-    /// Loses one in so many of the client's packets, and the connection with it: the server never
-    /// learns what it was asked.
+    /// Loses one in this number of the client's packets and breaks the connection: the server never
+    /// gets the request.
     CutBefore(usize),
-    /// Loses one in so many of the server's packets, and the connection with it: the server has
-    /// done what it was asked, and nobody learns so.
+    /// Loses one in this number of the server's packets and breaks the connection: the server has
+    /// handled the request, but the client does not get the answer.
     CutAfter(usize),
-    /// Passes everything on so much later.
+    /// Passes everything on after this delay.
     Delay(Duration),
-    /// Passes nothing on until the mode changes, and then all of it: a partition that heals.
+    /// Passes nothing on until the mode changes, then everything: a network partition that ends.
     Hold,
-    /// Swallows everything. Who sent something meanwhile finds the connection broken afterwards.
+    /// Drops everything. After the mode changes, connections over which something was sent are broken.
     Blackhole,
-    /// Breaks all connections and takes no new ones.
+    /// Breaks all connections and accepts no new ones.
     Refuse,
 }
 
-/// Where the server is.
+/// The address of the server.
 #[derive(Debug, Clone)]
 pub enum Server {
-    /// At an address.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// At a unix socket.
+    /// A unix socket.
     Unix(PathBuf),
 }
 
@@ -60,7 +60,7 @@ enum Way {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// A link to one server. It goes on as long as the runtime.
+/// A proxy in front of one server. It runs until the runtime ends.
 #[derive(Debug, Clone)]
 pub struct Proxy {
     address: SocketAddr,
@@ -69,7 +69,7 @@ pub struct Proxy {
     packets: Arc<AtomicUsize>,
     /// How many connections were made.
     made: Arc<AtomicUsize>,
-    /// Up to which of them nothing is passed on any more, and nobody is told.
+    /// The connections up to this number stay open, but nothing is passed on any more.
     forgotten: Arc<AtomicUsize>,
 }
 
@@ -92,7 +92,7 @@ impl Proxy {
         proxy
     }
 
-    /// In front of the PostgreSQL with this URL (a unix socket); and the URL through it.
+    /// A proxy in front of the PostgreSQL with this URL (a unix socket), and the URL of the proxy.
     pub fn to_postgres(url: &str) -> (Self, String) {
         let options: sqlx::postgres::PgConnectOptions = url.parse().expect("a URL");
         let socket = options.get_socket().expect("a unix socket");
@@ -104,7 +104,7 @@ impl Proxy {
         (proxy, through)
     }
 
-    /// In front of the NATS with this URL; and the URL through it.
+    /// A proxy in front of the NATS with this URL, and the URL of the proxy.
     pub fn to_nats(url: &str) -> (Self, String) {
         let address = url.strip_prefix("nats://").expect("a URL of NATS");
         let proxy = Self::to(Server::Tcp(address.parse().expect("an address")));
@@ -112,12 +112,12 @@ impl Proxy {
         (proxy, through)
     }
 
-    /// Does this from now on.
+    /// Changes the mode.
     pub fn set(&self, mode: Mode) {
         self.mode.send_replace(mode);
     }
 
-    /// From now on the connections that are there stay open and say nothing, whatever the mode.
+    /// From now on the existing connections stay open but pass nothing on, whatever the mode is.
     pub fn forget_connections(&self) {
         self.forgotten
             .store(self.made.load(Ordering::SeqCst), Ordering::SeqCst);
@@ -148,17 +148,17 @@ impl Proxy {
                 Ok(Box::new(server) as Box<dyn Stream>)
             }),
         };
-        // The client learns of a server that is down by its own connection's end.
+        // If the server is down, the client's connection is closed, too.
         let Ok(server) = server else { return };
         client.set_nodelay(true).expect("TCP_NODELAY");
-        let (questions, to_client) = client.into_split();
-        let (answers, to_server) = split(server);
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = split(server);
         let cut = CancellationToken::new();
-        let there = self
-            .clone()
-            .pass_on(number, Way::ToServer, questions, to_server, cut.clone());
-        tokio::spawn(there);
-        self.pass_on(number, Way::ToClient, answers, to_client, cut)
+        let requests =
+            self.clone()
+                .pass_on(number, Way::ToServer, from_client, to_server, cut.clone());
+        tokio::spawn(requests);
+        self.pass_on(number, Way::ToClient, from_server, to_client, cut)
             .await;
     }
 
@@ -194,7 +194,7 @@ impl Proxy {
         }
     }
 
-    /// Does to a packet what the mode says; whether it goes on.
+    /// Applies the mode to a packet. Returns whether it is passed on.
     async fn passes(&self, way: Way, mode: &mut watch::Receiver<Mode>) -> bool {
         let now = *mode.borrow_and_update();
         match (now, way) {

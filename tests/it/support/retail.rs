@@ -1,7 +1,7 @@
 //! Real orders: the invoices of a UK online gift retailer (see `tests/data/README.md`).
 //!
-//! What an order must come to is computed here from the file's text, in pence, with nothing of the
-//! service's own money.
+//! The expected totals are computed here from the file's text, in pence, without the service's own
+//! type of money.
 
 use std::{
     collections::HashMap,
@@ -12,19 +12,19 @@ use std::{
 
 use ruzstd::decoding::StreamingDecoder;
 
-/// Names the project's copy where it lies elsewhere: beside a worktree it does not.
+/// The variable with the path of the project's copy, if that is elsewhere.
 const WHOLE_VARIABLE: &str = "ORDERS_REAL_ORDERS";
 /// The project's copy of the first four months, beside the repository.
 const WHOLE: &str = "../shared/data/online-retail-2010-12_2011-03.csv.zst";
 /// The excerpt that is part of the repository.
 const EXCERPT: &str = "tests/data/orders.csv";
-/// Who buys where the file names nobody.
+/// The customer if the file names none.
 const GUEST: &str = "guest";
-/// How many lines without a further one an invoice is complete after; the widest gap in the file
-/// has two.
+/// An invoice is complete after this number of lines of other invoices. The largest gap in the file
+/// is two lines.
 const GAP: usize = 100;
 
-/// A line of an invoice, its texts as in the file.
+/// A line of an invoice, with the texts of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     pub product: String,
@@ -42,12 +42,12 @@ pub struct Invoice {
 }
 
 impl Line {
-    /// How many, whichever way they went.
+    /// How many items, whether bought or taken back.
     pub fn pieces(&self) -> u64 {
         self.quantity.unsigned_abs()
     }
 
-    /// The price of one.
+    /// The price of one item, in pence.
     pub fn pence(&self) -> u64 {
         let (pounds, pence) = self.price.split_once('.').unwrap_or((&self.price, ""));
         assert!(pence.len() <= 2, "{} has no whole pence", self.price);
@@ -56,13 +56,13 @@ impl Line {
 }
 
 impl Invoice {
-    /// Whether it takes an earlier one back.
+    /// Whether it takes an earlier invoice back.
     pub fn is_cancellation(&self) -> bool {
         self.number.starts_with('C')
     }
 
-    /// Whether every line is one that the service takes. A cancellation counts by what it takes
-    /// back.
+    /// Whether the service accepts every line. For a cancellation the sign of the quantities is
+    /// ignored.
     pub fn is_acceptable(&self) -> bool {
         self.lines.iter().all(|line| {
             let has_right_sign = self.is_cancellation() || line.quantity > 0;
@@ -70,7 +70,7 @@ impl Invoice {
         })
     }
 
-    /// What it comes to, as the service writes it.
+    /// Its total, as the service writes it.
     pub fn total(&self) -> String {
         let pence: u64 = self
             .lines
@@ -80,14 +80,14 @@ impl Invoice {
         format!("{}.{:02}", pence / 100, pence % 100)
     }
 
-    /// How many pieces it has.
+    /// How many items it has.
     pub fn pieces(&self) -> u64 {
         self.lines.iter().map(Line::pieces).sum()
     }
 }
 
-/// The first invoices of the project's copy that are acceptable, or those of the excerpt where the
-/// copy is not there; and the others that stand among them.
+/// The first acceptable invoices of the project's copy, or those of the excerpt if the copy is missing;
+/// and the unacceptable invoices between them.
 pub fn first(count: usize) -> (Vec<Invoice>, Vec<Invoice>) {
     let named = std::env::var_os(WHOLE_VARIABLE).map(PathBuf::from);
     let whole = named.unwrap_or_else(|| beside_the_manifest(WHOLE));
@@ -96,20 +96,20 @@ pub fn first(count: usize) -> (Vec<Invoice>, Vec<Invoice>) {
     }
     let file = BufReader::new(File::open(whole).expect("the file opens"));
     let unpacked = StreamingDecoder::new(file).expect("zstd");
-    sorted_out(read(unpacked, count * 2), count)
+    partition(read(unpacked, count * 2), count)
 }
 
-/// The acceptable invoices of the excerpt, and the others.
+/// The acceptable invoices of the excerpt, and the unacceptable ones.
 pub fn excerpt() -> (Vec<Invoice>, Vec<Invoice>) {
     let file = File::open(beside_the_manifest(EXCERPT)).expect("the excerpt opens");
-    sorted_out(read(file, usize::MAX), usize::MAX)
+    partition(read(file, usize::MAX), usize::MAX)
 }
 
 fn beside_the_manifest(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn sorted_out(invoices: Vec<Invoice>, count: usize) -> (Vec<Invoice>, Vec<Invoice>) {
+fn partition(invoices: Vec<Invoice>, count: usize) -> (Vec<Invoice>, Vec<Invoice>) {
     let (mut good, mut bad) = (vec![], vec![]);
     for invoice in invoices {
         if good.len() == count {
@@ -125,7 +125,7 @@ fn sorted_out(invoices: Vec<Invoice>, count: usize) -> (Vec<Invoice>, Vec<Invoic
     (good, bad)
 }
 
-/// Reads whole invoices, in the order in which they begin, until there are `enough`.
+/// Reads `enough` complete invoices, in the order of their first lines.
 fn read(csv: impl Read, enough: usize) -> Vec<Invoice> {
     let mut reader = csv::Reader::from_reader(csv);
     let headings = reader.headers().expect("a heading").clone();
@@ -172,7 +172,7 @@ fn read(csv: impl Read, enough: usize) -> Vec<Invoice> {
 }
 
 #[test]
-fn the_excerpt_holds_what_makes_real_orders_hard() {
+fn the_excerpt_contains_all_kinds_of_difficult_orders() {
     let (good, bad) = excerpt();
     let all: Vec<&Invoice> = good.iter().chain(&bad).collect();
     let some = |holds: &dyn Fn(&Invoice) -> bool| all.iter().any(|invoice| holds(invoice));

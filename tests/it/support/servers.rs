@@ -1,4 +1,4 @@
-//! One private PostgreSQL and one NATS for the whole test process, through the embedded module.
+//! One private PostgreSQL and one NATS for the whole test process, started by the embedded module.
 //! Each test has its own database and its own JetStream stream, so that all can run at once.
 
 use std::{
@@ -15,19 +15,19 @@ use orders::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-/// Where the servers are.
+/// The URLs of the servers.
 #[derive(Debug, Clone)]
 pub struct Servers {
     pub database_url: String,
     pub nats_url: String,
 }
 
-/// The servers of this process; started by the first test that asks. They end with the process.
+/// The servers of this process. The first call starts them; they end with the process.
 pub fn servers() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
-        let (tell, told) = std::sync::mpsc::channel();
-        // A thread and a runtime of their own: a test's runtime ends with the test.
+        let (sender, receiver) = std::sync::mpsc::channel();
+        // They need their own thread and runtime: a test's runtime ends with the test.
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
@@ -39,15 +39,15 @@ pub fn servers() -> &'static Servers {
                     database_url: embedded.database_url().to_owned(),
                     nats_url: embedded.nats_url().to_owned(),
                 };
-                tell.send(servers).expect("a test waits");
+                sender.send(servers).expect("a test waits");
                 std::future::pending::<()>().await;
             });
         });
-        told.recv().expect("the embedded servers start")
+        receiver.recv().expect("the embedded servers start")
     })
 }
 
-/// A new data directory; those of test processes that have ended are removed.
+/// A new data directory. Directories of ended test processes are removed.
 fn fresh_directory() -> PathBuf {
     let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
@@ -58,19 +58,19 @@ fn fresh_directory() -> PathBuf {
         let is_running = process
             .is_some_and(|id| nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None).is_ok());
         if process.is_some() && !is_running {
-            // What cannot be removed is tried again by the next process.
+            // If this fails, the next process tries again.
             let _ = fs::remove_dir_all(entry.path());
         }
     }
     process_directory()
 }
 
-/// Where this process's data is.
+/// The directory with the data of this process.
 pub fn process_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("it-{}", std::process::id()))
 }
 
-/// The connect options of an empty database with today's schema, and its URL's name.
+/// The connect options of a new database with the current schema, and its name.
 pub async fn fresh_database() -> (PgConnectOptions, String) {
     let name = format!("test_{}", Uuid::now_v7().simple());
     let options = PgConnectOptions::from_str(&servers().database_url).expect("a URL");
@@ -81,7 +81,7 @@ pub async fn fresh_database() -> (PgConnectOptions, String) {
         .execute(AssertSqlSafe(format!("create database {name}")))
         .await
         .expect("a database is created");
-    connection.close().await.expect("a clean goodbye");
+    connection.close().await.expect("the connection closes");
     let options = postgres::connect_options(&servers().database_url)
         .expect("a URL")
         .database(&name);
@@ -91,7 +91,7 @@ pub async fn fresh_database() -> (PgConnectOptions, String) {
     (options, name)
 }
 
-/// The shared server's URL with another database.
+/// The URL of a database on the shared server.
 pub fn url_of_database(name: &str) -> String {
     let url = &servers().database_url;
     let (before, query) = url

@@ -1,5 +1,4 @@
-//! The real program as a process of its own: started, signalled, killed, and looked at from
-//! outside.
+//! The real program as a separate process: start it, send it signals, kill it, and observe it.
 
 use std::{
     env,
@@ -27,49 +26,49 @@ use super::{
     servers::{process_directory, servers, url_of_database},
 };
 
-/// How long a first start may take: it makes a database on a machine that runs all the other tests.
+/// How long a first start may take: it creates a database while all the other tests run.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// A data directory of a service, removed in the end.
+/// A data directory of a service. It is removed at the end.
 pub struct DataDir(PathBuf);
 
 impl DataDir {
-    /// A new one, with the test's name in its own.
+    /// Creates a directory of this name.
     pub fn new(name: &str) -> Self {
         let path = process_directory().join("services").join(name);
         fs::create_dir_all(&path).expect("a directory");
         Self(path)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Leaves it there for who wants to know what happened: until the next test process starts.
+    /// Keeps it for a look at its logs, until the next test process starts.
     pub fn keep(self) -> PathBuf {
         let path = self.0.clone();
         std::mem::forget(self);
         path
     }
 
-    /// The process id in the first line of a file under it; none while a server is being replaced.
+    /// The process id in the first line of a file; `None` while the server is being restarted.
     fn pid(&self, file: &str) -> Option<Pid> {
         let text = fs::read_to_string(self.0.join(file)).ok()?;
         text.lines().next()?.trim().parse().ok().map(Pid::from_raw)
     }
 
-    /// The running nats-server.
+    /// The process id of nats-server.
     pub fn nats_pid(&self) -> Option<Pid> {
         self.pid("nats/nats-server.pid")
     }
 
-    /// The running PostgreSQL.
+    /// The process id of PostgreSQL.
     pub fn postgres_pid(&self) -> Option<Pid> {
         self.pid("postgres/data/postmaster.pid")
     }
 
-    /// Where the running nats-server is; none while one is being replaced.
+    /// The URL of nats-server; `None` while it is being restarted.
     pub fn nats_url(&self) -> Option<String> {
         let conf = fs::read_to_string(self.0.join("nats/nats-server.conf")).ok()?;
         let address = conf
@@ -79,7 +78,7 @@ impl DataDir {
         Some(format!("nats://{address}"))
     }
 
-    /// The running PostgreSQL's database.
+    /// The database of the running PostgreSQL.
     pub fn database(&self) -> PgPool {
         let url = PrivatePostgres::running(&EmbeddedOptions::new(&self.0))
             .expect("a data directory")
@@ -90,7 +89,7 @@ impl DataDir {
             .expect("a URL")
     }
 
-    /// Runs `orders verify` on it.
+    /// Asserts that `orders verify` finds no difference.
     pub async fn assert_verifies(&self) {
         let verify = orders(&["verify", "--data-dir", &self.0.to_string_lossy()], &[]).await;
         assert_eq!(verify.status.code(), Some(0), "{verify:?}");
@@ -99,8 +98,8 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // As root, PostgreSQL's part may be elsewhere, behind a link. What cannot be removed is
-        // left to the next test process.
+        // As root, PostgreSQL's data may be elsewhere, behind a link. If it cannot be removed, the
+        // next test process tries again.
         if let Ok(elsewhere) = fs::canonicalize(self.0.join("postgres")) {
             let _ = fs::remove_dir_all(elsewhere);
         }
@@ -108,11 +107,11 @@ impl Drop for DataDir {
     }
 }
 
-/// The program with nothing of this process's configuration in its environment.
+/// The program, with only these variables of configuration: none of this process's own.
 pub fn program(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orders"));
     command.args(arguments).env_clear().kill_on_drop(true);
-    // Where the servers' programs are found is a matter of the machine.
+    // These say where the programs of the servers are on this machine.
     for kept in [
         "PATH",
         "HOME",
@@ -138,7 +137,7 @@ pub async fn orders(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
 
 /// A running `orders serve`. Dropping it kills it with SIGKILL.
 pub struct Service {
-    /// Where it listens.
+    /// Its URL.
     pub url: String,
     child: Child,
     log: PathBuf,
@@ -146,7 +145,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts it embedded on a data directory, on a port of its own choice.
+    /// Starts it with embedded servers in a data directory, on any free port.
     pub async fn embedded(data: &DataDir) -> Self {
         Self::start(&[("ORDERS_DATA_DIR", &data.0.to_string_lossy())]).await
     }
@@ -159,7 +158,7 @@ impl Service {
         Self::start(&variables).await
     }
 
-    /// Starts it on the test process's servers: in a database and on a stream of this name.
+    /// Starts it on the shared servers, with the database and the stream of this name.
     pub async fn on_shared_servers(name: &str) -> Self {
         Self::start(&[
             ("DATABASE_URL", &url_of_database(name)),
@@ -185,7 +184,7 @@ impl Service {
             .await
             .expect("it listens in time")
             .expect("a line")
-            .expect("it listens (its log is beside its data)");
+            .expect("it listens (its log is in the directory `services`)");
         let url = line.strip_prefix("listening on ").expect("an address");
         assert!(
             url.starts_with("http://127.0.0.1:") && !url.ends_with(":0"),
@@ -204,7 +203,7 @@ impl Service {
         Pid::from_raw(id.cast_signed())
     }
 
-    /// How much memory it has in use, in KiB.
+    /// How much memory it uses, in KiB.
     pub fn resident_kib(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("Linux");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -222,7 +221,7 @@ impl Service {
         kill(self.pid(), signal).expect("it runs");
     }
 
-    /// Kills it as nothing can be refused, and waits for its end.
+    /// Kills it with SIGKILL, and waits for its end.
     pub async fn kill_9(mut self) {
         self.child.kill().await.expect("it is killed");
     }
@@ -232,7 +231,7 @@ impl Service {
         self.child.try_wait().expect("a status").is_none()
     }
 
-    /// Waits for its end. It must have said nothing more on standard output.
+    /// Waits for its end. It must have printed nothing more on standard output.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         let ended = timeout(limit, self.child.wait()).await;
         let status = ended.expect("it ends in time").expect("a status");
@@ -241,7 +240,7 @@ impl Service {
         status
     }
 
-    /// Its children and theirs.
+    /// Its children, their children and so on.
     pub async fn descendants(&self) -> Vec<Process> {
         let all = processes().await;
         let mut parents = vec![self.pid().as_raw()];
@@ -256,7 +255,7 @@ impl Service {
     }
 }
 
-/// Where a service logs, out of the way of the test runner's own output.
+/// A new log file. The test runner's own output stays readable.
 fn log_file() -> PathBuf {
     static SERVICES: AtomicUsize = AtomicUsize::new(0);
     let number = SERVICES.fetch_add(1, Ordering::Relaxed);
@@ -290,7 +289,7 @@ async fn processes() -> Vec<Process> {
         let mut words = line.split_whitespace();
         let pid = words.next()?.parse().ok()?;
         let parent = words.next()?.parse().ok()?;
-        // A zombie has ended; only nobody has asked yet how.
+        // A zombie has ended; its parent has not read its status yet.
         let has_ended = words.next()?.starts_with('Z');
         let name = words.next()?.to_owned();
         (!has_ended).then_some(Process { pid, parent, name })
@@ -298,7 +297,7 @@ async fn processes() -> Vec<Process> {
     text.lines().filter_map(read).collect()
 }
 
-/// Waits until none of these runs any more.
+/// Waits until none of these processes runs any more.
 pub async fn assert_gone(gone: &[Process]) {
     eventually("no process is left", || async {
         let running = processes().await;

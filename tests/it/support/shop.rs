@@ -1,5 +1,5 @@
-//! Clients that send real orders and behave well: what may not have been applied is repeated so
-//! that repeating cannot double it. Every attempt is written down, to be held against the store.
+//! Well-behaved clients that send real orders. They repeat a command with an unknown outcome so that
+//! it cannot be applied twice. Every attempt is recorded, for a comparison with the store.
 
 use std::{
     collections::HashMap,
@@ -22,25 +22,25 @@ use uuid::Uuid;
 
 use super::{eventually, retail::Invoice};
 
-/// How many clients order at once.
+/// How many orders are sent at once.
 const CLIENTS: usize = 24;
-/// How long a client goes on with one command.
-const STUBBORNNESS: Duration = Duration::from_mins(1);
+/// How long a client repeats one command.
+const RETRY_LIMIT: Duration = Duration::from_mins(1);
 /// How long a client waits for an answer: longer than the service waits for anything.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
-/// The pause before a command is repeated. The service asks for a second; these clients press.
+/// The pause before a command is repeated: shorter than the second that `Retry-After` asks for.
 const PAUSE: Duration = Duration::from_millis(40);
 
-/// What makes it safe to repeat a command.
+/// What prevents that a repeated command is applied twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manners {
-    /// An Idempotency-Key, the same each time. The service makes the ids.
-    Keys,
-    /// Ids of orders and items that the client has chosen.
+enum RepeatBy {
+    /// The same Idempotency-Key each time. The service chooses the ids.
+    Key,
+    /// The client chooses the ids of orders and items.
     Ids,
 }
 
-/// What one attempt came to, as far as its client knows.
+/// The outcome of an attempt, as far as its client knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It was applied and led to this version.
@@ -49,11 +49,11 @@ pub enum Outcome {
     DoneBefore,
     /// The service says that nothing was applied.
     NotApplied,
-    /// No answer, or one that leaves it open.
+    /// There was no answer, or one that leaves the outcome unknown.
     Unknown,
 }
 
-/// One attempt at a command. Its request id is `COMMAND.NUMBER`, and events keep that.
+/// One attempt at a command. Its request id is `COMMAND.NUMBER`, which events store.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     pub command: String,
@@ -61,13 +61,13 @@ pub struct Attempt {
     pub outcome: Outcome,
 }
 
-/// What the clients have written down.
+/// What the clients have recorded.
 #[derive(Debug, Default)]
 pub struct Ledger {
     pub attempts: Mutex<Vec<Attempt>>,
-    /// Invoice number to order.
+    /// The order of each invoice number.
     pub orders: Mutex<HashMap<String, Uuid>>,
-    /// The newest Consistency-Token of some client.
+    /// The Consistency-Token of the last answer.
     pub token: Mutex<String>,
     acknowledged: AtomicUsize,
 }
@@ -78,7 +78,7 @@ impl Ledger {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many further commands have been acknowledged.
+    /// Waits until this number of further commands has been acknowledged.
     pub async fn progress(&self, commands: usize) {
         let goal = self.acknowledged() + commands;
         let what = format!("{goal} commands are acknowledged");
@@ -88,7 +88,7 @@ impl Ledger {
         .await;
     }
 
-    /// How many attempts came to something that `is` so.
+    /// How many attempts have an outcome for which `is` holds.
     pub fn count(&self, is: impl Fn(Outcome) -> bool) -> usize {
         let attempts = self.attempts.lock().unwrap();
         attempts
@@ -98,21 +98,21 @@ impl Ledger {
     }
 }
 
-/// One command, as it goes over the wire each time.
+/// One command, the same in each attempt.
 struct Command {
     name: String,
     path: String,
     body: Value,
-    manners: Manners,
+    repeat_by: RepeatBy,
 }
 
 /// An answer: status, headers, body.
-struct Answered(u16, HeaderMap, Value);
+struct ShopAnswer(u16, HeaderMap, Value);
 
 /// The clients.
 pub struct Shop {
     client: Client,
-    /// Where the services are now. With several, each attempt goes to the next one.
+    /// The current URLs of the services. Each attempt goes to the next service.
     services: Vec<watch::Receiver<String>>,
     pub invoices: Vec<Invoice>,
     pub ledger: Ledger,
@@ -120,8 +120,8 @@ pub struct Shop {
 }
 
 impl Shop {
-    /// Clients of the services for these invoices. Every fourth of them is created empty and filled
-    /// line by line.
+    /// Clients that send these invoices to the services. Every fourth order is created empty and its
+    /// lines are added one by one.
     pub fn new(services: Vec<watch::Receiver<String>>, invoices: Vec<Invoice>) -> Arc<Self> {
         Arc::new(Self {
             client: Client::builder().timeout(ANSWER_LIMIT).build().unwrap(),
@@ -132,12 +132,12 @@ impl Shop {
         })
     }
 
-    /// Clients of one service that stays where it is.
+    /// Clients of one service with a fixed URL.
     pub fn at(url: &str, invoices: Vec<Invoice>) -> Arc<Self> {
         Self::new(vec![watch::channel(url.to_owned()).1], invoices)
     }
 
-    /// How many commands all invoices take.
+    /// How many commands all invoices need.
     pub fn commands(&self) -> usize {
         let lines = |(index, invoice): (usize, &Invoice)| {
             if (self.by_line)(index) {
@@ -150,7 +150,7 @@ impl Shop {
         added + 2 * self.invoices.len()
     }
 
-    /// Begins to order.
+    /// Starts to send the orders.
     pub fn open(self: &Arc<Self>) -> JoinHandle<()> {
         let shop = Arc::clone(self);
         tokio::spawn(async move {
@@ -161,11 +161,11 @@ impl Shop {
         })
     }
 
-    /// Places one order and completes it, or cancels it where the invoice is a cancellation.
+    /// Places one order and completes it, or cancels it if the invoice is a cancellation.
     async fn place(&self, index: usize, invoice: &Invoice) {
-        let manners = match index % 2 {
-            0 => Manners::Keys,
-            _ => Manners::Ids,
+        let repeat_by = match index % 2 {
+            0 => RepeatBy::Key,
+            _ => RepeatBy::Ids,
         };
         let number = &invoice.number;
         let by_line = (self.by_line)(index);
@@ -180,7 +180,7 @@ impl Shop {
                 };
                 let mut body = json!({
                     "productId": item.product, "quantity": item.pieces(), "price": price});
-                if manners == Manners::Ids {
+                if repeat_by == RepeatBy::Ids {
                     body["itemId"] = json!(chosen_id(&format!("{number}.{line}")));
                 }
                 body
@@ -190,12 +190,12 @@ impl Shop {
             name: format!("{number}.{step}"),
             path,
             body,
-            manners,
+            repeat_by,
         };
 
         let first: &[Value] = if by_line { &[] } else { &items };
         let mut body = json!({"customerId": invoice.customer, "currency": "GBP", "items": first});
-        if manners == Manners::Ids {
+        if repeat_by == RepeatBy::Ids {
             body["id"] = json!(chosen_id(number));
         }
         let created = self
@@ -232,7 +232,7 @@ impl Shop {
             let request_id = format!("{}.{number}", command.name);
             let answered = self.attempt(&command, &request_id, number).await;
             let (outcome, body) = match &answered {
-                Ok(answered) => (judge(&command, answered, may_be_applied), &answered.2),
+                Ok(answered) => (outcome_of(&command, answered, may_be_applied), &answered.2),
                 Err(_) => (Outcome::Unknown, &Value::Null),
             };
             may_be_applied |= outcome == Outcome::Unknown;
@@ -245,15 +245,15 @@ impl Shop {
                 self.ledger.acknowledged.fetch_add(1, Ordering::Relaxed);
                 return body.clone();
             }
-            let last = answered.map(|Answered(status, _, body)| format!("{status} {body}"));
+            let last = answered.map(|ShopAnswer(status, _, body)| format!("{status} {body}"));
             assert!(
-                began.elapsed() < STUBBORNNESS,
+                began.elapsed() < RETRY_LIMIT,
                 "{} never succeeds: {last:?}",
                 command.name
             );
             sleep(PAUSE).await;
         }
-        unreachable!("a client does not count so far")
+        unreachable!("the attempts end before the numbers do")
     }
 
     async fn attempt(
@@ -261,7 +261,7 @@ impl Shop {
         command: &Command,
         request_id: &str,
         number: usize,
-    ) -> reqwest::Result<Answered> {
+    ) -> reqwest::Result<ShopAnswer> {
         let first = command.name.len() % self.services.len();
         let url = self.services[(first + number) % self.services.len()]
             .borrow()
@@ -271,7 +271,7 @@ impl Shop {
             .post(format!("{url}{}", command.path))
             .header("x-request-id", request_id)
             .json(&command.body);
-        if command.manners == Manners::Keys {
+        if command.repeat_by == RepeatBy::Key {
             request = request.header("idempotency-key", &command.name);
         }
         let response = request.send().await?;
@@ -282,27 +282,27 @@ impl Shop {
                 .unwrap()
                 .clone_into(&mut self.ledger.token.lock().unwrap());
         }
-        Ok(Answered(status, headers, response.json().await?))
+        Ok(ShopAnswer(status, headers, response.json().await?))
     }
 }
 
-/// What an answer means. Fails the test where a client cannot accept it.
-fn judge(command: &Command, answered: &Answered, may_be_applied: bool) -> Outcome {
-    let Answered(status, headers, body) = answered;
+/// Interprets an answer. Fails the test if a client cannot accept it.
+fn outcome_of(command: &Command, answered: &ShopAnswer, may_be_applied: bool) -> Outcome {
+    let ShopAnswer(status, headers, body) = answered;
     let was_replayed = headers.contains_key("idempotent-replayed");
     let creates = command.path == "/v1/orders";
     match (*status, body["code"].as_str().unwrap_or_default()) {
         (200 | 201, _) if was_replayed => Outcome::DoneBefore,
-        // Creating again what is there.
+        // An earlier attempt has created the order.
         (200, _) if creates && may_be_applied => Outcome::DoneBefore,
         (201, _) => Outcome::Done(version(body)),
         (200, _) if !creates => Outcome::Done(version(body)),
         (409, "item_already_exists" | "order_not_open")
-            if may_be_applied && command.manners == Manners::Ids =>
+            if may_be_applied && command.repeat_by == RepeatBy::Ids =>
         {
             Outcome::DoneBefore
         }
-        // An attempt whose client has given up still runs.
+        // An earlier attempt, whose client has hung up, still runs.
         (409, "idempotency_in_progress") if may_be_applied => Outcome::NotApplied,
         (409, "write_contention") => Outcome::NotApplied,
         (503, code) => {
@@ -322,7 +322,7 @@ fn version(body: &Value) -> i32 {
     i32::try_from(body["version"].as_i64().unwrap()).unwrap()
 }
 
-/// Why an order of this invoice is cancelled.
+/// The reason with which an order of this invoice is cancelled.
 pub fn reason(invoice: &Invoice) -> String {
     format!("taken back by invoice {}", invoice.number)
 }

@@ -1,4 +1,5 @@
-//! Commands against the store: acknowledged ones once, refused ones never, open ones at most once.
+//! Compares commands with the store: an acknowledged command is stored once, a refused one never, one
+//! with an unknown outcome at most once.
 
 use std::collections::HashMap;
 
@@ -6,11 +7,11 @@ use serde_json::Value;
 
 use super::{Found, Rule};
 use crate::chaos::{
-    history::{Answer, Ask, Attempt, Command, Done},
+    history::{Action, Answer, Applied, Attempt, Command},
     observe::{Event, Observed},
 };
 
-/// A command with everything that belongs to it.
+/// The attempts and the events of a command.
 #[derive(Debug, Default)]
 struct Case<'a> {
     attempts: Vec<&'a Attempt>,
@@ -30,7 +31,7 @@ pub fn check(observed: &Observed, found: &mut Found) {
     for event in &observed.events {
         match attempt_of.get(event.request_id.as_str()) {
             Some(attempt) => cases[attempt.command].events.push(event),
-            None => found.add(Rule::Phantom, format!("nobody sent {event:?}")),
+            None => found.add(Rule::Phantom, format!("no client sent {event:?}")),
         }
     }
     for (command, case) in observed.commands.iter().zip(&cases) {
@@ -41,21 +42,21 @@ pub fn check(observed: &Observed, found: &mut Found) {
     check_positions(observed, &attempt_of, found);
 }
 
-/// How often the effect is there, and whether it is the one that was asked for.
+/// Checks that the command has its effect as often as it should, and that it is the right one.
 fn check_effect(command: &Command, case: &Case, found: &mut Found) {
     let answers = || case.attempts.iter().map(|attempt| &attempt.answer);
     let is_acknowledged =
-        answers().any(|answer| matches!(answer, Answer::Done(_) | Answer::DoneBefore));
-    let is_open = answers().any(|answer| matches!(answer, Answer::Unknown(_)));
+        answers().any(|answer| matches!(answer, Answer::Applied(_) | Answer::AppliedBefore));
+    let is_unknown = answers().any(|answer| matches!(answer, Answer::Unknown(_)));
     let case_of = || format!("{command}: {:?} led to {:?}", case.attempts, case.events);
     match case.events.len() {
         0 => found.add_unless(!is_acknowledged, Rule::Lost, case_of),
-        1 => found.add_unless(is_acknowledged || is_open, Rule::Phantom, case_of),
+        1 => found.add_unless(is_acknowledged || is_unknown, Rule::Phantom, case_of),
         _ => found.add(Rule::Doubled, case_of()),
     }
     for event in &case.events {
-        let is_asked = is_effect(command, event);
-        found.add_unless(is_asked, Rule::OtherEffect, case_of);
+        let is_right = is_effect(command, event);
+        found.add_unless(is_right, Rule::OtherEffect, case_of);
         if let Some(condition) = command.condition {
             let is_met = event.version == condition.version() + 1;
             found.add_unless(is_met, Rule::OtherEffect, case_of);
@@ -63,7 +64,7 @@ fn check_effect(command: &Command, case: &Case, found: &mut Found) {
     }
 }
 
-/// Each answer against the events of just that attempt.
+/// Compares each answer with the events of its own attempt.
 fn check_attempts(command: &Command, case: &Case, found: &mut Found) {
     for attempt in &case.attempts {
         let own: Vec<_> = case
@@ -73,36 +74,42 @@ fn check_attempts(command: &Command, case: &Case, found: &mut Found) {
             .collect();
         let case_of = || format!("{command}: {attempt:?} led to {own:?}");
         match &attempt.answer {
-            Answer::Done(done) if !done.is_replayed => {
+            Answer::Applied(done) if !done.is_replayed => {
                 found.add_unless(!own.is_empty(), Rule::Lost, case_of);
                 for event in &own {
-                    found.add_unless(tells(done, event), Rule::OtherEffect, case_of);
+                    found.add_unless(acknowledges(done, event), Rule::OtherEffect, case_of);
                 }
             }
-            Answer::Done(_) | Answer::DoneBefore | Answer::Refused(_) | Answer::NotApplied(_) => {
+            Answer::Applied(_)
+            | Answer::AppliedBefore
+            | Answer::Refused(_)
+            | Answer::NotApplied(_) => {
                 found.add_unless(own.is_empty(), Rule::Phantom, case_of);
             }
-            Answer::Senseless(_) => found.add(Rule::Trouble, case_of()),
+            Answer::Unexpected(_) => found.add(Rule::Failure, case_of()),
             Answer::Unknown(_) => {}
         }
-        // Ids of lines are never chosen twice, so it could only meet itself.
-        let met_itself = attempt.answer == Answer::Refused("item_already_exists".to_owned());
-        found.add_unless(!met_itself, Rule::Key, case_of);
+        // Each chosen id of a line is used by one command only, so a command can only conflict with
+        // itself.
+        let conflicts_with_itself =
+            attempt.answer == Answer::Refused("item_already_exists".to_owned());
+        found.add_unless(!conflicts_with_itself, Rule::Key, case_of);
     }
 }
 
-/// An acknowledgement tells of the event that it is for, and its token is that event's.
-fn tells(done: &Done, event: &Event) -> bool {
+/// Whether an acknowledgement belongs to this event: order, version and position.
+fn acknowledges(done: &Applied, event: &Event) -> bool {
     (done.order, done.shown.version, done.position) == (event.order, event.version, event.position)
 }
 
-/// A key gives its first answer again, byte for byte, and is never refused once it has an effect.
+/// Checks that a repeated key is answered with the first answer, byte for byte, and is never refused
+/// once the command has an effect.
 fn check_key(command: &Command, case: &Case, found: &mut Found) {
-    let done: Vec<&Done> = case
+    let done: Vec<&Applied> = case
         .attempts
         .iter()
         .filter_map(|attempt| match &attempt.answer {
-            Answer::Done(done) => Some(done),
+            Answer::Applied(done) => Some(done),
             _ => None,
         })
         .collect();
@@ -114,7 +121,7 @@ fn check_key(command: &Command, case: &Case, found: &mut Found) {
         return;
     }
     for attempt in &case.attempts {
-        // A line that comes later makes completing possible after all.
+        // A line that was added between the attempts makes the order completable.
         if matches!(&attempt.answer, Answer::Refused(code) if code != "order_has_no_items") {
             let what = format!("{command} is applied, yet {attempt:?}: {:?}", case.events);
             found.add(Rule::Key, what);
@@ -122,43 +129,44 @@ fn check_key(command: &Command, case: &Case, found: &mut Found) {
     }
 }
 
-/// What was acknowledged before something else was asked for lies before it.
+/// Checks that the event of a command lies after all events that were acknowledged before the command
+/// was sent.
 fn check_positions(observed: &Observed, attempt_of: &HashMap<&str, &Attempt>, found: &mut Found) {
     let mut acknowledged: Vec<_> = observed
         .attempts
         .iter()
         .filter_map(|attempt| match &attempt.answer {
-            Answer::Done(done) => Some((attempt.answered, done.position)),
+            Answer::Applied(done) => Some((attempt.answered, done.position)),
             _ => None,
         })
         .collect();
     acknowledged.sort_unstable();
-    let mut asked: Vec<_> = observed
+    let mut sent: Vec<_> = observed
         .events
         .iter()
-        .filter_map(|event| Some((attempt_of.get(event.request_id.as_str())?.asked, event)))
+        .filter_map(|event| Some((attempt_of.get(event.request_id.as_str())?.sent, event)))
         .collect();
-    asked.sort_by_key(|(asked, _)| *asked);
+    sent.sort_by_key(|(sent, _)| *sent);
     let mut acknowledged = acknowledged.into_iter().peekable();
     let mut highest = 0;
-    for (asked, event) in asked {
-        while let Some((_, position)) = acknowledged.next_if(|(answered, _)| *answered < asked) {
+    for (sent, event) in sent {
+        while let Some((_, position)) = acknowledged.next_if(|(answered, _)| *answered < sent) {
             highest = highest.max(position);
         }
         found.add_unless(event.position > highest, Rule::Positions, || {
-            format!("position {highest} was acknowledged before {event:?} was asked for")
+            format!("position {highest} was acknowledged before {event:?} was sent")
         });
     }
 }
 
-/// Whether the event is what the command asks for.
+/// Whether the event is the effect of the command.
 fn is_effect(command: &Command, event: &Event) -> bool {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     let is_of_order = command.order.is_none_or(|order| order == event.order);
     is_of_order
-        && match (&command.ask, event.name.as_str()) {
+        && match (&command.action, event.name.as_str()) {
             (
-                Ask::Create {
+                Action::Create {
                     customer, items, ..
                 },
                 "OrderCreated",
@@ -171,15 +179,15 @@ fn is_effect(command: &Command, event: &Event) -> bool {
                         .zip(items)
                         .all(|(found, item)| found["productId"] == *item.product)
             }
-            (Ask::Add(item), "OrderItemAdded") => {
+            (Action::Add(item), "OrderItemAdded") => {
                 data["productId"] == *item.product && data["quantity"] == item.quantity
             }
-            (Ask::Change { item, quantity }, "OrderItemQuantityChanged") => {
+            (Action::Change { item, quantity }, "OrderItemQuantityChanged") => {
                 data["itemId"] == item.to_string() && data["quantity"] == *quantity
             }
-            (Ask::Remove { item }, "OrderItemRemoved") => data["itemId"] == item.to_string(),
-            (Ask::Complete, "OrderCompleted") => true,
-            (Ask::Cancel { reason }, "OrderCancelled") => data["reason"] == **reason,
+            (Action::Remove { item }, "OrderItemRemoved") => data["itemId"] == item.to_string(),
+            (Action::Complete, "OrderCompleted") => true,
+            (Action::Cancel { reason }, "OrderCancelled") => data["reason"] == **reason,
             _ => false,
         }
 }

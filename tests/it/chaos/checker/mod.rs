@@ -1,7 +1,7 @@
-//! The checker: from everything that was observed to a list of what must not be.
+//! The checker: finds all violations in what was observed.
 //!
-//! It is a plain function, so that hand-made histories can check it (see `specs`), and it trusts
-//! nothing that the service says: effects are recognised by what commands asked for.
+//! It is a plain function, so that it can be tested with hand-made histories (see `specs`). It
+//! recognises the effect of a command by its data, not by what the service answers.
 
 mod commands;
 mod reads;
@@ -14,40 +14,40 @@ use std::fmt;
 
 use super::observe::Observed;
 
-/// What was broken.
+/// The rule that a violation breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Rule {
     /// An acknowledged command has no effect, or less than was answered.
     Lost,
     /// A command has its effect twice.
     Doubled,
-    /// A refused command, or one that nobody sent, has an effect.
+    /// A refused command, or one that no client sent, has an effect.
     Phantom,
-    /// A command has another effect than it asked for or was told.
+    /// A command has another effect than it should, or than was answered.
     OtherEffect,
-    /// A key does not give its first answer again.
+    /// A repeated key is not answered with the first answer.
     Key,
     /// Versions of an order have a hole.
     Versions,
     /// Positions are not in the order of commits.
     Positions,
-    /// The domain would not have decided so.
+    /// The domain would not have decided this event.
     Illegal,
-    /// The stream is not the store, in order.
+    /// The stream differs from the store.
     Stream,
     /// A view is not the fold of its events.
     View,
     /// An order is parked.
     Parked,
-    /// A read went back behind what it promised, or shows what never was.
+    /// A read is older than it may be, or shows a state that never existed.
     Read,
-    /// The checkpoint went back, or moved under an epoch that had passed.
+    /// The checkpoint went back, or moved under an old epoch.
     Checkpoint,
     /// A process ended by itself, or the fleet does not catch up.
-    Trouble,
+    Failure,
 }
 
-/// One thing that must not be.
+/// A broken rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     pub rule: Rule,
@@ -77,7 +77,7 @@ impl Found {
     }
 }
 
-/// Everything that must not be in what was observed.
+/// Finds all violations in what was observed.
 pub fn check(observed: &Observed) -> Vec<Violation> {
     let mut found = Found::default();
     commands::check(observed, &mut found);
@@ -85,8 +85,8 @@ pub fn check(observed: &Observed) -> Vec<Violation> {
     stream::check(observed, &mut found);
     views::check(observed, &folds, &mut found);
     reads::check(observed, &folds, &mut found);
-    for trouble in &observed.troubles {
-        found.add(Rule::Trouble, trouble);
+    for failure in &observed.failures {
+        found.add(Rule::Failure, failure);
     }
     found.0
 }

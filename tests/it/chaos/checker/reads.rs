@@ -1,5 +1,5 @@
-//! Reads and answers against the store: none shows what never was, none goes back behind what it
-//! promised.
+//! Compares reads and answers with the store: each shows a state that existed, and none is older than
+//! it may be.
 
 use orders::order::Order;
 
@@ -8,17 +8,19 @@ use super::{
     store::{Fold, Folds},
 };
 use crate::chaos::{
-    history::{Answer, Promise, Read, Shown, Sight},
+    history::{Answer, Consistency, Read, ReadAnswer, ShownOrder},
     observe::Observed,
 };
 
 pub fn check(observed: &Observed, folds: &Folds, found: &mut Found) {
     for attempt in &observed.attempts {
-        if let Answer::Done(done) = &attempt.answer {
-            let was_so = folds
+        if let Answer::Applied(done) = &attempt.answer {
+            let existed = folds
                 .get(&done.order)
-                .is_some_and(|fold| was(fold, &done.shown));
-            found.add_unless(was_so, Rule::Read, || format!("never was: {attempt:?}"));
+                .is_some_and(|fold| existed_in(fold, &done.shown));
+            found.add_unless(existed, Rule::Read, || {
+                format!("this state never existed: {attempt:?}")
+            });
         }
     }
     let none = Fold::default();
@@ -31,36 +33,36 @@ pub fn check(observed: &Observed, folds: &Folds, found: &mut Found) {
 }
 
 fn check_read(read: &Read, fold: &Fold) -> Result<(), &'static str> {
-    let promised = match read.promise {
-        Promise::Nothing => 0,
-        Promise::Token(position) => version_at(fold, position),
-        Promise::MinVersion(version) | Promise::Seen(version) => version,
+    let required = match read.consistency {
+        Consistency::Nothing => 0,
+        Consistency::Token(position) => version_at(fold, position),
+        Consistency::MinVersion(version) | Consistency::Seen(version) => version,
     };
-    let projected = match &read.sight {
-        Sight::Order(shown, projected) => {
-            if !was(fold, shown) {
-                return Err("never was");
+    let projected = match &read.answer {
+        ReadAnswer::Order(shown, projected) => {
+            if !existed_in(fold, shown) {
+                return Err("this state never existed");
             }
-            if shown.version < promised {
-                return Err("older than promised");
+            if shown.version < required {
+                return Err("older than required");
             }
             if shown.version < version_at(fold, *projected) {
-                return Err("older than its own position");
+                return Err("older than its reported position");
             }
             Some(*projected)
         }
-        Sight::Absent(projected) => {
-            if promised > 0 || version_at(fold, *projected) > 0 {
-                return Err("was there before");
+        ReadAnswer::Absent(projected) => {
+            if required > 0 || version_at(fold, *projected) > 0 {
+                return Err("the order existed before");
             }
             Some(*projected)
         }
-        Sight::NotModified | Sight::Unavailable => None,
-        Sight::Senseless(_) => return Err("makes no sense"),
+        ReadAnswer::NotModified | ReadAnswer::Unavailable => None,
+        ReadAnswer::Unexpected(_) => return Err("unexpected answer"),
     };
-    match (read.promise, projected) {
-        (Promise::Token(position), Some(projected)) if projected < position => {
-            Err("projected less than the token asks for")
+    match (read.consistency, projected) {
+        (Consistency::Token(position), Some(projected)) if projected < position => {
+            Err("the reported position is before the token")
         }
         _ => Ok(()),
     }
@@ -72,8 +74,8 @@ fn version_at(fold: &Fold, position: i64) -> i32 {
     i32::try_from(before.count()).unwrap_or(i32::MAX)
 }
 
-/// Whether the order ever looked like that.
-fn was(fold: &Fold, shown: &Shown) -> bool {
+/// Whether the order was ever in this state.
+fn existed_in(fold: &Fold, shown: &ShownOrder) -> bool {
     let index = usize::try_from(shown.version).unwrap_or(0).wrapping_sub(1);
     let state = fold.states.get(index).map(|(_, state)| state);
     state.and_then(shown_of).is_some_and(|mut state| {
@@ -82,10 +84,10 @@ fn was(fold: &Fold, shown: &Shown) -> bool {
     })
 }
 
-/// What an answer shows of a state, but for the version.
-fn shown_of(state: &Order) -> Option<Shown> {
+/// What an answer shows of a state. The version is not set.
+fn shown_of(state: &Order) -> Option<ShownOrder> {
     let order = state.state()?;
-    Some(Shown {
+    Some(ShownOrder {
         version: 0,
         status: order.status.as_str().to_owned(),
         item_count: order.lines.len(),

@@ -1,4 +1,4 @@
-//! Hand-made histories: one in which nothing is wrong, and one for each thing that must be noticed.
+//! Tests of the checker with hand-made histories: a correct one, and one for each violation.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -9,7 +9,8 @@ use uuid::Uuid;
 use super::{Rule, check};
 use crate::chaos::{
     history::{
-        Answer, Ask, Attempt, Body, Command, Condition, Done, Item, Promise, Read, Shown, Sight,
+        Action, Answer, Applied, Attempt, Body, Command, Condition, Consistency, Item, Read,
+        ReadAnswer, ShownOrder,
     },
     observe::{Event, Observed, View},
 };
@@ -26,10 +27,10 @@ fn item() -> Item {
     }
 }
 
-fn command(ask: Ask) -> Command {
+fn command(action: Action) -> Command {
     Command {
         order: Some(ORDER),
-        ask,
+        action,
         key: None,
         condition: None,
     }
@@ -48,12 +49,12 @@ fn event(position: i64, version: i32, request: &str, name: &str, data: &Value) -
     }
 }
 
-fn shown(version: i32, status: &str) -> Shown {
+fn shown(version: i32, status: &str) -> ShownOrder {
     let (item_count, total_quantity, total) = match version {
         1 => (0, 0, "0.00"),
         _ => (1, 2, "3.00"),
     };
-    Shown {
+    ShownOrder {
         version,
         status: status.to_owned(),
         item_count,
@@ -63,7 +64,7 @@ fn shown(version: i32, status: &str) -> Shown {
 }
 
 fn done(version: i32, position: i64) -> Answer {
-    Answer::Done(Done {
+    Answer::Applied(Applied {
         order: ORDER,
         shown: shown(version, "created"),
         position,
@@ -72,21 +73,21 @@ fn done(version: i32, position: i64) -> Answer {
     })
 }
 
-/// An attempt that was asked and answered in the second of its command.
+/// An attempt that was sent and answered in the second of its command.
 fn attempt(command: usize, number: u32, answer: Answer) -> Attempt {
     let second = u64::try_from(command).unwrap();
     Attempt {
         command,
         request_id: format!("{command}.{number}"),
-        asked: Duration::from_secs(second),
+        sent: Duration::from_secs(second),
         answered: Duration::from_millis(second * 1000 + 500),
         answer,
     }
 }
 
-/// An order that is created, gets a line, and is completed by a command whose answer was lost; one
-/// that comes too late is refused.
-fn nothing_wrong() -> Observed {
+/// A correct history: an order is created, gets a line, and is completed by a command whose answer was
+/// lost. A later command is refused.
+fn correct_history() -> Observed {
     let created = json!({"orderId": ORDER, "customerId": "c", "currency": "EUR", "items": []});
     let added = json!({"itemId": ITEM, "productId": "one", "quantity": 2, "price": "1.50",
         "currency": "EUR"});
@@ -95,7 +96,7 @@ fn nothing_wrong() -> Observed {
         event(3, 2, "1.1", "OrderItemAdded", &added),
         event(4, 3, "2.1", "OrderCompleted", &json!({})),
     ];
-    let create = Ask::Create {
+    let create = Action::Create {
         id: Some(ORDER),
         customer: "c".to_owned(),
         items: vec![],
@@ -103,16 +104,16 @@ fn nothing_wrong() -> Observed {
     let add = Command {
         key: Some("key".to_owned()),
         condition: Some(Condition::IfMatch(1)),
-        ..command(Ask::Add(item()))
+        ..command(Action::Add(item()))
     };
-    let cancel = Ask::Cancel {
+    let cancel = Action::Cancel {
         reason: "late".to_owned(),
     };
     Observed {
         commands: vec![
             command(create),
             add,
-            command(Ask::Complete),
+            command(Action::Complete),
             command(cancel),
         ],
         attempts: vec![
@@ -123,8 +124,8 @@ fn nothing_wrong() -> Observed {
         ],
         reads: vec![Read {
             order: ORDER,
-            promise: Promise::Token(3),
-            sight: Sight::Order(shown(2, "created"), 3),
+            consistency: Consistency::Token(3),
+            answer: ReadAnswer::Order(shown(2, "created"), 3),
         }],
         stream: events
             .iter()
@@ -149,9 +150,9 @@ fn nothing_wrong() -> Observed {
     }
 }
 
-/// What is noticed once this has been done to it.
+/// The rules that are broken after this change to the correct history.
 fn noticed(change: impl FnOnce(&mut Observed)) -> BTreeSet<Rule> {
-    let mut observed = nothing_wrong();
+    let mut observed = correct_history();
     change(&mut observed);
     check(&observed)
         .into_iter()
@@ -166,21 +167,21 @@ fn assert_notices(rule: Rule, change: impl FnOnce(&mut Observed)) {
 }
 
 #[test]
-fn nothing_is_noticed_where_nothing_is_wrong() {
-    assert_eq!(check(&nothing_wrong()), []);
+fn a_correct_history_has_no_violations() {
+    assert_eq!(check(&correct_history()), []);
 }
 
 #[test]
-fn an_acknowledged_command_without_an_event_is_lost() {
+fn an_acknowledged_command_without_an_event_is_noticed() {
     assert_notices(Rule::Lost, |it| drop(it.events.remove(1)));
     assert_notices(Rule::Lost, |it| {
-        it.attempts.push(attempt(2, 2, Answer::DoneBefore));
+        it.attempts.push(attempt(2, 2, Answer::AppliedBefore));
         it.events.truncate(2);
     });
 }
 
 #[test]
-fn a_lost_answer_may_mean_an_event_or_none() {
+fn a_command_with_a_lost_answer_may_have_an_event_or_none() {
     let noticed = noticed(|it| {
         it.events.truncate(2);
         it.stream.truncate(2);
@@ -193,7 +194,7 @@ fn a_lost_answer_may_mean_an_event_or_none() {
 }
 
 #[test]
-fn a_command_with_two_events_is_doubled() {
+fn a_command_with_two_events_is_noticed() {
     let twice = |it: &mut Observed| {
         let mut again = it.events[1].clone();
         (again.position, again.version, again.id) = (5, 4, Uuid::from_u128(5));
@@ -206,7 +207,7 @@ fn a_command_with_two_events_is_doubled() {
 }
 
 #[test]
-fn an_event_that_was_refused_or_that_nobody_asked_for_is_noticed() {
+fn an_event_of_a_refused_or_unknown_command_is_noticed() {
     let not_applied = Answer::NotApplied("store_unavailable".to_owned());
     assert_notices(Rule::Phantom, |it| it.attempts[2].answer = not_applied);
     assert_notices(Rule::Phantom, |it| {
@@ -215,7 +216,7 @@ fn an_event_that_was_refused_or_that_nobody_asked_for_is_noticed() {
 }
 
 #[test]
-fn an_event_other_than_asked_for_is_noticed() {
+fn an_event_with_other_data_than_its_command_is_noticed() {
     assert_notices(Rule::OtherEffect, |it| {
         it.events[1].data = it.events[1].data.replace("one", "other");
     });
@@ -226,10 +227,10 @@ fn an_event_other_than_asked_for_is_noticed() {
 }
 
 #[test]
-fn a_key_that_answers_in_another_way_the_second_time_is_noticed() {
+fn another_answer_to_a_repeated_key_is_noticed() {
     assert_notices(Rule::Key, |it| {
         let mut again = done(2, 3);
-        if let Answer::Done(again) = &mut again {
+        if let Answer::Applied(again) = &mut again {
             again.is_replayed = true;
             again.body = Body("other".to_owned());
         }
@@ -248,7 +249,7 @@ fn a_hole_in_the_versions_is_noticed() {
 }
 
 #[test]
-fn a_position_before_one_that_was_acknowledged_earlier_is_noticed() {
+fn a_position_before_an_earlier_acknowledged_one_is_noticed() {
     assert_notices(Rule::Positions, |it| it.attempts[0].answer = done(1, 9));
 }
 
@@ -257,7 +258,7 @@ fn an_event_that_the_domain_would_not_have_decided_is_noticed() {
     assert_notices(Rule::Illegal, |it| drop(it.events.remove(1)));
 }
 
-/// Takes a message out of the stream.
+/// Removes a message from the stream.
 fn without(message: usize) -> impl FnOnce(&mut Observed) {
     move |it| {
         it.stream.remove(message);
@@ -265,7 +266,7 @@ fn without(message: usize) -> impl FnOnce(&mut Observed) {
 }
 
 #[test]
-fn a_stream_that_is_not_the_store_is_noticed() {
+fn a_stream_that_differs_from_the_store_is_noticed() {
     assert_notices(Rule::Stream, |it| it.stream.truncate(2));
     assert_notices(Rule::Stream, without(1));
     assert_notices(Rule::Stream, |it| it.stream.push(it.stream[2]));
@@ -275,7 +276,7 @@ fn a_stream_that_is_not_the_store_is_noticed() {
 }
 
 #[test]
-fn a_purge_excuses_what_is_missing_at_the_front_only() {
+fn a_purge_allows_missing_messages_only_at_the_front() {
     assert_notices(Rule::Stream, without(0));
     let noticed = noticed(|it| {
         without(0)(it);
@@ -290,7 +291,7 @@ fn a_purge_excuses_what_is_missing_at_the_front_only() {
 }
 
 #[test]
-fn a_view_that_is_not_the_fold_is_noticed() {
+fn a_view_that_differs_from_the_fold_is_noticed() {
     assert_notices(Rule::View, |it| it.views[0].total_minor = 600);
     assert_notices(Rule::View, |it| it.views[0].items.clear());
     assert_notices(Rule::View, |it| it.views.clear());
@@ -306,32 +307,35 @@ fn a_checkpoint_that_goes_back_is_noticed() {
 }
 
 #[test]
-fn a_read_that_breaks_its_promise_is_noticed() {
-    let read = |promise, sight| {
+fn a_read_that_is_too_old_is_noticed() {
+    let read = |consistency, answer| {
         move |it: &mut Observed| {
             it.reads.push(Read {
                 order: ORDER,
-                promise,
-                sight,
+                consistency,
+                answer,
             });
         }
     };
-    let old = || Sight::Order(shown(1, "created"), 1);
-    let imagined = Sight::Order(shown(2, "completed"), 3);
+    let old = || ReadAnswer::Order(shown(1, "created"), 1);
+    let imagined = ReadAnswer::Order(shown(2, "completed"), 3);
 
-    assert_notices(Rule::Read, read(Promise::Token(3), old()));
-    assert_notices(Rule::Read, read(Promise::MinVersion(2), old()));
-    assert_notices(Rule::Read, read(Promise::Seen(2), old()));
-    assert_notices(Rule::Read, read(Promise::Token(1), Sight::Absent(1)));
-    assert_notices(Rule::Read, read(Promise::Nothing, imagined));
-    assert!(noticed(read(Promise::Nothing, old())).is_empty());
-    assert!(noticed(read(Promise::Token(3), Sight::Unavailable)).is_empty());
+    assert_notices(Rule::Read, read(Consistency::Token(3), old()));
+    assert_notices(Rule::Read, read(Consistency::MinVersion(2), old()));
+    assert_notices(Rule::Read, read(Consistency::Seen(2), old()));
+    assert_notices(
+        Rule::Read,
+        read(Consistency::Token(1), ReadAnswer::Absent(1)),
+    );
+    assert_notices(Rule::Read, read(Consistency::Nothing, imagined));
+    assert!(noticed(read(Consistency::Nothing, old())).is_empty());
+    assert!(noticed(read(Consistency::Token(3), ReadAnswer::Unavailable)).is_empty());
 }
 
 #[test]
-fn an_answer_that_shows_what_never_was_is_noticed() {
+fn an_answer_with_a_state_that_never_existed_is_noticed() {
     assert_notices(Rule::Read, |it| {
-        if let Answer::Done(done) = &mut it.attempts[1].answer {
+        if let Answer::Applied(done) = &mut it.attempts[1].answer {
             done.shown.total = "4.00".to_owned();
         }
     });
@@ -339,10 +343,10 @@ fn an_answer_that_shows_what_never_was_is_noticed() {
 
 #[test]
 fn a_process_that_ends_by_itself_is_noticed() {
-    assert_notices(Rule::Trouble, |it| {
-        it.troubles.push("it ended".to_owned());
+    assert_notices(Rule::Failure, |it| {
+        it.failures.push("it ended".to_owned());
     });
-    assert_notices(Rule::Trouble, |it| {
-        it.attempts[2].answer = Answer::Senseless("500".to_owned());
+    assert_notices(Rule::Failure, |it| {
+        it.attempts[2].answer = Answer::Unexpected("500".to_owned());
     });
 }

@@ -1,5 +1,5 @@
-//! The store against itself and the domain: versions without a hole, histories that the domain
-//! would have decided so.
+//! Checks the store against the domain: versions have no hole, and the domain would decide the same
+//! events.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Found, Rule};
 use crate::chaos::observe::{Event, Observed};
 
-/// An order's states: the first is the one after its first event.
+/// All states of an order. The first is the state after the first event.
 #[derive(Debug, Default)]
 pub struct Fold {
     /// The state after each version, with its position.
@@ -30,7 +30,7 @@ pub fn check(observed: &Observed, found: &mut Found) -> Folds {
         let is_new = ids.insert(event.id);
         found.add_unless(is_new, Rule::Doubled, || format!("the id of {event:?}"));
         let fold = folds.entry(event.order).or_default();
-        // In order of position, so this also says that positions rise with versions.
+        // The events are in order of position, so positions rise with versions.
         let is_next = usize::try_from(event.version) == Ok(fold.states.len() + 1);
         found.add_unless(is_next, Rule::Versions, || {
             format!("{event:?} follows version {}", fold.states.len())
@@ -48,19 +48,19 @@ pub fn check(observed: &Observed, found: &mut Found) -> Folds {
     folds
 }
 
-/// Folds an event that the domain would have decided; says where it would not have.
+/// Applies an event. Returns an error if the domain would not have decided it.
 fn evolve(state: &mut Order, event: &Event) -> Result<(), String> {
     let data = RawValue::from_string(event.data.clone()).map_err(|error| error.to_string())?;
     let decoded = OrderEvent::decode(&event.name, &data).map_err(|error| format!("{error:?}"))?;
-    let right = state.decide(&command_of(&decoded));
+    let expected = state.decide(&command_of(&decoded));
     state.evolve(&decoded, event.at);
-    match right {
+    match expected {
         Ok(events) if events == [decoded] => Ok(()),
         other => Err(format!("the domain decides {other:?}")),
     }
 }
 
-/// The command that leads to an event where the domain allows it.
+/// The command that leads to this event.
 fn command_of(event: &OrderEvent) -> OrderCommand {
     let new = |item: &orders::order::event::OrderedItem| NewItem {
         item_id: item.item_id,

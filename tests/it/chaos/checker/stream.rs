@@ -1,14 +1,13 @@
-//! The stream against the store: every event once, in order of position.
+//! Compares the stream with the store: it holds every event once, in order of position.
 
 use super::{Found, Rule};
 use crate::chaos::observe::Observed;
 
-/// What a purge took before it reached the read model only is not published again, so the stream
-/// may begin later than the store; but it has no hole, and lacks nothing that was stored after the
-/// last purge.
+/// After a purge, events that the read model already holds are not published again. So the stream may
+/// begin later than the store, but it has no hole and holds all events after the last purge.
 pub fn check(observed: &Observed, found: &mut Found) {
     let last = observed.events.last().map_or(0, |event| event.position);
-    // What came after the store was looked at is of no interest.
+    // Messages that came after the store was read are ignored.
     let stream = observed
         .stream
         .iter()
@@ -27,7 +26,7 @@ pub fn check(observed: &Observed, found: &mut Found) {
         .map_or(0, |(position, _)| *position);
     found.add_unless(lacked <= observed.purged, Rule::Stream, || {
         format!(
-            "it lacks all up to position {lacked}, was purged up to {}",
+            "the stream lacks events up to position {lacked}, but was purged up to {}",
             observed.purged
         )
     });

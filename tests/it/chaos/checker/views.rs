@@ -1,4 +1,4 @@
-//! The read model against the fold of the store.
+//! Compares the read model with the fold of the store.
 
 use std::collections::HashMap;
 
@@ -46,7 +46,7 @@ fn check_checkpoint(observed: &Observed, found: &mut Found) {
     }
 }
 
-/// What the read model should show of a state.
+/// The view that the read model should hold for a state.
 fn view_of(state: &Order, version: i32, position: i64) -> Option<View> {
     let order = state.state()?;
     let items = order.lines.iter().map(|line| {
