@@ -1,4 +1,5 @@
-//! The rules of the source tree, checked on the parsed sources: which module may import which.
+//! The rules of the source tree, checked on the parsed sources: which module may import which, and
+//! no HTTP words in the generic core.
 
 mod source_file;
 mod source_tree;
@@ -38,6 +39,9 @@ const RULES: &[(&str, Allowed)] = &[
     ("main", Allowed::All),
     ("lib", Allowed::All),
 ];
+
+/// Words that belong to `http` and not to the generic core.
+const HTTP_WORDS: &[&str] = &["status", "location", "body", "header", "headers", "http"];
 
 #[derive(Debug, Clone, Copy)]
 enum Allowed {
@@ -138,6 +142,23 @@ fn units(from: &str, to: &str) -> Option<(String, String)> {
     }
 }
 
+/// The words of an identifier: `RequestBody` and `request_body` have two.
+fn words(identifier: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for c in identifier.chars() {
+        if c == '_' || c.is_ascii_uppercase() {
+            words.push(String::new());
+        }
+        if c != '_' {
+            words
+                .last_mut()
+                .expect("a word")
+                .push(c.to_ascii_lowercase());
+        }
+    }
+    words
+}
+
 #[test]
 fn every_module_has_a_rule() {
     let known: BTreeSet<String> = RULES.iter().map(|(name, _)| (*name).to_owned()).collect();
@@ -150,4 +171,18 @@ fn modules_import_only_what_the_rules_allow() {
     let broken = broken_rules(sources());
 
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_core_knows_no_http_word() {
+    let tree = sources();
+    let identifiers = tree.identifiers("event_sourcing/");
+    let found: BTreeSet<_> = identifiers
+        .filter(|(_, identifier)| {
+            let words = words(identifier);
+            words.iter().any(|word| HTTP_WORDS.contains(&word.as_str()))
+        })
+        .collect();
+
+    assert!(found.is_empty(), "{found:#?}");
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::{
-    Attribute, File, ItemMod, ItemUse, Macro, Path, UseTree,
+    Attribute, File, Ident, ItemMod, ItemUse, Macro, Path, UseTree,
     visit::{self, Visit},
 };
 
@@ -39,6 +39,8 @@ pub struct SourceFile {
     pub references: Vec<Reference>,
     /// The modules in files of their own that only tests are compiled with.
     pub test_modules: Vec<Segments>,
+    /// All identifiers.
+    pub identifiers: Vec<String>,
     module: Segments,
     test_depth: usize,
 }
@@ -113,6 +115,7 @@ impl SourceFile {
                     if colons != 2 {
                         self.add_path(std::mem::take(&mut path));
                     }
+                    self.identifiers.push(ident.to_string());
                     path.push(ident.to_string());
                     colons = 0;
                 }
@@ -190,6 +193,10 @@ impl<'ast> Visit<'ast> for SourceFile {
     fn visit_macro(&mut self, item: &'ast Macro) {
         self.add_tokens(item.tokens.clone());
         visit::visit_macro(self, item);
+    }
+
+    fn visit_ident(&mut self, ident: &'ast Ident) {
+        self.identifiers.push(ident.to_string());
     }
 }
 

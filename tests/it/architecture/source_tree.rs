@@ -66,6 +66,17 @@ impl SourceTree {
             .collect()
     }
 
+    /// The identifiers of all files in a folder: pairs of file and identifier.
+    pub fn identifiers<'a>(&'a self, folder: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let files = self.files.iter();
+        files
+            .filter(move |(file, _)| file.starts_with(folder))
+            .flat_map(|(file, source)| {
+                let identifiers = source.identifiers.iter();
+                identifiers.map(move |identifier| (file.as_str(), identifier.as_str()))
+            })
+    }
+
     /// Everything of ours that each file names outside itself.
     pub fn imports(&self) -> BTreeSet<Import> {
         let mut imports = BTreeSet::new();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{broken_rules, cycles, source_tree::SourceTree};
+use super::{broken_rules, cycles, source_tree::SourceTree, words};
 
 fn tree(files: &[(&str, &str)]) -> SourceTree {
     let files: Vec<_> = files
@@ -155,4 +155,10 @@ fn a_file_may_use_what_its_folder_defines_and_a_test_may_use_all() {
     let test = "#[cfg(test)] mod tests { use super::super::one::One; }";
 
     assert!(cycles_of("use super::A; use super::Other;", test).is_empty());
+}
+
+#[test]
+fn identifiers_are_split_into_words() {
+    assert_eq!(words("request_body"), ["request", "body"]);
+    assert_eq!(words("HttpStatus"), ["", "http", "status"]);
 }
