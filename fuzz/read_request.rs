@@ -12,7 +12,7 @@ use orders::{
             preconditions::{IDEMPOTENCY_KEY, IfNoneMatch, fingerprint, idempotency_key, if_match},
         },
     },
-    order::{Order, OrderCommand},
+    order::{Money, Order, OrderCommand},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -73,8 +73,11 @@ fn decide(command: &OrderCommand) {
         order.evolve(event, Timestamp::UNIX_EPOCH);
     }
     let state = order.state().expect("an order");
-    let sum: i64 = state.lines.iter().map(|line| line.total().minor()).sum();
-    assert_eq!(state.total.minor(), sum);
+    let totals = state
+        .lines
+        .iter()
+        .map(|line| line.total().expect("a total"));
+    assert_eq!(state.total.minor(), totals.map(Money::minor).sum::<i64>());
 }
 
 fn headers(bytes: &[u8]) {

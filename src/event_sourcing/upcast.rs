@@ -1,4 +1,4 @@
-//! Upcasting: stored events of old schema versions are lifted to today's, on JSON, one version at a
+//! Upcasting: lifts the JSON of stored events from an old schema version to today's, one version at a
 //! time. Stored events are never rewritten.
 
 use std::collections::HashMap;
@@ -8,120 +8,120 @@ use uuid::Uuid;
 
 use super::event::{DecodeError, DomainEvent, RecordedEvent};
 
-/// A JSON object: an event's `data`.
+/// The `data` of an event: a JSON object.
 pub type JsonObject = Map<String, Value>;
 
-/// One step: lifts `data` of the given aggregate by one schema version.
-pub type Step = Box<dyn Fn(Uuid, JsonObject) -> Result<JsonObject, StepError> + Send + Sync>;
+/// Lifts the `data` of one event type by one schema version. The UUID is the id of the aggregate.
+pub type Upcaster = Box<dyn Fn(Uuid, JsonObject) -> Result<JsonObject, LiftError> + Send + Sync>;
 
-/// Why a step could not lift an event.
+/// Why an upcaster cannot lift an event.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct StepError(pub String);
+pub struct LiftError(pub String);
 
-/// Why an event is not readable today.
+/// Why a stored event cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum UpcastError {
-    /// Nothing here knows this type.
+    /// The domain has no event of this type.
     #[error("unknown event type {0}")]
     UnknownType(String),
-    /// The event was written by a newer version of the program.
+    /// A newer version of the program wrote the event.
     #[error("{event_type} has schema version {found}, but the newest known is {newest}")]
     FromTheFuture {
         /// The event's stored name.
         event_type: String,
-        /// Its schema version.
+        /// The event's schema version.
         found: i16,
         /// The newest schema version that this program knows.
         newest: i16,
     },
-    /// The data is no JSON object.
-    #[error("{event_type} version {schema_version} holds no JSON object")]
-    NoObject {
+    /// The data is not a JSON object.
+    #[error("the data of {event_type} version {schema_version} is not a JSON object")]
+    NotAnObject {
         /// The event's stored name.
         event_type: String,
-        /// Its schema version.
+        /// The event's schema version.
         schema_version: i16,
-        /// What did not fit.
+        /// The JSON error.
         #[source]
         source: serde_json::Error,
     },
-    /// A step failed.
+    /// An upcaster failed.
     #[error("{event_type} cannot be lifted from schema version {from}")]
-    Step {
+    Lift {
         /// The event's stored name.
         event_type: String,
-        /// The version that the step starts from.
+        /// The schema version before the lift.
         from: i16,
-        /// What the step says.
+        /// Why the upcaster failed.
         #[source]
-        source: StepError,
+        source: LiftError,
     },
-    /// Lifted, but not today's shape.
+    /// The lifted data does not have today's shape.
     #[error(transparent)]
     Decode(#[from] DecodeError),
 }
 
-/// A step is missing, or stands where it cannot be used.
+/// Why a set of upcasters is not a chain.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ChainError {
-    /// An old schema version that no step lifts.
+    /// No upcaster lifts this old schema version.
     #[error("no upcaster lifts {event_type} from schema version {from}")]
     Missing {
         /// The event's stored name.
         event_type: &'static str,
-        /// The version that has no step.
+        /// The schema version without an upcaster.
         from: i16,
     },
-    /// A step that no event needs.
+    /// No event needs this upcaster, or another one has the same place.
     #[error("the upcaster of {event_type} from schema version {from} is of no use")]
     Superfluous {
         /// The event's stored name.
         event_type: &'static str,
-        /// The version that the step starts from.
+        /// The schema version that it lifts from.
         from: i16,
     },
 }
 
-/// All steps of one domain, checked to be complete.
+/// The upcasters of one domain: one for each old schema version of each event.
 pub struct UpcasterChain {
     newest: HashMap<&'static str, i16>,
-    steps: HashMap<(&'static str, i16), Step>,
+    upcasters: HashMap<(&'static str, i16), Upcaster>,
 }
 
 impl std::fmt::Debug for UpcasterChain {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpcasterChain")
             .field("newest", &self.newest)
-            .field("steps", &self.steps.keys())
+            .field("upcasters", &self.upcasters.keys())
             .finish()
     }
 }
 
 impl UpcasterChain {
-    /// Builds the chain of `E` from its steps `(event type, from version, step)`.
+    /// Builds the chain of `E` from `(event type, schema version to lift from, upcaster)`.
     ///
     /// # Errors
-    /// Where a version below the newest has no step, or a step serves no version: a service that
-    /// could meet an event it cannot read must not start.
+    /// [`ChainError`] if an old schema version has no upcaster or an upcaster has no use: a service that
+    /// cannot read every stored event must not start.
     pub fn new<E: DomainEvent>(
-        steps: impl IntoIterator<Item = (&'static str, i16, Step)>,
+        upcasters: impl IntoIterator<Item = (&'static str, i16, Upcaster)>,
     ) -> Result<Self, ChainError> {
         let newest: HashMap<_, _> = E::SCHEMAS.iter().copied().collect();
-        let mut steps_by_version = HashMap::new();
-        for (event_type, from, step) in steps {
-            // Of two steps from one version, one would never run: which is not for chance to say.
-            if steps_by_version.insert((event_type, from), step).is_some() {
+        let mut by_version: HashMap<_, Upcaster> = HashMap::new();
+        for (event_type, from, upcaster) in upcasters {
+            // One of two upcasters from the same version would never run.
+            if by_version.insert((event_type, from), upcaster).is_some() {
                 return Err(ChainError::Superfluous { event_type, from });
             }
         }
-        let steps: HashMap<_, Step> = steps_by_version;
         for (&event_type, &newest) in &newest {
-            if let Some(from) = (1..newest).find(|from| !steps.contains_key(&(event_type, *from))) {
+            let is_missing = |from: &i16| !by_version.contains_key(&(event_type, *from));
+            if let Some(from) = (1..newest).find(is_missing) {
                 return Err(ChainError::Missing { event_type, from });
             }
         }
-        for &(event_type, from) in steps.keys() {
+        for &(event_type, from) in by_version.keys() {
             if newest
                 .get(event_type)
                 .is_none_or(|newest| from < 1 || from >= *newest)
@@ -129,7 +129,10 @@ impl UpcasterChain {
                 return Err(ChainError::Superfluous { event_type, from });
             }
         }
-        Ok(Self { newest, steps })
+        Ok(Self {
+            newest,
+            upcasters: by_version,
+        })
     }
 
     /// Whether an event has today's schema version.
@@ -138,10 +141,11 @@ impl UpcasterChain {
         self.newest.get(event.event_type.as_str()) == Some(&event.schema_version)
     }
 
-    /// Lifts an event to today's schema version; one that has it already passes untouched.
+    /// Lifts an event to today's schema version. An event of today's version stays byte for byte as it
+    /// is.
     ///
     /// # Errors
-    /// Where the type is unknown, the version is from the future, or a step fails.
+    /// [`UpcastError`] if the type or the schema version is unknown, or an upcaster fails.
     pub fn lift(&self, mut event: RecordedEvent) -> Result<RecordedEvent, UpcastError> {
         let Some((&event_type, &newest)) = self.newest.get_key_value(event.event_type.as_str())
         else {
@@ -157,22 +161,22 @@ impl UpcasterChain {
         if event.schema_version == newest {
             return Ok(event);
         }
-        let no_object = |source| UpcastError::NoObject {
+        let not_an_object = |source| UpcastError::NotAnObject {
             event_type: event_type.to_owned(),
             schema_version: event.schema_version,
             source,
         };
-        let mut data: JsonObject = serde_json::from_str(event.data.get()).map_err(no_object)?;
+        let mut data: JsonObject = serde_json::from_str(event.data.get()).map_err(not_an_object)?;
         for from in event.schema_version..newest {
-            if let Some(step) = self.steps.get(&(event_type, from)) {
-                data = step(event.aggregate_id, data).map_err(|source| UpcastError::Step {
+            if let Some(upcaster) = self.upcasters.get(&(event_type, from)) {
+                data = upcaster(event.aggregate_id, data).map_err(|source| UpcastError::Lift {
                     event_type: event_type.to_owned(),
                     from,
                     source,
                 })?;
             }
         }
-        event.data = to_raw_value(&data).map_err(no_object)?;
+        event.data = to_raw_value(&data).map_err(not_an_object)?;
         event.schema_version = newest;
         Ok(event)
     }
@@ -180,7 +184,7 @@ impl UpcasterChain {
     /// Lifts and decodes an event.
     ///
     /// # Errors
-    /// As [`Self::lift`], and where the lifted JSON is not the event's shape.
+    /// As [`Self::lift`], and [`DecodeError`] if the lifted data does not have the event's shape.
     pub fn decode<E: DomainEvent>(&self, event: RecordedEvent) -> Result<E, UpcastError> {
         let event = self.lift(event)?;
         Ok(E::decode(&event.event_type, &event.data)?)
@@ -194,7 +198,7 @@ mod tests {
     use super::*;
     use crate::event_sourcing::{Position, Version, testing::instant};
 
-    /// An event that keeps the text it was decoded from.
+    /// An event that holds the JSON text it was decoded from.
     #[derive(Debug, Clone, PartialEq, Eq)]
     struct Kept(String);
 
@@ -218,8 +222,8 @@ mod tests {
         }
     }
 
-    /// A step that leaves its mark.
-    fn mark(name: &'static str) -> Step {
+    /// An upcaster that adds a member with this name.
+    fn mark(name: &'static str) -> Upcaster {
         Box::new(move |id, mut data| {
             let marks = data.len();
             data.insert(name.to_owned(), json!([marks, id]));
@@ -247,19 +251,22 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_with_a_missing_step_is_refused() {
-        for (steps, from) in [(vec![], 1), (vec![1], 2), (vec![2], 1)] {
-            let steps = steps.into_iter().map(|from| ("Old", from, mark("a")));
+    fn a_chain_with_a_missing_upcaster_is_refused() {
+        for (present, missing) in [(vec![], 1), (vec![1], 2), (vec![2], 1)] {
+            let upcasters = present.into_iter().map(|from| ("Old", from, mark("a")));
 
-            let refused = UpcasterChain::new::<Kept>(steps).unwrap_err();
+            let refused = UpcasterChain::new::<Kept>(upcasters).unwrap_err();
 
-            let event_type = "Old";
-            assert_eq!(refused, ChainError::Missing { event_type, from });
+            let expected = ChainError::Missing {
+                event_type: "Old",
+                from: missing,
+            };
+            assert_eq!(refused, expected);
         }
     }
 
     #[test]
-    fn a_chain_with_a_step_that_serves_nothing_is_refused() {
+    fn a_chain_with_a_useless_upcaster_is_refused() {
         for (event_type, from) in [
             ("Old", 3),
             ("Old", 0),
@@ -267,27 +274,27 @@ mod tests {
             ("Unheard", 1),
             ("Old", 2),
         ] {
-            let steps = [
+            let upcasters = [
                 ("Old", 1, mark("a")),
                 ("Old", 2, mark("b")),
                 (event_type, from, mark("c")),
             ];
 
-            let refused = UpcasterChain::new::<Kept>(steps).unwrap_err();
+            let refused = UpcasterChain::new::<Kept>(upcasters).unwrap_err();
 
             assert_eq!(refused, ChainError::Superfluous { event_type, from });
         }
     }
 
     #[test]
-    fn each_version_is_lifted_one_step_at_a_time() {
+    fn an_event_is_lifted_one_version_at_a_time() {
         let id = Uuid::nil();
-        for (schema, lifted) in [
+        for (schema_version, lifted) in [
             (1, json!({"a": [0, id], "b": [1, id]})),
             (2, json!({"b": [0, id]})),
             (3, json!({})),
         ] {
-            let event = chain().lift(stored("Old", schema, "{}")).unwrap();
+            let event = chain().lift(stored("Old", schema_version, "{}")).unwrap();
 
             assert_eq!(event.schema_version, 3);
             let data: Value = serde_json::from_str(event.data.get()).unwrap();
@@ -296,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_of_today_passes_untouched() {
+    fn an_event_of_todays_version_stays_as_it_is() {
         let text = r#"{ "z":1,   "a": 1.50 }"#;
 
         let event: Kept = chain().decode(stored("Old", 3, text)).unwrap();
@@ -305,8 +312,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_lifted_says_why() {
-        let failing: Step = Box::new(|_, _| Err(StepError("no total".to_owned())));
+    fn an_error_says_why_an_event_cannot_be_lifted() {
+        let failing: Upcaster = Box::new(|_, _| Err(LiftError("no total".to_owned())));
         let failing = UpcasterChain::new::<Kept>([("Old", 1, failing), ("Old", 2, mark("b"))]);
         for (chain, event, why) in [
             (chain(), stored("Odd", 1, "{}"), "unknown event type Odd"),
@@ -318,7 +325,7 @@ mod tests {
             (
                 chain(),
                 stored("Old", 1, "[]"),
-                "Old version 1 holds no JSON object",
+                "the data of Old version 1 is not a JSON object",
             ),
             (
                 failing.unwrap(),

@@ -1,11 +1,11 @@
-//! The feed: the store as it goes on, for any number of followers at once.
+//! The feed: newly appended events, for any number of followers.
 //!
-//! While anybody follows, one task reads what is appended (by this process, which wakes it, or by
-//! another, which it finds by looking) and keeps the newest of it. A [`Follower`] has a position and
-//! takes what comes after it: from what is kept where that reaches back so far, else from the store
-//! itself. So a slow follower holds nobody up and is sent little at a time, one that comes back after an hour
-//! reads the same way as one that never left, and as positions are in the order of commits, none
-//! misses or repeats an event.
+//! While there are followers, one task reads the newly appended events and buffers the most recent
+//! ones. This process wakes the task when it appends; events of other processes are found by polling.
+//! A [`Follower`] has a position and receives the events after it: from the buffer if that reaches
+//! back far enough, otherwise from the store. So a slow follower does not hold up the others and
+//! receives few events at a time, and a follower that comes back after an hour reads in the same way
+//! as one that never left. Positions are in commit order, so no follower misses or repeats an event.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -23,33 +23,35 @@ use uuid::Uuid;
 use super::{
     follower::Follower,
     fresh::FreshEvents,
-    pace::Pace,
+    read_limit::ReadLimit,
     shared::Shared,
     source::{FeedSource, Page},
 };
 use crate::event_sourcing::{Position, StoreError};
 
-/// How long the feed waits before it looks for what other processes have appended.
+/// The time between two reads if no event follows: finds what other processes appended.
 const POLL: Duration = Duration::from_millis(50);
 
-/// How long it rests after it has read all there was: under load it reads many events at once.
-const REST: Duration = Duration::from_millis(5);
+/// The pause after the last page: under load, the next read then returns many events at once.
+const PAUSE: Duration = Duration::from_millis(5);
 
-/// How often an idle feed looks whether the store has gone back, as one that was restored has.
-const LOOK: Duration = Duration::from_secs(1);
+/// The time between two checks whether the store was rewound: restored to an earlier point.
+const CHECK: Duration = Duration::from_secs(1);
 
-/// How long it waits for a store that does not answer.
+/// The pause after the store did not answer.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// What a step of the feed came to.
-enum Step {
-    Nothing,
-    Moved,
-    /// There was more than was read.
-    Full,
+/// The result of one read of the store.
+enum Advance {
+    /// No event follows.
+    UpToDate,
+    /// The feed has changed, and no more events follow.
+    CaughtUp,
+    /// More events follow.
+    MoreToRead,
 }
 
-/// The store as it goes on. Clones are the same feed.
+/// A feed of newly appended events. Clones are the same feed.
 pub struct Feed<S: FeedSource>(Arc<Shared<S>>);
 
 impl<S: FeedSource> Clone for Feed<S> {
@@ -59,122 +61,134 @@ impl<S: FeedSource> Clone for Feed<S> {
 }
 
 impl<S: FeedSource> Feed<S> {
-    /// A feed that [`Self::run`] keeps going.
+    /// Makes a feed. It works while [`Self::run`] runs.
     #[must_use]
     pub fn new(source: S) -> Self {
         Self(Arc::new(Shared::new(source)))
     }
 
-    /// How many follow.
+    /// The number of followers.
     #[must_use]
     pub fn followers(&self) -> usize {
         self.0.followers.load(Ordering::Acquire)
     }
 
-    /// Follows all aggregates, or one, from the event after `after` on; from the next one that is
-    /// appended where that is `None`.
+    /// Follows all aggregates, or one, from the first event after `after`. If `after` is `None`, from
+    /// the next event that is appended.
     ///
     /// # Errors
-    /// Where the store does not say where it ends.
+    /// [`StoreError`] if the store does not answer.
     pub async fn follow(
         &self,
         after: Option<Position>,
-        of: Option<Uuid>,
+        aggregate: Option<Uuid>,
     ) -> Result<Follower<S>, StoreError> {
-        let (known, _) = self.0.tail().end();
+        let (known, _) = self.0.recent().end();
         let newest = self.0.source.newest().await?;
         if newest < known {
-            self.begin(known, newest);
+            self.start(known, newest);
         }
         let after = after.unwrap_or(newest);
-        Ok(Follower::new(Arc::clone(&self.0), after, newest, of))
+        Ok(Follower::new(Arc::clone(&self.0), after, newest, aggregate))
     }
 
-    /// Keeps the feed going until `cancel`; idle while nobody follows.
+    /// Runs the feed until `cancel`. It is idle while there are no followers.
     pub async fn run(self, fresh: FreshEvents, cancel: CancellationToken) {
-        let following = async {
-            let mut pace = Pace::default();
-            let mut looked = Instant::now();
-            let mut has_failed = false;
-            loop {
-                if self.followers() == 0 {
-                    self.0.tail().forget();
-                    self.0.joined.notified().await;
-                    continue;
-                }
-                let woken = fresh.appended();
-                tokio::pin!(woken);
-                // Armed before we look, so that an append in between is not missed.
-                woken.as_mut().enable();
-                // Whoever restores a store takes it away first.
-                let is_due = has_failed || looked.elapsed() >= LOOK;
-                match self.step(is_due, &mut pace).await {
-                    Ok(step) => {
-                        if is_due {
-                            looked = Instant::now();
-                        }
-                        if std::mem::take(&mut has_failed) {
-                            info!("the feed goes on");
-                        }
-                        match step {
-                            Step::Full => {}
-                            Step::Moved => sleep(REST).await,
-                            Step::Nothing => {
-                                select! { () = woken => {} () = sleep(POLL) => {} }
-                            }
-                        }
-                    }
-                    Err(error) => {
-                        if !std::mem::replace(&mut has_failed, true) {
-                            let error = &error as &dyn std::error::Error;
-                            warn!(error, "the feed waits for the store");
-                        }
-                        sleep(RETRY).await;
-                    }
-                }
-            }
-        };
-        cancel.run_until_cancelled(following).await;
+        cancel.run_until_cancelled(self.read_forever(fresh)).await;
     }
 
-    /// Begins at the store's end, looks whether it is where it was, or reads what follows.
-    async fn step(&self, is_due: bool, pace: &mut Pace) -> Result<Step, StoreError> {
-        let (is_begun, known) = self.0.tail().begun();
-        if !is_begun || is_due {
-            let newest = self.0.source.newest().await?;
-            if !is_begun || newest < known {
-                self.begin(known, newest);
-                return Ok(Step::Moved);
+    async fn read_forever(&self, fresh: FreshEvents) {
+        let mut read_limit = ReadLimit::default();
+        let mut checked = Instant::now();
+        let mut has_failed = false;
+        loop {
+            if self.followers() == 0 {
+                self.0.recent().clear();
+                self.0.joined.notified().await;
+                continue;
+            }
+            let appended = fresh.appended();
+            tokio::pin!(appended);
+            // Enabled before the read, so that no append in between is missed.
+            appended.as_mut().enable();
+            // A store is down while it is restored, so it is checked after each failure.
+            let is_check_due = has_failed || checked.elapsed() >= CHECK;
+            match self.advance(is_check_due, &mut read_limit).await {
+                Ok(advance) => {
+                    if is_check_due {
+                        checked = Instant::now();
+                    }
+                    if std::mem::take(&mut has_failed) {
+                        info!("the feed reads the store again");
+                    }
+                    match advance {
+                        Advance::MoreToRead => {}
+                        Advance::CaughtUp => sleep(PAUSE).await,
+                        Advance::UpToDate => {
+                            select! { () = appended => {} () = sleep(POLL) => {} }
+                        }
+                    }
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut has_failed, true) {
+                        let error = &error as &dyn std::error::Error;
+                        warn!(error, "the feed cannot read the store and tries again");
+                    }
+                    sleep(RETRY).await;
+                }
             }
         }
-        let (after, setbacks) = self.0.tail().end();
-        let read = self.0.source.read(after, None, pace.limit()).await;
-        pace.adapt::<S>(&read);
+    }
+
+    /// Starts at the end of the store if the feed has not started or the store was rewound; otherwise
+    /// reads the next page.
+    async fn advance(
+        &self,
+        is_check_due: bool,
+        read_limit: &mut ReadLimit,
+    ) -> Result<Advance, StoreError> {
+        let (is_started, (after, rewinds)) = {
+            let recent = self.0.recent();
+            (recent.is_started(), recent.end())
+        };
+        if !is_started || is_check_due {
+            let newest = self.0.source.newest().await?;
+            if !is_started || newest < after {
+                self.start(after, newest);
+                return Ok(Advance::CaughtUp);
+            }
+        }
+        let read = self.0.source.read(after, None, read_limit.get()).await;
+        read_limit.adapt::<S>(&read);
         let Page {
             events,
             end,
             is_last,
         } = read?;
         let Some(end) = end else {
-            return Ok(Step::Nothing);
+            return Ok(Advance::UpToDate);
         };
-        let mut tail = self.0.tail();
-        // A new follower may have found out meanwhile that the store has gone back.
-        if tail.end() == (after, setbacks) {
-            tail.extend(events, end, S::size);
+        let mut recent = self.0.recent();
+        // A new follower may have noticed a rewind during the read.
+        if recent.end() == (after, rewinds) {
+            recent.extend(events, end, S::size);
         }
-        drop(tail);
-        self.0.moved.notify_waiters();
-        Ok(if is_last { Step::Moved } else { Step::Full })
+        drop(recent);
+        self.0.changed.notify_waiters();
+        Ok(if is_last {
+            Advance::CaughtUp
+        } else {
+            Advance::MoreToRead
+        })
     }
 
-    /// Begins anew at the store's end, unless somebody else has done so since it was at `known`.
-    fn begin(&self, known: Position, at: Position) {
-        let mut tail = self.0.tail();
-        if tail.end().0 == known {
-            tail.begin(at);
-            drop(tail);
-            self.0.moved.notify_waiters();
+    /// Starts again at `at`, unless the feed has moved from `known` in the meantime.
+    fn start(&self, known: Position, at: Position) {
+        let mut recent = self.0.recent();
+        if recent.end().0 == known {
+            recent.start(at);
+            drop(recent);
+            self.0.changed.notify_waiters();
         }
     }
 }

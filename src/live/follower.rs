@@ -1,97 +1,107 @@
-//! Somebody who follows a feed: a position, and what comes after it.
+//! A follower of a feed: it has a position and receives the events after it.
 
 use std::sync::{Arc, atomic::Ordering};
 
 use uuid::Uuid;
 
-use super::{pace::Pace, shared::Shared, source::FeedSource, tail::Look};
+use super::{read_limit::ReadLimit, recent::Lookup, shared::Shared, source::FeedSource};
 use crate::event_sourcing::{Position, StoreError};
 
-/// What a follower gets.
+/// What a follower receives.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fed<T> {
-    /// The events that come next; maybe none for this one.
+pub enum Update<T> {
+    /// The next events. May be empty if the follower wants one aggregate only.
     Events(Vec<T>),
-    /// The follower was ahead of the store, which has gone back (or was never there). It goes on with
-    /// what follows this position.
+    /// The follower was ahead of the store: the store was restored to an earlier point, or never had
+    /// that position. The follower continues after the given position.
     Resync(Position),
 }
 
-/// Somebody who follows the feed.
+/// A follower of a feed.
 pub struct Follower<S: FeedSource> {
     feed: Arc<Shared<S>>,
     after: Position,
-    of: Option<Uuid>,
-    setbacks: u64,
+    aggregate: Option<Uuid>,
+    seen_rewinds: u64,
     is_ahead: bool,
-    pace: Pace,
+    read_limit: ReadLimit,
 }
 
 impl<S: FeedSource> Follower<S> {
-    /// A follower who has seen the events up to `after`, of a store that ends at `newest`.
+    /// Makes a follower that has seen the events up to `after`. The store ends at `newest`.
     pub(super) fn new(
         feed: Arc<Shared<S>>,
         after: Position,
         newest: Position,
-        of: Option<Uuid>,
+        aggregate: Option<Uuid>,
     ) -> Self {
         feed.followers.fetch_add(1, Ordering::AcqRel);
         feed.joined.notify_one();
-        let (setbacks, _) = feed.tail().setback();
+        let (seen_rewinds, _) = feed.recent().last_rewind();
         Self {
             feed,
             after: after.min(newest),
-            of,
-            setbacks,
+            aggregate,
+            seen_rewinds,
             is_ahead: after > newest,
-            pace: Pace::default(),
+            read_limit: ReadLimit::default(),
         }
     }
 
-    /// Waits for what comes next. A call that is dropped takes nothing.
+    /// Waits for the next events. A dropped call loses none.
     ///
     /// # Errors
-    /// Where the store has to be asked and does not answer; the next call goes on from here.
-    pub async fn next(&mut self) -> Result<Fed<S::Item>, StoreError> {
+    /// [`StoreError`] if the events are not buffered and the store does not answer. The next call
+    /// tries again from the same position.
+    pub async fn next(&mut self) -> Result<Update<S::Item>, StoreError> {
         if std::mem::take(&mut self.is_ahead) {
-            return Ok(Fed::Resync(self.after));
+            return Ok(Update::Resync(self.after));
         }
         let feed = Arc::clone(&self.feed);
         loop {
-            let moved = feed.moved.notified();
-            tokio::pin!(moved);
-            moved.as_mut().enable(); // armed before we look
-            if self.has_been_set_back() {
-                return Ok(Fed::Resync(self.after));
+            let changed = feed.changed.notified();
+            tokio::pin!(changed);
+            // Enabled before the look-up, so that no change in between is missed.
+            changed.as_mut().enable();
+            if self.follow_rewind() {
+                return Ok(Update::Resync(self.after));
             }
-            let look = feed.tail().look(self.after, self.of, S::size);
-            match look {
-                Look::Kept(events, end) => {
+            let lookup = feed.recent().look_up(self.after, self.aggregate, S::size);
+            match lookup {
+                Lookup::Buffered(events, end) => {
                     self.after = end;
-                    return Ok(Fed::Events(events));
+                    return Ok(Update::Events(events));
                 }
-                Look::Store(floor) => return self.read(floor).await.map(Fed::Events),
-                Look::Nothing => moved.await,
+                Lookup::InStore(buffered_after) => {
+                    return self.read(buffered_after).await.map(Update::Events);
+                }
+                Lookup::UpToDate => changed.await,
             }
         }
     }
 
-    /// Reads what comes next from the store. Once there is no more, what the feed keeps comes next: it
-    /// follows on `floor`, and what was not there up to that will never be.
-    async fn read(&mut self, floor: Position) -> Result<Vec<S::Item>, StoreError> {
+    /// Reads the next events from the store. The last page is complete up to where the buffer begins,
+    /// because positions are in commit order: no event before that position can be added any more.
+    async fn read(&mut self, buffered_after: Position) -> Result<Vec<S::Item>, StoreError> {
         let source = &self.feed.source;
-        let page = source.read(self.after, self.of, self.pace.limit()).await;
-        self.pace.adapt::<S>(&page);
+        let limit = self.read_limit.get();
+        let page = source.read(self.after, self.aggregate, limit).await;
+        self.read_limit.adapt::<S>(&page);
         let page = page?;
         let end = page.end.unwrap_or(self.after);
-        self.after = if page.is_last { end.max(floor) } else { end };
+        self.after = if page.is_last {
+            end.max(buffered_after)
+        } else {
+            end
+        };
         Ok(page.events.into_iter().map(|entry| entry.item).collect())
     }
 
-    /// Whether the store has gone back behind what this follower has seen; then it begins there.
-    fn has_been_set_back(&mut self) -> bool {
-        let (setbacks, position) = self.feed.tail().setback();
-        if std::mem::replace(&mut self.setbacks, setbacks) == setbacks || self.after <= position {
+    /// Goes back to the end of a store that was rewound behind this follower. Returns whether it did.
+    fn follow_rewind(&mut self) -> bool {
+        let (rewinds, position) = self.feed.recent().last_rewind();
+        let is_known = std::mem::replace(&mut self.seen_rewinds, rewinds) == rewinds;
+        if is_known || self.after <= position {
             return false;
         }
         self.after = position;

@@ -1,9 +1,8 @@
-//! Fresh events: what this process has just appended, kept for whoever follows the store, so that it
-//! need not be read back.
+//! A buffer of the events that this process appended last, so that its one consumer need not read them
+//! back from the store.
 //!
-//! A follower takes a run of events only where it begins directly after the follower's position and
-//! has no hole, for positions without a hole hide nothing. Everything else (what other processes
-//! appended, what was appended before, what found no room here) is read from the store.
+//! The consumer takes events only if they follow its position without a hole: then no event of another
+//! process can be between them. It reads all other events from the store.
 
 use std::{
     collections::VecDeque,
@@ -14,27 +13,27 @@ use tokio::sync::{Notify, futures::Notified};
 
 use crate::event_sourcing::event::{Position, RecordedEvent};
 
-/// How many events are kept for a follower that is behind.
-const MOST_EVENTS: usize = 2048;
+/// The largest number of buffered events.
+const MAX_EVENTS: usize = 2048;
 
-/// How many bytes of event data are kept, one event apart.
-const MOST_BYTES: usize = 4 << 20;
+/// The largest number of buffered bytes of event data. The last event stays even if it is larger.
+const MAX_BYTES: usize = 4 << 20;
 
-/// The events that were appended last. For one follower: what it has taken is gone.
+/// The events that this process appended last. There is one consumer: a read removes what it returns.
 #[derive(Debug, Clone, Default)]
 pub struct FreshEvents {
-    kept: Arc<Mutex<Kept>>,
+    buffer: Arc<Mutex<Buffer>>,
     appended: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Buffer {
     events: VecDeque<RecordedEvent>,
     bytes: usize,
     newest: Position,
 }
 
-impl Kept {
+impl Buffer {
     fn pop(&mut self) -> Option<RecordedEvent> {
         let event = self.events.pop_front()?;
         self.bytes = self.bytes.saturating_sub(size(&event));
@@ -47,34 +46,34 @@ fn size(event: &RecordedEvent) -> usize {
 }
 
 impl FreshEvents {
-    /// Keeps events that are stored, in position order, and wakes the follower.
+    /// Adds stored events in position order, and wakes the consumer.
     pub fn push(&self, events: impl IntoIterator<Item = RecordedEvent>) {
-        let mut kept = self.lock();
+        let mut buffer = self.lock();
         for event in events {
-            kept.newest = event.position;
-            kept.bytes = kept.bytes.saturating_add(size(&event));
-            kept.events.push_back(event);
-            while kept.events.len() > MOST_EVENTS
-                || (kept.bytes > MOST_BYTES && kept.events.len() > 1)
+            buffer.newest = event.position;
+            buffer.bytes = buffer.bytes.saturating_add(size(&event));
+            buffer.events.push_back(event);
+            while buffer.events.len() > MAX_EVENTS
+                || (buffer.bytes > MAX_BYTES && buffer.events.len() > 1)
             {
-                kept.pop();
+                buffer.pop();
             }
         }
-        drop(kept);
+        drop(buffer);
         self.appended.notify_waiters();
     }
 
-    /// Takes at most `limit` events that stand directly after `position`, one after the other
-    /// without a hole; none where the store has to be asked for them.
+    /// Returns at most `limit` events that follow `position` without a hole, and removes them. Returns
+    /// none if the next events have to be read from the store.
     #[must_use]
     pub fn take_after(&self, position: Position, limit: u32) -> Vec<RecordedEvent> {
-        let mut kept = self.lock();
+        let mut buffer = self.lock();
         let (mut run, mut last) = (Vec::new(), position);
-        while let Some(next) = kept.events.front().map(|event| event.position) {
+        while let Some(next) = buffer.events.front().map(|event| event.position) {
             if next <= last {
-                kept.pop();
+                buffer.pop();
             } else if next == last.next() && run.len() < limit as usize {
-                run.extend(kept.pop());
+                run.extend(buffer.pop());
                 last = next;
             } else {
                 break;
@@ -83,25 +82,25 @@ impl FreshEvents {
         run
     }
 
-    /// Whether this process has appended nothing after `position`, but something up to it.
+    /// Whether the event at `position` is the last one that this process appended.
     #[must_use]
     pub fn ends_at(&self, position: Position) -> bool {
         self.lock().newest == position && position > Position::ZERO
     }
 
-    /// Forgets everything: what was appended before a doubt about the store (it may have been restored
-    /// to an earlier point since) is read from it.
+    /// Clears the buffer when the connection to the store was lost: the store may have been restored to
+    /// an earlier point, without these events.
     pub fn forget(&self) {
-        *self.lock() = Kept::default();
+        *self.lock() = Buffer::default();
     }
 
-    /// Completes when events are pushed after this was called (or, for the future, enabled).
+    /// Completes when events are pushed after this call, or after the future was enabled.
     pub fn appended(&self) -> Notified<'_> {
         self.appended.notified()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_begins_directly_after_the_follower() {
+    fn a_run_begins_directly_after_the_position() {
         let fresh = FreshEvents::default();
         fresh.push([3, 4, 5].map(event));
 
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_ends_before_a_hole_and_what_is_behind_is_dropped() {
+    fn a_run_ends_before_a_hole_and_older_events_are_dropped() {
         let fresh = FreshEvents::default();
         fresh.push([1, 2, 3, 5, 6].map(event));
 
@@ -160,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn events_out_of_order_are_never_a_run() {
+    fn events_out_of_order_are_not_a_run() {
         let fresh = FreshEvents::default();
         fresh.push([2, 1].map(event));
 
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_are_kept() {
+    fn only_the_newest_events_are_buffered() {
         let fresh = FreshEvents::default();
         fresh.push((1..=3000).map(event));
         assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn whether_anything_is_left_is_known_by_the_newest() {
+    fn the_last_appended_event_is_known_after_it_was_taken() {
         let fresh = FreshEvents::default();
         assert!(!fresh.ends_at(Position::ZERO));
 
@@ -195,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_forgotten_is_asked_of_the_store() {
+    fn a_cleared_buffer_returns_nothing() {
         let fresh = FreshEvents::default();
         fresh.push([1, 2].map(event));
 
@@ -206,14 +205,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_push_wakes_the_follower() {
+    async fn a_push_wakes_the_consumer() {
         let fresh = FreshEvents::default();
-        let woken = fresh.appended();
-        tokio::pin!(woken);
-        woken.as_mut().enable();
+        let appended = fresh.appended();
+        tokio::pin!(appended);
+        appended.as_mut().enable();
 
         fresh.push([event(1)]);
 
-        woken.await;
+        appended.await;
     }
 }

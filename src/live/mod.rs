@@ -1,17 +1,17 @@
-//! Newly appended events: the feed behind live streams, and the events that this process has just
-//! appended. It knows no HTTP and no NATS.
+//! Newly appended events: the feed behind live streams, and the buffer of events that this process
+//! appended last. HTTP and NATS belong elsewhere.
 
 pub mod feed;
 pub mod follower;
 pub mod fresh;
-mod pace;
+mod read_limit;
+mod recent;
 mod shared;
 pub mod source;
-mod tail;
 #[cfg(test)]
 mod tests;
 
 pub use feed::Feed;
-pub use follower::{Fed, Follower};
+pub use follower::{Follower, Update};
 pub use fresh::FreshEvents;
 pub use source::{Entry, FeedSource, Page};

@@ -1,17 +1,19 @@
-//! What a feed and its followers share.
+//! The state that a feed shares with its followers.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
 
 use tokio::sync::Notify;
 
-use super::{source::FeedSource, tail::RecentEvents};
+use super::{recent::RecentEvents, source::FeedSource};
 
-/// The source, the newest events, and how many follow them.
+/// The source, the recent events and the number of followers.
 pub(super) struct Shared<S: FeedSource> {
     pub(super) source: S,
-    tail: Mutex<RecentEvents<S::Item>>,
-    pub(super) moved: Notify,
+    recent: Mutex<RecentEvents<S::Item>>,
+    /// Notifies the followers when the recent events change.
+    pub(super) changed: Notify,
     pub(super) followers: AtomicUsize,
+    /// Notifies the feed when a follower joins.
     pub(super) joined: Notify,
 }
 
@@ -19,14 +21,14 @@ impl<S: FeedSource> Shared<S> {
     pub(super) fn new(source: S) -> Self {
         Self {
             source,
-            tail: Mutex::default(),
-            moved: Notify::new(),
+            recent: Mutex::default(),
+            changed: Notify::new(),
             followers: AtomicUsize::new(0),
             joined: Notify::new(),
         }
     }
 
-    pub(super) fn tail(&self) -> MutexGuard<'_, RecentEvents<S::Item>> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn recent(&self) -> MutexGuard<'_, RecentEvents<S::Item>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! What a feed reads: pages of events that its source has prepared for followers.
+//! The source of a feed: the event store, with each event in the form that followers receive.
 
 use std::future::Future;
 
@@ -6,44 +6,45 @@ use uuid::Uuid;
 
 use crate::event_sourcing::{Position, StoreError};
 
-/// What a feed reads, as its followers want it.
+/// The events that a feed reads.
 pub trait FeedSource: Send + Sync + 'static {
-    /// An event for followers; what none of them wants is left out.
+    /// An event in the form that followers receive.
     type Item: Clone + Send + Sync + 'static;
 
-    /// The position of the store's last event.
+    /// The position of the store's last event; zero if it has none.
     fn newest(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
 
-    /// The next events after a position, at most `limit` of them: of all aggregates, or of one.
+    /// At most `limit` events after a position, of all aggregates or of one. A source may leave out
+    /// events that no follower wants.
     fn read(
         &self,
         after: Position,
-        of: Option<Uuid>,
+        aggregate: Option<Uuid>,
         limit: u32,
     ) -> impl Future<Output = Result<Page<Self::Item>, StoreError>> + Send;
 
-    /// How many bytes an event holds.
+    /// The size of an event in bytes.
     fn size(item: &Self::Item) -> usize;
 }
 
-/// Some events that follow one another in the store.
+/// Consecutive events of the store.
 #[derive(Debug)]
 pub struct Page<T> {
-    /// The events, in order.
+    /// The events in position order.
     pub events: Vec<Entry<T>>,
-    /// Up to where they were read: the position of the last one, left out or not. `None` where there
-    /// was none at all.
+    /// The position of the last event that was read, even if the source left it out. `None` if there
+    /// was no event.
     pub end: Option<Position>,
-    /// Whether there was room for more, so that nothing more is there.
+    /// Whether fewer events than the limit were read, so that no more follow yet.
     pub is_last: bool,
 }
 
-/// An event with what the feed has to know of it.
+/// An event with the values that the feed needs.
 #[derive(Debug, Clone)]
 pub struct Entry<T> {
-    /// Its place in the store.
+    /// The event's position in the store.
     pub position: Position,
-    /// Whose event it is.
+    /// The id of the event's aggregate.
     pub aggregate_id: Uuid,
     /// The event.
     pub item: T,

@@ -1,4 +1,4 @@
-//! The order: `decide` holds every rule, `evolve` ([`super::state`]) none.
+//! The order. `decide` has all rules; `evolve` ([`super::state`]) has none.
 
 use std::mem::size_of;
 
@@ -6,27 +6,29 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     command::{NewItem, OrderCommand},
+    creation::Creation,
     currency::Currency,
-    error::{MAX_LINES, OrderError},
+    error::OrderError,
     event::{OrderEvent, OrderedItem},
-    money::{MAX_TOTAL, Money},
-    state::{Creation, Line, OrderState, Status},
-    value::{CustomerId, ItemId, OrderId, Quantity},
+    money::Money,
+    state::{Line, OrderState},
+    status::Status,
+    value::{CustomerId, ItemId, MAX_LINES, MAX_TOTAL, OrderId, Quantity},
 };
 use crate::event_sourcing::{Aggregate, Timestamp};
 
-/// An order, or the place where one could be.
+/// An order, or [`Absent`](Self::Absent) before it is created.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Order {
-    /// Nothing was placed: refuses every command but `Create`.
+    /// Not created yet: refuses every command but `Create`.
     #[default]
     Absent,
-    /// Placed: open or closed.
+    /// Created: open or final.
     Placed(Box<OrderState>),
 }
 
 impl Order {
-    /// The state, where there is an order.
+    /// The state; `None` before the creation.
     #[must_use]
     pub fn state(&self) -> Option<&OrderState> {
         match self {
@@ -38,7 +40,7 @@ impl Order {
 
 impl Aggregate for Order {
     const TYPE: &'static str = "Order";
-    const STATE_SCHEMA: i32 = 1;
+    const STATE_SCHEMA: i32 = 2;
     type Command = OrderCommand;
     type Event = OrderEvent;
     type Refusal = OrderError;
@@ -95,7 +97,7 @@ impl Aggregate for Order {
                 *self = Self::Placed(Box::new(order));
             }
             (Self::Placed(order), event) => order.evolve(event, at),
-            // Nothing happens to what is not there; the stores refuse such a stream.
+            // No stream begins with another event than the creation.
             (Self::Absent, _) => {}
         }
     }
@@ -112,7 +114,8 @@ impl Aggregate for Order {
 }
 
 impl Order {
-    /// Creating what exists is fine where it was created from the same values: a repeated request.
+    /// Decides on a creation. One of an existing order changes nothing if the values are the same: the
+    /// client has repeated its request.
     fn create(
         &self,
         order_id: OrderId,
@@ -141,13 +144,8 @@ impl Order {
                 items: ordered,
             }]);
         };
-        let asked = Creation::new(order_id, customer_id, currency, &ordered);
-        let created = &order.creation;
-        let same_ids = items
-            .iter()
-            .zip(&created.item_ids)
-            .all(|(item, created)| !item.is_id_given || item.item_id == *created);
-        if asked.digest == created.digest && same_ids {
+        let requested = Creation::new(order_id, customer_id, currency, &ordered);
+        if order.creation.is_same(&requested, items) {
             Ok(vec![])
         } else {
             Err(OrderError::AlreadyExists)
@@ -155,7 +153,31 @@ impl Order {
     }
 }
 
+/// The names of the actions that [`Order::decide`](Aggregate::decide) accepts in this status with this
+/// number of lines, if the client gives valid values.
+#[must_use]
+pub fn allowed_actions(status: Status, lines: usize) -> Vec<&'static str> {
+    if status != Status::Created {
+        return vec![];
+    }
+    let mut actions = Vec::with_capacity(5);
+    if lines < MAX_LINES {
+        actions.push("addItem");
+    }
+    if lines > 0 {
+        actions.extend(["changeItem", "removeItem", "complete"]);
+    }
+    actions.push("cancel");
+    actions
+}
+
 impl OrderState {
+    /// One of the lines.
+    fn line(&self, item_id: ItemId) -> Result<&Line, OrderError> {
+        let found = self.lines.iter().find(|line| line.item_id == item_id);
+        found.ok_or(OrderError::ItemNotFound { item_id })
+    }
+
     fn add_item(&self, item: &NewItem) -> Result<Vec<OrderEvent>, OrderError> {
         let item_id = item.item_id;
         let is_used = self.lines.iter().any(|line| line.item_id == item_id)
@@ -184,7 +206,7 @@ impl OrderState {
             return Ok(vec![]);
         }
         self.total
-            .checked_sub(line.total())
+            .checked_sub(line.total().ok_or(OrderError::TotalTooLarge)?)
             .and_then(|others| checked_total(others, line.price, quantity))
             .ok_or(OrderError::TotalTooLarge)?;
         Ok(vec![OrderEvent::ItemQuantityChanged { item_id, quantity }])
@@ -206,7 +228,7 @@ impl NewItem {
     }
 }
 
-/// `total + price × quantity`, where an order may come to that.
+/// `total + price × quantity`; `None` if that is more than the largest total of an order.
 fn checked_total(total: Money, price: Money, quantity: Quantity) -> Option<Money> {
     let sum = price
         .checked_mul(quantity.get())

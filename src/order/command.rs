@@ -1,32 +1,32 @@
-//! What may be asked of an order.
+//! The commands on an order.
 
 use super::{
     currency::Currency,
-    money::Money,
+    money::{InvalidMoney, Money},
     value::{CustomerId, ItemId, OrderId, ProductId, Quantity, Reason},
 };
 
-/// A line to be added.
+/// A line to add.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewItem {
     /// The line's id.
     pub item_id: ItemId,
-    /// Whether the client chose that id (else it was made at the edge).
+    /// Whether the client chose the id. Otherwise the service made it.
     pub is_id_given: bool,
-    /// What is ordered.
+    /// The product.
     pub product_id: ProductId,
-    /// How many.
+    /// The number of pieces.
     pub quantity: Quantity,
-    /// The price of one, in the order's currency.
+    /// The price of one piece, in the order's currency.
     pub price: Price,
 }
 
-/// A price as a client wrote it: what it comes to depends on the order's currency.
+/// A price as the client wrote it. The amount depends on the order's currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Price {
-    /// Written as text: counts by that text.
+    /// Written as a JSON string: read by [`Money::parse`].
     Text(String),
-    /// Written as a JSON number: counts by its exact value.
+    /// Written as a JSON number: read by [`Money::parse_number`].
     Number(String),
     /// An amount in minor units.
     Exact(Money),
@@ -36,8 +36,8 @@ impl Price {
     /// The amount in `currency`.
     ///
     /// # Errors
-    /// Where the text is no amount of that currency.
-    pub fn in_currency(&self, currency: Currency) -> Result<Money, super::money::InvalidMoney> {
+    /// [`InvalidMoney`] if the text is not a valid amount of that currency.
+    pub fn in_currency(&self, currency: Currency) -> Result<Money, InvalidMoney> {
         match self {
             Self::Text(text) => Money::parse(text, currency),
             Self::Number(number) => Money::parse_number(number, currency),
@@ -49,11 +49,11 @@ impl Price {
 /// A command on an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OrderCommand {
-    /// Place a new order.
+    /// Create a new order.
     Create {
         /// The order's id.
         order_id: OrderId,
-        /// Who orders.
+        /// The customer.
         customer_id: CustomerId,
         /// The currency of all its prices.
         currency: Currency,
@@ -62,23 +62,23 @@ pub enum OrderCommand {
     },
     /// Add a line.
     AddItem(NewItem),
-    /// Change how many of a line are ordered.
+    /// Change the quantity of a line.
     ChangeItemQuantity {
-        /// Which line.
+        /// The line's id.
         item_id: ItemId,
-        /// How many from now on.
+        /// The new number of pieces.
         quantity: Quantity,
     },
     /// Remove a line.
     RemoveItem {
-        /// Which line.
+        /// The line's id.
         item_id: ItemId,
     },
     /// Complete the order.
     Complete,
     /// Cancel the order.
     Cancel {
-        /// Why.
+        /// Why, if the client says so.
         reason: Option<Reason>,
     },
 }

@@ -1,18 +1,18 @@
-//! Currencies: ISO 4217 codes with their number of digits.
+//! Currencies: ISO 4217 codes and how many decimal digits their amounts have.
 
 use std::{fmt, str::FromStr};
 
-/// An ISO 4217 currency that amounts can be written in.
+/// An ISO 4217 currency with a minor unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
 
-/// A text is no currency that amounts can be written in.
+/// A text is not the code of a currency with a minor unit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not an ISO 4217 currency code")]
 pub struct UnknownCurrency(pub String);
 
 impl Currency {
-    /// A currency that has as many digits as any: what is too precise for it is so for all.
+    /// A currency with the most digits of all: an amount too precise for it is too precise for all.
     #[must_use]
     pub fn finest() -> Self {
         Self(iso_currency::Currency::CLF)
@@ -24,7 +24,7 @@ impl Currency {
         self.0.code()
     }
 
-    /// How many digits stand after the point: 2 for EUR, 0 for JPY, 3 for KWD.
+    /// The number of decimal digits: 2 for EUR, 0 for JPY, 3 for KWD.
     #[must_use]
     pub fn digits(self) -> u32 {
         self.0.exponent().map_or(0, u32::from)
@@ -34,8 +34,7 @@ impl Currency {
 impl FromStr for Currency {
     type Err = UnknownCurrency;
 
-    /// Reads the three capital letters. Codes without a minor unit by definition (gold, test codes)
-    /// are no money here.
+    /// Reads the three capital letters. Codes without a minor unit (gold, test codes) are refused.
     fn from_str(code: &str) -> Result<Self, UnknownCurrency> {
         iso_currency::Currency::from_code(code)
             .filter(|currency| currency.code() == code && currency.exponent().is_some())

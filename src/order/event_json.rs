@@ -1,21 +1,104 @@
-//! The stored shape of events, apart from the domain's own types: what stands here is a promise to
-//! everyone who reads the store or the stream.
+//! The stored JSON of events, in types of its own: programs that read the store or the NATS stream
+//! rely on it. A changed shape needs a new schema version and an [upcaster](super::upcasters).
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize, de::Error as _};
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     currency::Currency,
-    event::{OrderEvent, OrderedItem},
+    event::{
+        ORDER_CANCELLED, ORDER_COMPLETED, ORDER_CREATED, ORDER_ITEM_ADDED,
+        ORDER_ITEM_QUANTITY_CHANGED, ORDER_ITEM_REMOVED, OrderEvent, OrderedItem,
+    },
     money::Money,
     value::{CustomerId, ItemId, OrderId, ProductId, Quantity, Reason},
 };
+use crate::event_sourcing::{DecodeError, DomainEvent};
+
+impl DomainEvent for OrderEvent {
+    const SCHEMAS: &'static [(&'static str, i16)] = &[
+        (ORDER_CREATED, 3),
+        (ORDER_ITEM_ADDED, 1),
+        (ORDER_ITEM_QUANTITY_CHANGED, 1),
+        (ORDER_ITEM_REMOVED, 1),
+        (ORDER_COMPLETED, 1),
+        (ORDER_CANCELLED, 1),
+    ];
+
+    fn schema_version(&self) -> i16 {
+        match self {
+            Self::Created { .. } => 3,
+            Self::ItemAdded { .. }
+            | Self::ItemQuantityChanged { .. }
+            | Self::ItemRemoved { .. }
+            | Self::Completed
+            | Self::Cancelled { .. } => 1,
+        }
+    }
+
+    fn event_type(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => ORDER_CREATED,
+            Self::ItemAdded { .. } => ORDER_ITEM_ADDED,
+            Self::ItemQuantityChanged { .. } => ORDER_ITEM_QUANTITY_CHANGED,
+            Self::ItemRemoved { .. } => ORDER_ITEM_REMOVED,
+            Self::Completed => ORDER_COMPLETED,
+            Self::Cancelled { .. } => ORDER_CANCELLED,
+        }
+    }
+
+    fn encode(&self) -> Result<Box<RawValue>, serde_json::Error> {
+        match self {
+            Self::Created {
+                order_id,
+                customer_id,
+                currency,
+                items,
+            } => to_raw_value(&created(*order_id, customer_id, *currency, items)),
+            Self::ItemAdded { item, currency } => to_raw_value(&item_added(item, *currency)),
+            Self::ItemQuantityChanged { item_id, quantity } => to_raw_value(&ItemQuantityChanged {
+                item_id: *item_id,
+                quantity: *quantity,
+            }),
+            Self::ItemRemoved { item_id } => to_raw_value(&ItemRemoved { item_id: *item_id }),
+            Self::Completed => to_raw_value(&Completed {}),
+            Self::Cancelled { reason } => to_raw_value(&Cancelled {
+                reason: reason.clone(),
+            }),
+        }
+    }
+
+    fn decode(event_type: &str, data: &RawValue) -> Result<Self, DecodeError> {
+        let text = data.get();
+        let decoded = match event_type {
+            ORDER_CREATED => serde_json::from_str(text).and_then(into_created),
+            ORDER_ITEM_ADDED => serde_json::from_str(text).and_then(into_item_added),
+            ORDER_ITEM_QUANTITY_CHANGED => {
+                serde_json::from_str(text).map(|ItemQuantityChanged { item_id, quantity }| {
+                    Self::ItemQuantityChanged { item_id, quantity }
+                })
+            }
+            ORDER_ITEM_REMOVED => serde_json::from_str(text)
+                .map(|ItemRemoved { item_id }| Self::ItemRemoved { item_id }),
+            ORDER_COMPLETED => serde_json::from_str(text).map(|Completed {}| Self::Completed),
+            ORDER_CANCELLED => {
+                serde_json::from_str(text).map(|Cancelled { reason }| Self::Cancelled { reason })
+            }
+            unknown => return Err(DecodeError::UnknownType(unknown.to_owned())),
+        };
+        decoded.map_err(|source| DecodeError::Malformed {
+            event_type: event_type.to_owned(),
+            source,
+        })
+    }
+}
 
 /// `OrderCreated`, schema version 3.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Created<'a> {
+struct Created<'a> {
     order_id: OrderId,
     customer_id: Cow<'a, CustomerId>,
     currency: Currency,
@@ -34,7 +117,7 @@ struct CreatedItem<'a> {
 /// `OrderItemAdded`, schema version 1.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ItemAdded<'a> {
+struct ItemAdded<'a> {
     item_id: ItemId,
     product_id: Cow<'a, ProductId>,
     quantity: Quantity,
@@ -45,29 +128,29 @@ pub(super) struct ItemAdded<'a> {
 /// `OrderItemQuantityChanged`, schema version 1.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ItemQuantityChanged {
-    pub item_id: ItemId,
-    pub quantity: Quantity,
+struct ItemQuantityChanged {
+    item_id: ItemId,
+    quantity: Quantity,
 }
 
 /// `OrderItemRemoved`, schema version 1.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ItemRemoved {
-    pub item_id: ItemId,
+struct ItemRemoved {
+    item_id: ItemId,
 }
 
 /// `OrderCompleted`, schema version 1.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Completed {}
+struct Completed {}
 
 /// `OrderCancelled`, schema version 1.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Cancelled {
-    pub reason: Option<Reason>,
+struct Cancelled {
+    reason: Option<Reason>,
 }
 
-pub(super) fn created<'a>(
+fn created<'a>(
     order_id: OrderId,
     customer_id: &'a CustomerId,
     currency: Currency,
@@ -90,7 +173,7 @@ pub(super) fn created<'a>(
     }
 }
 
-pub(super) fn item_added(item: &OrderedItem, currency: Currency) -> ItemAdded<'_> {
+fn item_added(item: &OrderedItem, currency: Currency) -> ItemAdded<'_> {
     ItemAdded {
         item_id: item.item_id,
         product_id: Cow::Borrowed(&item.product_id),
@@ -100,7 +183,7 @@ pub(super) fn item_added(item: &OrderedItem, currency: Currency) -> ItemAdded<'_
     }
 }
 
-pub(super) fn into_created(stored: Created<'_>) -> Result<OrderEvent, serde_json::Error> {
+fn into_created(stored: Created<'_>) -> Result<OrderEvent, serde_json::Error> {
     let currency = stored.currency;
     let items = stored
         .items
@@ -122,7 +205,7 @@ pub(super) fn into_created(stored: Created<'_>) -> Result<OrderEvent, serde_json
     })
 }
 
-pub(super) fn into_item_added(stored: ItemAdded<'_>) -> Result<OrderEvent, serde_json::Error> {
+fn into_item_added(stored: ItemAdded<'_>) -> Result<OrderEvent, serde_json::Error> {
     let currency = stored.currency;
     Ok(OrderEvent::ItemAdded {
         item: OrderedItem {

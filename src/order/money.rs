@@ -1,25 +1,23 @@
-//! Exact money: whole minor units of a currency, checked arithmetic, decimal text on the outside.
+//! Exact money: whole minor units of a currency, with checked arithmetic. Clients see decimal text.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::currency::Currency;
+use super::{
+    currency::Currency,
+    decimal::Decimal,
+    value::{MAX_SIGNIFICANT_DIGITS, MAX_TOTAL},
+};
 
-/// The largest total of an order, in minor units: 2⁵³ − 1, which every JSON reader keeps exactly.
-pub const MAX_TOTAL: i64 = 9_007_199_254_740_991;
-
-/// How many significant digits an amount may have on the way in.
-const MAX_SIGNIFICANT_DIGITS: usize = 15;
-
-/// An amount of zero or more, in minor units of a currency that is known from the context.
+/// An amount in minor units of a currency that the context names. Parsing gives no negative amount.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Money(i64);
 
-/// Why a text is no amount.
+/// Why a text is not a valid amount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMoney {
     /// Not of the form `0 | 1…9… [ . digits ]`, or below zero.
@@ -28,16 +26,19 @@ pub enum InvalidMoney {
     /// More digits than the currency has, or more than 15 significant ones.
     #[error("must not have more digits than the currency has, nor more than 15 significant ones")]
     TooPrecise,
-    /// More than any order may come to.
+    /// More than [`MAX_TOTAL`].
     #[error("must not exceed {MAX_TOTAL} minor units")]
     TooLarge,
 }
 
 impl Money {
-    /// Nothing.
+    /// The amount of zero.
     pub const ZERO: Self = Self(0);
 
-    /// An amount in minor units.
+    /// The largest amount that can be represented.
+    pub const MAX: Self = Self(i64::MAX);
+
+    /// Wraps an amount in minor units.
     #[must_use]
     pub const fn from_minor(minor: i64) -> Self {
         Self(minor)
@@ -49,28 +50,29 @@ impl Money {
         self.0
     }
 
-    /// The sum, unless it overflows.
+    /// The sum; `None` if it overflows.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         self.0.checked_add(other.0).map(Self)
     }
 
-    /// The difference, unless it overflows.
+    /// The difference; `None` if it overflows.
     #[must_use]
     pub fn checked_sub(self, other: Self) -> Option<Self> {
         self.0.checked_sub(other.0).map(Self)
     }
 
-    /// The multiple, unless it overflows.
+    /// The product; `None` if it overflows.
     #[must_use]
     pub fn checked_mul(self, times: u32) -> Option<Self> {
         self.0.checked_mul(i64::from(times)).map(Self)
     }
 
-    /// Reads an amount written as text, such as `"49.90"`, by that very text.
+    /// Reads an amount from text such as `"49.90"`. Every written digit counts: `"49.900"` is too
+    /// precise for EUR.
     ///
     /// # Errors
-    /// [`InvalidMoney`]; nothing is ever rounded.
+    /// [`InvalidMoney`]; no amount is rounded.
     pub fn parse(text: &str, currency: Currency) -> Result<Self, InvalidMoney> {
         let (whole, fraction) = match text.split_once('.') {
             Some((_, "")) => return Err(InvalidMoney::Malformed),
@@ -88,10 +90,11 @@ impl Money {
         Self::from_digits(&digits, fraction.len(), currency)
     }
 
-    /// Reads an amount written as a JSON number, such as `49.9` or `1e2`, by its exact value.
+    /// Reads an amount from a JSON number such as `49.9` or `1e2`. Its exact value counts: `49.900` is
+    /// a valid amount of EUR.
     ///
     /// # Errors
-    /// [`InvalidMoney`]; nothing is ever rounded.
+    /// [`InvalidMoney`]; no amount is rounded.
     pub fn parse_number(number: &str, currency: Currency) -> Result<Self, InvalidMoney> {
         let decimal = Decimal::parse(number).ok_or(InvalidMoney::Malformed)?;
         if decimal.digits.is_empty() {
@@ -104,7 +107,7 @@ impl Money {
             return Err(InvalidMoney::TooPrecise);
         }
         match usize::try_from(decimal.exponent) {
-            // No amount has so many digits before its point.
+            // Even one digit before so many zeros exceeds an i64.
             Ok(zeros) if zeros > 20 => Err(InvalidMoney::TooLarge),
             Ok(zeros) => {
                 let minor_zeros = zeros.saturating_add(currency.digits() as usize);
@@ -134,7 +137,7 @@ impl Money {
         }
     }
 
-    /// The amount as decimal text with the currency's own number of digits.
+    /// The amount as decimal text with all digits of the currency.
     #[must_use]
     pub fn display(self, currency: Currency) -> DisplayMoney {
         DisplayMoney {
@@ -144,7 +147,7 @@ impl Money {
     }
 }
 
-/// `digits` followed by so many zeros, as minor units.
+/// The number made of `digits` and then `zeros` zeros, as minor units.
 fn scaled(digits: &str, zeros: usize) -> Result<Money, InvalidMoney> {
     let exponent = u32::try_from(zeros).map_err(|_| InvalidMoney::TooLarge)?;
     let minor = digits.parse::<i64>().ok().zip(10_i64.checked_pow(exponent));
@@ -155,88 +158,7 @@ fn scaled(digits: &str, zeros: usize) -> Result<Money, InvalidMoney> {
         .ok_or(InvalidMoney::TooLarge)
 }
 
-/// The exact value of a JSON number: `±digits × 10^exponent`, digits without zeros at either end;
-/// no digits at all for zero.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decimal {
-    /// Whether a minus stands before it.
-    pub is_negative: bool,
-    /// Significant digits.
-    pub digits: String,
-    /// Power of ten of the last digit.
-    pub exponent: i64,
-}
-
-impl Decimal {
-    /// Reads the text of a JSON number; `None` where it is none, or its exponent is beyond `i32`.
-    #[must_use]
-    pub fn parse(number: &str) -> Option<Self> {
-        let (is_negative, number) = match number.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, number),
-        };
-        let (mantissa, exponent) = match number.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, clamp_exponent(exponent)?),
-            None => (number, 0),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let all: String = [whole, fraction].concat();
-        if all.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        let digits = all.trim_end_matches('0');
-        let dropped = i64::try_from(all.len().checked_sub(digits.len())?).ok()?;
-        let fraction = i64::try_from(fraction.len()).ok()?;
-        let digits = digits.trim_start_matches('0').to_owned();
-        let exponent = exponent.checked_sub(fraction)?.checked_add(dropped)?;
-        Some(Self {
-            is_negative,
-            digits,
-            exponent,
-        })
-    }
-
-    /// The value where it is a whole number that fits.
-    #[must_use]
-    pub fn to_i64(&self) -> Option<i64> {
-        if self.digits.is_empty() {
-            return Some(0);
-        }
-        let zeros = u32::try_from(self.exponent).ok()?;
-        let value = self
-            .digits
-            .parse::<i64>()
-            .ok()?
-            .checked_mul(10_i64.checked_pow(zeros)?)?;
-        if self.is_negative {
-            value.checked_neg()
-        } else {
-            Some(value)
-        }
-    }
-
-    /// Whether the value is a whole number, of whatever size.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.digits.is_empty() || self.exponent >= 0
-    }
-}
-
-/// An exponent with its sign; one beyond any use is cut to a million, which decides the same.
-fn clamp_exponent(text: &str) -> Option<i64> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let size = digits.parse::<i64>().unwrap_or(i64::MAX).min(1_000_000);
-    if text.starts_with('-') {
-        size.checked_neg()
-    } else {
-        Some(size)
-    }
-}
-
-/// Writes an amount as decimal text.
+/// An amount that is shown as decimal text.
 #[derive(Debug, Clone, Copy)]
 pub struct DisplayMoney {
     minor: i64,
@@ -244,12 +166,12 @@ pub struct DisplayMoney {
 }
 
 impl DisplayMoney {
-    /// Writes the text digit by digit, from its end: an order has many amounts.
+    /// Writes the text into the buffer from its end, without an allocation: an order has many amounts.
     pub fn write(self, text: &mut [u8; 32]) -> &str {
-        let mut place = text.len();
+        let mut start = text.len();
         let mut put = |byte| {
-            place = place.saturating_sub(1);
-            text[place] = byte;
+            start = start.saturating_sub(1);
+            text[start] = byte;
         };
         let mut minor = self.minor.unsigned_abs();
         let mut written = 0;
@@ -264,7 +186,7 @@ impl DisplayMoney {
         if self.minor < 0 {
             put(b'-');
         }
-        str::from_utf8(&text[place..]).unwrap_or_default()
+        str::from_utf8(&text[start..]).unwrap_or_default()
     }
 }
 
@@ -289,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn text_counts_by_its_digits() {
+    fn every_written_digit_of_a_text_counts() {
         let eur = |text| Money::parse(text, currency("EUR")).map(Money::minor);
 
         assert_eq!(eur("49.99"), Ok(4999));
@@ -312,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_counts_by_its_exact_value() {
+    fn the_exact_value_of_a_number_counts() {
         let eur = |number| Money::parse_number(number, currency("EUR")).map(Money::minor);
 
         assert_eq!(eur("1e2"), Ok(10_000));
@@ -329,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn every_currency_shows_its_own_digits() {
+    fn an_amount_is_shown_with_all_digits_of_its_currency() {
         let show = |minor, code| Money::from_minor(minor).display(currency(code)).to_string();
 
         assert_eq!(show(4990, "EUR"), "49.90");
@@ -339,18 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_number_may_be_written_with_an_exponent() {
-        let whole = |text| Decimal::parse(text).and_then(|decimal| decimal.to_i64());
-
-        assert_eq!(whole("2.0"), Some(2));
-        assert_eq!(whole("1e3"), Some(1000));
-        assert_eq!(whole("-5"), Some(-5));
-        assert_eq!(whole("1.5"), None);
-        assert_eq!(whole("1e30"), None);
-    }
-
-    #[test]
-    fn an_amount_has_the_digits_of_its_currency() {
+    fn zeros_signs_and_extremes_are_shown() {
         let text = |minor, digits| DisplayMoney { minor, digits }.to_string();
 
         assert_eq!(text(0, 0), "0");

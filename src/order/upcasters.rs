@@ -1,4 +1,4 @@
-//! How old `OrderCreated` events become today's: one step a function, on JSON.
+//! Upcasters of `OrderCreated`: each function lifts the JSON by one schema version.
 //!
 //! - version 1: `{orderId, total}`
 //! - version 2: adds `customerId`
@@ -15,23 +15,30 @@ use super::{
 };
 use crate::event_sourcing::{
     Aggregate, RecordedEvent,
-    upcast::{ChainError, JsonObject, Step, StepError, UpcasterChain},
+    upcast::{ChainError, JsonObject, LiftError, Upcaster, UpcasterChain},
 };
 
-/// The chain of all upcasters of orders. Orders from before version 3 are in `default_currency`.
+/// The chain of all upcasters of orders. Events before version 3 have no currency; they get
+/// `default_currency`.
 ///
 /// # Errors
-/// Where a step is missing.
+/// [`ChainError`] if an upcaster is missing or has no use.
 pub fn upcasters(default_currency: Currency) -> Result<UpcasterChain, ChainError> {
-    let to_v3: Step = Box::new(move |id, data| order_created_v2_to_v3(id, data, default_currency));
+    let to_v3: Upcaster =
+        Box::new(move |id, data| order_created_v2_to_v3(id, data, default_currency));
     UpcasterChain::new::<OrderEvent>([
-        (ORDER_CREATED, 1, Box::new(order_created_v1_to_v2) as Step),
+        (
+            ORDER_CREATED,
+            1,
+            Box::new(order_created_v1_to_v2) as Upcaster,
+        ),
         (ORDER_CREATED, 2, to_v3),
     ])
 }
 
-/// An event as others are shown it: in today's shape where it can be lifted, else as it is stored, for
-/// others may know it. Another aggregate's event is not ours to lift, whatever it is called.
+/// An event as it leaves the service: lifted to today's schema version if that is possible, otherwise
+/// as it is stored, because its reader may know a newer version. Events of other aggregates are never
+/// lifted, even if they have the same name.
 #[must_use]
 pub fn lift_where_possible(upcasters: &UpcasterChain, event: RecordedEvent) -> RecordedEvent {
     if event.aggregate_type != Order::TYPE || upcasters.is_current(&event) {
@@ -41,8 +48,8 @@ pub fn lift_where_possible(upcasters: &UpcasterChain, event: RecordedEvent) -> R
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the signature of every step")]
-fn order_created_v1_to_v2(_id: Uuid, mut data: JsonObject) -> Result<JsonObject, StepError> {
+#[expect(clippy::unnecessary_wraps, reason = "the signature of every upcaster")]
+fn order_created_v1_to_v2(_id: Uuid, mut data: JsonObject) -> Result<JsonObject, LiftError> {
     data.insert("customerId".to_owned(), json!("unknown"));
     Ok(data)
 }
@@ -51,19 +58,19 @@ fn order_created_v2_to_v3(
     id: Uuid,
     mut data: JsonObject,
     currency: Currency,
-) -> Result<JsonObject, StepError> {
+) -> Result<JsonObject, LiftError> {
     let total = data
         .remove("total")
-        .ok_or_else(|| StepError("total is missing".to_owned()))?;
+        .ok_or_else(|| LiftError("total is missing".to_owned()))?;
     let price = match &total {
         Value::String(text) => Money::parse(text, currency),
         Value::Number(number) => Money::parse_number(&number.to_string(), currency),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
-            return Err(StepError(format!("total {total} is no amount")));
+            return Err(LiftError(format!("total {total} is not an amount")));
         }
     };
-    let price = price.map_err(|error| StepError(format!("total {total} {error}")))?;
-    // Derived, so that the line has the same id whenever and wherever it is lifted.
+    let price = price.map_err(|error| LiftError(format!("total {total} {error}")))?;
+    // Derived from the order's id, so that the line has the same id each time.
     let item_id = Uuid::new_v5(&id, b"OrderCreated/total");
     data.insert("currency".to_owned(), json!(currency.code()));
     data.insert(

@@ -1,9 +1,18 @@
-//! Values that are right by construction.
+//! Values that are valid by construction, and the limits of orders.
 
 use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// The largest number of lines of an order.
+pub const MAX_LINES: usize = 2000;
+
+/// The largest total of an order, in minor units: 2⁵³ − 1, which every JSON reader keeps exactly.
+pub const MAX_TOTAL: i64 = 9_007_199_254_740_991;
+
+/// The largest number of significant digits in an amount that a client writes.
+pub const MAX_SIGNIFICANT_DIGITS: usize = 15;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -15,7 +24,7 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Makes an id of a UUID.
+            /// Wraps a UUID.
             #[must_use]
             pub const fn new(uuid: Uuid) -> Self {
                 Self(uuid)
@@ -57,17 +66,17 @@ id! {
     ItemId
 }
 
-/// A number lies outside its range.
+/// A number is outside its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be between {min} and {max}")]
 pub struct OutOfRange {
-    /// The smallest that is allowed.
+    /// The smallest allowed number.
     pub min: u32,
-    /// The largest that is allowed.
+    /// The largest allowed number.
     pub max: u32,
 }
 
-/// How many of a product: 1 to 10000.
+/// The number of pieces of a line: 1 to 10000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Quantity(u32);
@@ -76,10 +85,10 @@ impl Quantity {
     /// The largest quantity of one line.
     pub const MAX: u32 = 10_000;
 
-    /// Takes a number of pieces.
+    /// Checks a number of pieces.
     ///
     /// # Errors
-    /// Where it is not 1 to 10000.
+    /// [`OutOfRange`] if it is not 1 to 10000.
     pub fn new(quantity: u32) -> Result<Self, OutOfRange> {
         if (1..=Self::MAX).contains(&quantity) {
             Ok(Self(quantity))
@@ -112,19 +121,19 @@ impl From<Quantity> for u32 {
     }
 }
 
-/// Why a text is not taken.
+/// Why a text is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidText {
-    /// Nothing in it.
+    /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// Too many characters.
+    /// The text has too many characters.
     #[error("must have at most {max} characters")]
     TooLong {
-        /// How many are allowed.
+        /// The largest number of characters.
         max: usize,
     },
-    /// Control characters.
+    /// The text has a control character.
     #[error("must not contain control characters")]
     ControlCharacter,
 }
@@ -153,16 +162,16 @@ macro_rules! text {
             /// The largest number of characters.
             pub const MAX: usize = $max;
 
-            /// Takes a text.
+            /// Checks a text.
             ///
             /// # Errors
-            /// Where it is too short or too long, or holds control characters.
+            /// [`InvalidText`] if it is too short or too long, or has a control character.
             pub fn parse(text: &str) -> Result<Self, InvalidText> {
                 check(text, $min, $max)?;
                 Ok(Self(text.into()))
             }
 
-            /// Takes a text that was stored: it happened, so it is not questioned.
+            /// Wraps a stored text without a check: stored events stay readable when the limits change.
             #[must_use]
             pub fn stored(text: &str) -> Self {
                 Self(text.into())
@@ -184,15 +193,15 @@ macro_rules! text {
 }
 
 text! {
-    /// Who orders: opaque, 1 to 128 characters.
+    /// The id of a customer: any text of 1 to 128 characters.
     CustomerId, 1..=128
 }
 text! {
-    /// What is ordered: opaque, 1 to 128 characters.
+    /// The id of a product: any text of 1 to 128 characters.
     ProductId, 1..=128
 }
 text! {
-    /// Why an order is cancelled: at most 500 characters.
+    /// Why an order is cancelled: a text of at most 500 characters.
     Reason, 0..=500
 }
 

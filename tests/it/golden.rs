@@ -1,7 +1,7 @@
-//! The golden corpus: stored JSON of every event type and schema version, and of the snapshot.
+//! The golden files: stored JSON of every schema version of every event, and of every state schema.
 //!
-//! What stands in `tests/golden` was written by some version of the program and lies in somebody's
-//! store. Files are added, never changed: where one of these tests fails, the code broke its promise.
+//! Stores in production hold JSON as in `tests/golden`. Files are added and never changed: a failing
+//! test here means that the code cannot read such a store, or writes another shape without a new version.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -21,7 +21,7 @@ const ORDER: OrderId = OrderId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_4
 const FIRST: ItemId = ItemId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0001));
 const SECOND: ItemId = ItemId::new(Uuid::from_u128(0x0190_a5d4_7b1e_7c3a_9d52_0000_0000_0002));
 
-/// Everything that can happen to an order, as `(type, schema version)`, with its end.
+/// A history of a completed order, as `(event type, schema version)`.
 const COMPLETED: &[(&str, i16)] = &[
     ("OrderCreated", 3),
     ("OrderItemAdded", 1),
@@ -66,7 +66,7 @@ fn read(event: RecordedEvent) -> OrderEvent {
     chain.decode(event).expect("today's code reads it")
 }
 
-/// Folds samples as the write side and as the read model do.
+/// Folds samples into the state of the write side and into the rows of the read model.
 fn fold(samples: &[(&str, i16)]) -> (Order, OrderFold) {
     let (mut order, mut rows) = (Order::default(), OrderFold::absent(ORDER));
     for (version, (event_type, schema_version)) in (1..).zip(samples) {
@@ -84,10 +84,11 @@ fn row(rows: &OrderFold) -> &OrderRow {
     rows.row().expect("a row")
 }
 
-/// The sample says `event` today, and today's encoder writes the sample.
-fn says(event_type: &str, schema_version: i16, event: &OrderEvent) {
+/// Asserts that the sample decodes to `event`, and that `event` encodes to the sample.
+fn assert_stored_as(event_type: &str, schema_version: i16, event: &OrderEvent) {
     assert_eq!(&read(stored(event_type, schema_version, 1)), event);
-    assert_eq!(event.event_type(), event_type);
+    let stored_as = (event.event_type(), event.schema_version());
+    assert_eq!(stored_as, (event_type, schema_version));
     let written: Value = serde_json::from_str(event.encode().expect("JSON").get()).expect("JSON");
     let golden: Value =
         serde_json::from_str(&sample(&format!("{event_type}.v{schema_version}"))).expect("JSON");
@@ -115,7 +116,7 @@ fn created(customer: &str, item: OrderedItem) -> OrderEvent {
     }
 }
 
-/// The one line of an order from before version 3.
+/// The line that upcasting makes of the total of an `OrderCreated` before version 3.
 fn total_item() -> OrderedItem {
     let derived = ItemId::new(Uuid::new_v5(&ORDER.get(), b"OrderCreated/total"));
     assert_eq!(derived.to_string(), "c676b38e-6259-5015-a448-25abd6a07d63");
@@ -158,7 +159,7 @@ fn order_created_version_2_becomes_todays() {
 
 #[test]
 fn order_created_version_3_is_what_is_written_today() {
-    says(
+    assert_stored_as(
         "OrderCreated",
         3,
         &created("customer-1", item(FIRST, "product-1", 2, 4999)),
@@ -172,7 +173,7 @@ fn order_item_added_version_1_is_what_is_written_today() {
         currency: "EUR".parse().expect("a currency"),
     };
 
-    says("OrderItemAdded", 1, &event);
+    assert_stored_as("OrderItemAdded", 1, &event);
 }
 
 #[test]
@@ -182,12 +183,12 @@ fn order_item_quantity_changed_version_1_is_what_is_written_today() {
         quantity: Quantity::new(7).expect("a quantity"),
     };
 
-    says("OrderItemQuantityChanged", 1, &event);
+    assert_stored_as("OrderItemQuantityChanged", 1, &event);
 }
 
 #[test]
 fn order_item_removed_version_1_is_what_is_written_today() {
-    says(
+    assert_stored_as(
         "OrderItemRemoved",
         1,
         &OrderEvent::ItemRemoved { item_id: FIRST },
@@ -196,14 +197,14 @@ fn order_item_removed_version_1_is_what_is_written_today() {
 
 #[test]
 fn order_completed_version_1_is_what_is_written_today() {
-    says("OrderCompleted", 1, &OrderEvent::Completed);
+    assert_stored_as("OrderCompleted", 1, &OrderEvent::Completed);
 }
 
 #[test]
 fn order_cancelled_version_1_is_what_is_written_today() {
     let reason = Some(Reason::stored("changed my mind"));
 
-    says("OrderCancelled", 1, &OrderEvent::Cancelled { reason });
+    assert_stored_as("OrderCancelled", 1, &OrderEvent::Cancelled { reason });
 }
 
 #[test]

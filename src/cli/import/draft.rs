@@ -4,9 +4,8 @@ use uuid::Uuid;
 
 use super::source::{Places, SourceLine, SourceOrder};
 use crate::order::{
-    Currency, CustomerId, ItemId, NewItem, OrderCommand, OrderId, ProductId, Quantity,
-    command::Price,
-    money::{Decimal, Money},
+    Currency, CustomerId, Decimal, ItemId, Money, NewItem, OrderCommand, OrderId, ProductId,
+    Quantity, command::Price,
 };
 
 /// The name space of imported orders' ids: they are derived from the source's order numbers, so

@@ -14,8 +14,8 @@ use crate::http::{
 use crate::{
     event_sourcing::Version,
     order::{
-        Currency, CustomerId, InvalidMoney, NewItem, OrderCommand, OrderId, OutOfRange, ProductId,
-        Quantity, Reason, command::Price, error::MAX_LINES,
+        Currency, CustomerId, InvalidMoney, MAX_LINES, NewItem, OrderCommand, OrderId, OutOfRange,
+        ProductId, Quantity, Reason, command::Price,
     },
 };
 

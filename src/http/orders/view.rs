@@ -11,8 +11,7 @@ use uuid::Uuid;
 use crate::{
     event_sourcing::{Metadata, RecordedEvent, Timestamp, Version, json::rfc3339},
     order::{
-        Currency, ItemId, Money, OrderState, Reason, Status, money::DisplayMoney,
-        state::allowed_actions,
+        Currency, ItemId, Money, OrderState, Reason, Status, allowed_actions, money::DisplayMoney,
     },
 };
 
@@ -214,7 +213,7 @@ impl<'a> ItemView<'a> {
         price: Money,
         currency: Currency,
     ) -> Self {
-        let line_total = price.checked_mul(quantity).unwrap_or_default();
+        let line_total = price.checked_mul(quantity).unwrap_or(Money::MAX);
         Self {
             item_id: item_id.get(),
             product_id,

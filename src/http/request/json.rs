@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::http::problem::error::{ApiError, Code, FieldError};
-use crate::order::{InvalidText, OutOfRange, command::Price, money::Decimal};
+use crate::order::{Decimal, InvalidText, OutOfRange, command::Price};
 
 /// How many bad fields one answer lists.
 const MAX_ERRORS: usize = 100;

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::http::problem::error::ApiError;
 use crate::{
     event_sourcing::{IdempotencyKey, Version},
-    order::money::Decimal,
+    order::Decimal,
 };
 
 /// The header that makes a command safe to repeat.

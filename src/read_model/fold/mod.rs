@@ -15,7 +15,7 @@ use super::rows::{ItemRow, OrderRow};
 use crate::{
     event_sourcing::{Position, Timestamp, Version},
     order::{
-        Currency, CustomerId, ItemId, OrderEvent, OrderId, Quantity, Status, error::MAX_LINES,
+        Currency, CustomerId, ItemId, MAX_LINES, OrderEvent, OrderId, Quantity, Status,
         event::OrderedItem,
     },
 };

@@ -2,7 +2,7 @@
 
 use orders::event_sourcing::{
     Aggregate, DecodeError, DomainEvent, Timestamp, UpcasterChain,
-    upcast::{ChainError, JsonObject, Step, StepError},
+    upcast::{ChainError, JsonObject, LiftError, Upcaster},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -224,13 +224,17 @@ fn checked_amount(amount: u64) -> Result<u64, AccountRefusal> {
 /// Upcasts `AccountOpened`: version 1 was `{owner, balance}` in euro; version 2 has `initialDeposit`
 /// and `currency` instead of `balance`.
 pub fn upcasters() -> Result<UpcasterChain, ChainError> {
-    UpcasterChain::new::<AccountEvent>([("AccountOpened", 1, Box::new(opened_v1_to_v2) as Step)])
+    UpcasterChain::new::<AccountEvent>([(
+        "AccountOpened",
+        1,
+        Box::new(opened_v1_to_v2) as Upcaster,
+    )])
 }
 
-fn opened_v1_to_v2(_id: Uuid, mut data: JsonObject) -> Result<JsonObject, StepError> {
+fn opened_v1_to_v2(_id: Uuid, mut data: JsonObject) -> Result<JsonObject, LiftError> {
     let balance = data
         .remove("balance")
-        .ok_or_else(|| StepError("balance is missing".to_owned()))?;
+        .ok_or_else(|| LiftError("balance is missing".to_owned()))?;
     data.insert("initialDeposit".to_owned(), balance);
     data.insert("currency".to_owned(), "EUR".into());
     Ok(data)

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Frame, Live, OrderFrames};
 use crate::{
     event_sourcing::{Position, StoreError},
-    live::{Fed, Follower},
+    live::{Follower, Update},
     order::{CustomerId, Status},
 };
 
@@ -121,8 +121,8 @@ async fn take(
 ) -> Result<Step, StoreError> {
     if taken.is_empty() {
         match follower.next().await? {
-            Fed::Events(events) => *taken = events,
-            Fed::Resync(position) => return Ok(Step::Resync(position)),
+            Update::Events(events) => *taken = events,
+            Update::Resync(position) => return Ok(Step::Resync(position)),
         }
     }
     let customers = match filter.customer {

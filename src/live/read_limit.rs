@@ -1,38 +1,39 @@
-//! How many events are read at once: many small ones, few large ones.
+//! How many events one read may return: many if they are small, few if they are large.
 
 use super::{
+    recent::CHUNK_BYTES,
     source::{FeedSource, Page},
-    tail::CHUNK_BYTES,
 };
 use crate::event_sourcing::StoreError;
 
-/// How many events are read at once at first, and at most: not more, for the next ones may be large
-/// where the last ones were small.
+/// The limit of the first read.
 const FIRST: u32 = 16;
-const MOST: u32 = 64;
 
-/// The limit of the next read.
+/// The largest limit. It is small because large events may follow small ones.
+const MAX: u32 = 64;
+
+/// The limit of the next read. It adapts to the size of the last page.
 #[derive(Debug)]
-pub(super) struct Pace(u32);
+pub(super) struct ReadLimit(u32);
 
-impl Default for Pace {
+impl Default for ReadLimit {
     fn default() -> Self {
         Self(FIRST)
     }
 }
 
-impl Pace {
-    pub(super) fn limit(&self) -> u32 {
+impl ReadLimit {
+    pub(super) fn get(&self) -> u32 {
         self.0
     }
 
-    /// Reads fewer after a page that was large, or that did not come; else more.
+    /// Lowers the limit after a large page or a failed read; otherwise raises it.
     pub(super) fn adapt<S: FeedSource>(&mut self, read: &Result<Page<S::Item>, StoreError>) {
         let is_small = read.as_ref().is_ok_and(|page| {
             let sizes = page.events.iter().map(|entry| S::size(&entry.item));
             sizes.sum::<usize>() <= CHUNK_BYTES
         });
         let limit = if is_small { self.0 * 2 } else { self.0 / 4 };
-        self.0 = limit.clamp(1, MOST);
+        self.0 = limit.clamp(1, MAX);
     }
 }
