@@ -81,6 +81,55 @@ create table projection_parked (
     constraint projection_parked_pkey primary key (order_id)
 );
 
+-- The rows that write_chunk takes. One array of rows costs PostgreSQL up to a third less than one array per
+-- column. A released type is never altered, because programs of the version before still send it: a change
+-- needs a new type and a new write_chunk beside the old one.
+
+-- A new or changed row of order_views. from_version is the version of the stored row, 0 for a new one.
+create type order_change as (
+    from_version        integer,
+    id                  uuid,
+    customer_id         text,
+    status              text,
+    currency            text,
+    total_minor         bigint,
+    item_count          integer,
+    total_quantity      bigint,
+    version             integer,
+    position            bigint,
+    created_at          timestamptz,
+    updated_at          timestamptz,
+    completed_at        timestamptz,
+    cancelled_at        timestamptz,
+    cancellation_reason text
+);
+
+-- A new or changed row of order_items.
+create type item_change as (
+    order_id    uuid,
+    item_id     uuid,
+    line_no     integer,
+    product_id  text,
+    quantity    integer,
+    price_minor bigint,
+    added_at    timestamptz
+);
+
+-- The key of a row of order_items.
+create type item_key as (
+    order_id uuid,
+    item_id  uuid
+);
+
+-- A new row of projection_parked.
+create type parked_order as (
+    order_id   uuid,
+    version    integer,
+    position   bigint,
+    event_type text,
+    reason     text
+);
+
 -- Writes the changed rows of a chunk of events, in one call.
 --
 -- With a guard, the call is the whole transaction: it writes only if the checkpoint is still where the
@@ -91,54 +140,25 @@ create table projection_parked (
 --                                 are not in use yet
 --   to_position                   the new position
 --   to_epoch                      epoch of the caller's lease
--- Arrays with one element per order:
---   from_versions                 version of the stored row; 0: there is no row
--- Arrays with one element per line, from line_order_ids on:
---   are_known                     whether the line is stored
--- removed_…: lines to delete. parked_…: orders to park; an order that is parked keeps its first reason.
+--   parked                        orders to park; an order that is parked already keeps its first reason
 --
 -- Returns the new revision (0 without a guard), or null when the checkpoint has moved and nothing was
--- written. Raises serialization_failure when a stored row has another version than from_versions.
+-- written. Raises serialization_failure when a row of changed_orders is not stored at its from_version.
 create function write_chunk(
-    from_position     bigint,
-    from_revision     bigint,
-    to_position       bigint,
-    to_epoch          bigint,
-    ids               uuid[],
-    from_versions     integer[],
-    customer_ids      text[],
-    statuses          text[],
-    currencies        text[],
-    totals            bigint[],
-    item_counts       integer[],
-    total_quantities  bigint[],
-    versions          integer[],
-    positions         bigint[],
-    created_ats       timestamptz[],
-    updated_ats       timestamptz[],
-    completed_ats     timestamptz[],
-    cancelled_ats     timestamptz[],
-    reasons           text[],
-    line_order_ids    uuid[],
-    line_item_ids     uuid[],
-    line_nos          integer[],
-    product_ids       text[],
-    quantities        integer[],
-    prices            bigint[],
-    added_ats         timestamptz[],
-    are_known         boolean[],
-    removed_order_ids uuid[],
-    removed_item_ids  uuid[],
-    parked_ids        uuid[],
-    parked_versions   integer[],
-    parked_positions  bigint[],
-    parked_types      text[],
-    parked_reasons    text[]
+    from_position  bigint,
+    from_revision  bigint,
+    to_position    bigint,
+    to_epoch       bigint,
+    new_orders     order_change[],
+    changed_orders order_change[],
+    new_items      item_change[],
+    changed_items  item_change[],
+    removed_items  item_key[],
+    parked         parked_order[]
 ) returns bigint language plpgsql as $$
 declare
-    reached  bigint := 0;
-    inserted bigint := 0;
-    changed  bigint := 0;
+    reached bigint := 0;
+    changed bigint := 0;
 begin
     if from_position is not null then
         update projection_checkpoint c
@@ -151,71 +171,55 @@ begin
         end if;
     end if;
 
-    if 0 = any(from_versions) then
+    -- A step without rows is skipped: starting a statement costs more than ten rows.
+    if cardinality(new_orders) > 0 then
         insert into order_views (id, customer_id, status, currency, total_minor, item_count,
                                  total_quantity, version, position, created_at, updated_at,
                                  completed_at, cancelled_at, cancellation_reason)
         select new.id, new.customer_id, new.status, new.currency, new.total_minor, new.item_count,
                new.total_quantity, new.version, new.position, new.created_at, new.updated_at,
                new.completed_at, new.cancelled_at, new.cancellation_reason
-        from unnest(ids, from_versions, customer_ids, statuses, currencies, totals, item_counts,
-                    total_quantities, versions, positions, created_ats, updated_ats, completed_ats,
-                    cancelled_ats, reasons)
-             as new(id, from_version, customer_id, status, currency, total_minor, item_count,
-                    total_quantity, version, position, created_at, updated_at, completed_at,
-                    cancelled_at, cancellation_reason)
-        where new.from_version = 0;
-        get diagnostics inserted = row_count;
+        from unnest(new_orders) as new;
     end if;
-    if 0 < any(from_versions) then
+    if cardinality(changed_orders) > 0 then
         update order_views v
         set status = new.status, total_minor = new.total_minor, item_count = new.item_count,
             total_quantity = new.total_quantity, version = new.version, position = new.position,
             updated_at = new.updated_at, completed_at = new.completed_at,
             cancelled_at = new.cancelled_at, cancellation_reason = new.cancellation_reason
-        from unnest(ids, from_versions, statuses, totals, item_counts, total_quantities, versions,
-                    positions, updated_ats, completed_ats, cancelled_ats, reasons)
-             as new(id, from_version, status, total_minor, item_count, total_quantity, version,
-                    position, updated_at, completed_at, cancelled_at, cancellation_reason)
-        where new.from_version > 0 and v.id = new.id and v.version = new.from_version;
+        from unnest(changed_orders) as new
+        where v.id = new.id and v.version = new.from_version;
         get diagnostics changed = row_count;
     end if;
-    if inserted + changed <> cardinality(ids) then
+    if changed <> cardinality(changed_orders) then
         raise exception 'a row of the read model was changed by another writer'
             using errcode = 'serialization_failure';
     end if;
 
-    if false = any(are_known) then
+    if cardinality(new_items) > 0 then
         insert into order_items (order_id, item_id, line_no, product_id, quantity, price_minor,
                                  added_at)
         select new.order_id, new.item_id, new.line_no, new.product_id, new.quantity,
                new.price_minor, new.added_at
-        from unnest(line_order_ids, line_item_ids, line_nos, product_ids, quantities, prices,
-                    added_ats, are_known)
-             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at,
-                    is_known)
-        where not new.is_known;
+        from unnest(new_items) as new;
     end if;
-    if true = any(are_known) then
+    if cardinality(changed_items) > 0 then
         update order_items i
         set line_no = new.line_no, product_id = new.product_id, quantity = new.quantity,
             price_minor = new.price_minor, added_at = new.added_at
-        from unnest(line_order_ids, line_item_ids, line_nos, product_ids, quantities, prices,
-                    added_ats, are_known)
-             as new(order_id, item_id, line_no, product_id, quantity, price_minor, added_at,
-                    is_known)
-        where new.is_known and i.order_id = new.order_id and i.item_id = new.item_id;
+        from unnest(changed_items) as new
+        where i.order_id = new.order_id and i.item_id = new.item_id;
     end if;
-    if cardinality(removed_order_ids) > 0 then
+    if cardinality(removed_items) > 0 then
         delete from order_items i
-        using unnest(removed_order_ids, removed_item_ids) as gone(order_id, item_id)
+        using unnest(removed_items) as gone
         where i.order_id = gone.order_id and i.item_id = gone.item_id;
     end if;
 
-    if cardinality(parked_ids) > 0 then
+    if cardinality(parked) > 0 then
         insert into projection_parked (order_id, version, position, event_type, reason)
-        select * from unnest(parked_ids, parked_versions, parked_positions, parked_types,
-                             parked_reasons)
+        select new.order_id, new.version, new.position, new.event_type, new.reason
+        from unnest(parked) as new
         on conflict (order_id) do nothing;
     end if;
     return reached;

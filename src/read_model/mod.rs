@@ -24,6 +24,7 @@ pub mod self_check;
 pub mod verify;
 
 mod bookkeeping;
+mod changed_rows;
 mod chunk;
 mod error;
 mod row_cache;

@@ -1,41 +1,42 @@
-//! The statements that read and write the rows of many orders at once. Table names are unqualified:
-//! a rebuild runs the same statements on the tables beside the live ones, by its `search_path`.
+//! The statements that read and write the rows of many orders at once. Table names are unqualified: a
+//! rebuild runs the same statements on the new tables, by its `search_path`.
 
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
 use super::{
     bookkeeping::Checkpoint,
+    changed_rows::{ItemChange, ItemKey, NewlyParked, OrderChange},
     rows::{ItemRow, OrderRow, ParkedOrder},
 };
 use crate::{
-    event_sourcing::{Epoch, Position, Timestamp, Version},
+    event_sourcing::{Epoch, Position, Version},
     order::{ItemId, OrderId},
     sql::error::is_lost_race,
 };
 
-/// What changes in the rows.
+/// Changes of the read model's rows.
 #[derive(Debug, Default)]
 pub(super) struct Changes<'a> {
-    /// Rows of orders, each with the version of the row that is there; zero where there is none.
+    /// Rows of orders, each with the version of the stored row; zero when there is none.
     pub(super) orders: Vec<(&'a OrderRow, Version)>,
-    /// New or changed lines, each with whether it is there. Like all that changes lines: their order's
-    /// row, which is guarded by its version, must be written with them.
+    /// New or changed lines, each with whether it is stored. A change of a line needs a change of its
+    /// order's row, too: only that row's version guards them.
     pub(super) items: Vec<(&'a ItemRow, bool)>,
-    /// Lines that go: pairs of an order and an item.
+    /// Lines to delete.
     pub(super) removed: Vec<(OrderId, ItemId)>,
-    /// Orders to park; one that is parked already keeps its first reason.
+    /// Orders to park; an order that is parked already keeps its first reason.
     pub(super) parked: Vec<&'a ParkedOrder>,
 }
 
-/// The read model must stand where it was read, and moves on.
+/// Writes only if the checkpoint has not moved since it was read, and moves it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Guard {
-    /// Where it was read.
+    /// The checkpoint that was read.
     pub(super) from: Checkpoint,
-    /// Up to which event it is complete then.
+    /// The new position.
     pub(super) to: Position,
-    /// The writer's lease.
+    /// The epoch of the writer's lease.
     pub(super) epoch: Epoch,
 }
 
@@ -56,7 +57,7 @@ pub(super) async fn load_orders(
     .await
 }
 
-/// Reads these lines, as far as they are there: pairs of an order and an item.
+/// Reads those of these lines that are stored. `orders` and `items` have one element per line.
 pub(super) async fn load_items(
     connection: &mut PgConnection,
     orders: &[Uuid],
@@ -75,64 +76,43 @@ pub(super) async fn load_items(
     .await
 }
 
-/// One column of many rows, as a statement takes it.
-fn column<'a, R, T>(rows: &'a [R], value: impl Fn(&'a R) -> T) -> Vec<T> {
-    rows.iter().map(value).collect()
-}
-
-/// Writes all changes in one call; with a guard in a transaction of their own, without one in the
-/// caller's. Answers the read model's revision afterwards (zero without a guard), or `None` where the
-/// guard does not hold or a row is of another version than was said, and nothing was written.
+/// Writes all changes in one call: with a guard in a transaction of its own, without one in the caller's.
+/// Returns the new revision of the read model (zero without a guard), or `None` when nothing was written,
+/// because the guard does not hold or a stored row has another version than expected.
 pub(super) async fn write(
     connection: &mut PgConnection,
     changes: &Changes<'_>,
     guard: Option<Guard>,
 ) -> Result<Option<i64>, Error> {
-    let Changes {
-        orders,
-        items,
-        removed,
-        parked,
-    } = changes;
-
+    let orders = |is_stored: bool| -> Vec<OrderChange<'_>> {
+        let orders = changes.orders.iter();
+        orders
+            .filter(|(_, from)| (*from > Version::ZERO) == is_stored)
+            .map(|(row, from)| OrderChange::new(row, *from))
+            .collect()
+    };
+    let items = |is_stored: bool| -> Vec<ItemChange<'_>> {
+        let items = changes.items.iter();
+        items
+            .filter(|(_, is)| *is == is_stored)
+            .map(|(row, _)| ItemChange::from(*row))
+            .collect()
+    };
+    let removed: Vec<ItemKey> = changes.removed.iter().map(ItemKey::from).collect();
+    let parked = changes.parked.iter().copied();
+    let parked: Vec<NewlyParked<'_>> = parked.map(NewlyParked::from).collect();
     let written = sqlx::query_scalar!(
-        "select write_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                            $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30,
-                            $31, $32, $33, $34)",
+        "select write_chunk($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         guard.map(|guard| guard.from.position.get()) as Option<i64>,
         guard.map(|guard| guard.from.revision) as Option<i64>,
         guard.map(|guard| guard.to.get()) as Option<i64>,
         guard.map(|guard| guard.epoch.0) as Option<i64>,
-        &column(orders, |(row, _)| row.id.get()),
-        &column(orders, |(_, from)| from.get()),
-        &column(orders, |(row, _)| row.customer_id.as_str()) as &[&str],
-        &column(orders, |(row, _)| row.status.as_str()) as &[&str],
-        &column(orders, |(row, _)| row.currency.as_str()) as &[&str],
-        &column(orders, |(row, _)| row.total_minor),
-        &column(orders, |(row, _)| row.item_count),
-        &column(orders, |(row, _)| row.total_quantity),
-        &column(orders, |(row, _)| row.version),
-        &column(orders, |(row, _)| row.position),
-        &column(orders, |(row, _)| row.created_at),
-        &column(orders, |(row, _)| row.updated_at),
-        &column(orders, |(row, _)| row.completed_at) as &[Option<Timestamp>],
-        &column(orders, |(row, _)| row.cancelled_at) as &[Option<Timestamp>],
-        &column(orders, |(row, _)| row.cancellation_reason.as_deref()) as &[Option<&str>],
-        &column(items, |(row, _)| row.order_id.get()),
-        &column(items, |(row, _)| row.item_id.get()),
-        &column(items, |(row, _)| row.line_no),
-        &column(items, |(row, _)| row.product_id.as_str()) as &[&str],
-        &column(items, |(row, _)| row.quantity),
-        &column(items, |(row, _)| row.price_minor),
-        &column(items, |(row, _)| row.added_at),
-        &column(items, |(_, is_stored)| *is_stored),
-        &column(removed, |(order, _)| order.get()),
-        &column(removed, |(_, item)| item.get()),
-        &column(parked, |order| order.order_id.get()),
-        &column(parked, |order| order.version),
-        &column(parked, |order| order.position),
-        &column(parked, |order| order.event_type.as_str()) as &[&str],
-        &column(parked, |order| order.reason.as_str()) as &[&str],
+        &orders(false) as &[OrderChange<'_>],
+        &orders(true) as &[OrderChange<'_>],
+        &items(false) as &[ItemChange<'_>],
+        &items(true) as &[ItemChange<'_>],
+        &removed as &[ItemKey],
+        &parked as &[NewlyParked<'_>],
     )
     .fetch_one(connection)
     .await;
@@ -142,7 +122,7 @@ pub(super) async fn write(
     }
 }
 
-/// Deletes all rows of an order, before it is folded anew, and forgets that it was parked.
+/// Deletes all rows of an order, also that it is parked. A refold writes them again.
 pub(super) async fn delete_order(connection: &mut PgConnection, id: OrderId) -> Result<(), Error> {
     sqlx::query!(
         "with items as (delete from order_items where order_id = $1),

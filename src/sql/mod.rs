@@ -10,8 +10,10 @@ pub mod error;
 pub mod query;
 pub mod transaction;
 
+mod composite;
 mod event_row;
 
+pub(crate) use composite::composite_type;
 pub use connection::GuardedConnection;
 pub use event_row::EventRow;
 pub use query::{QUERY_DEADLINE, run_query};
