@@ -128,14 +128,14 @@
 //!
 //! # Recipes
 //! - **Add a command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
-//!   (`order/aggregate.rs`), a specification in `order/specs.rs`, a body in
+//!   (`order/aggregate.rs`), specifications in `order/specs/`, a body in
 //!   [`http::orders::bodies`], a handler in [`http::orders::commands`] and a line in `http::routes`.
 //!   Then `make openapi`.
 //! - **Add an event**: a variant of [`order::OrderEvent`] with its stored name and shape
-//!   (`order/event.rs`, `order/event_json.rs`). The compiler then names every fold that must handle
-//!   it. Stored names and shapes can never change.
-//! - **Add a version of an event**: raise its schema version in `order/event.rs`, change its shape,
-//!   and add one step to [`order::upcasters`]. Without the step the service refuses to start.
+//!   (`order/event_json.rs`). The compiler then names every fold that must handle it. Stored names
+//!   and shapes can never change.
+//! - **Add a version of an event**: in `order/event_json.rs` raise its schema version and change its shape.
+//!   Add one step to [`order::upcasters`]. Without the step the service refuses to start.
 //! - **Add an aggregate**: implement [`event_sourcing::Aggregate`] and
 //!   [`event_sourcing::DomainEvent`]. Stores and core do not change.
 //! - **Add a read model**: implement [`event_sourcing::projection::Projection`], with its checkpoint
