@@ -6,10 +6,11 @@ use orders::{
     event_sourcing::{Aggregate, Timestamp},
     http::{
         orders::bodies,
-        problem::error::ApiError,
+        problem::ApiError,
         request::{
             consistency::{CONSISTENCY_TOKEN, Consistency, PREFER},
-            preconditions::{IDEMPOTENCY_KEY, IfNoneMatch, fingerprint, idempotency_key, if_match},
+            idempotency::{IDEMPOTENCY_KEY, fingerprint, idempotency_key},
+            preconditions::{IfNoneMatch, if_match},
         },
     },
     order::{Money, Order, OrderCommand},

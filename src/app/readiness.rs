@@ -9,7 +9,7 @@ use sqlx::PgPool;
 use tokio::time::timeout;
 
 use crate::{
-    http::operations::health::{Check, Health, PartState},
+    http::operations::checks::{Check, Health, PartState},
     nats::{self, Alarm},
     postgres,
     read_model::OrderViews,

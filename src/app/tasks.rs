@@ -17,7 +17,7 @@ use crate::{
         Epoch, Position, StoreError,
         projection::{Delivery, Projection},
     },
-    http::server::context::new_id,
+    http::request::context::new_id,
     nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, ownership::StreamOwnership},
     order::upcasters::lift_where_possible,
     postgres::{PgEventStore, PgLease, PgStoreIdentity, idempotency},

@@ -1,70 +1,40 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
-//! [`router`] reads as a table of contents; [`problem`] is the only place that knows the statuses of
-//! errors; [`serve()`] takes the connections. A request passes [`context`] (id, log, problem documents) →
-//! CORS → panics → [`layers`] (rate limit, accepted types, timeout) → its handler in [`orders`] or
-//! [`operations`].
+//! A request passes through [`server::context`] (id, log, problem documents), CORS, the panic handler and
+//! [`server::admission`] (rate limit, media types, timeout) to its handler in [`orders`] or
+//! [`operations`]. Handlers read it with [`request`] and answer errors with [`problem`]. The folders
+//! import each other in one direction: `server` → `orders` → `request` → `problem`.
 
+pub mod api;
 pub mod operations;
 pub mod orders;
 pub mod problem;
 pub mod request;
+pub mod response;
 pub mod server;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{Router, middleware::from_fn};
-use tokio_util::task::TaskTracker;
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::order::{Currency, OrderHistory, Orders};
-use operations::{
-    docs,
-    health::{self, Health},
-};
-use orders::{commands, execute::OrderBody, list, queries, reads::Reads, sse::Live, streams};
-use problem::{ApiError, Code};
+pub use api::Api;
+use operations::{description, docs, health, metrics};
+use orders::{commands, get_order, history, list, streams};
 pub use server::serve::serve;
-use server::{context, layers, rate_limit::RateLimit, request_metrics::RequestMetrics};
+use server::{
+    admission, context, cors, error_body, rate_limit::RateLimit, request_metrics::RequestMetrics,
+};
 
-/// What the handlers work with.
-pub struct Api {
-    /// The write side.
-    pub orders: Arc<dyn Orders<Option<OrderBody>>>,
-    /// The past, from the event store.
-    pub history: Arc<dyn OrderHistory>,
-    /// The read model.
-    pub reads: Reads,
-    /// What streams show.
-    pub live: Live,
-    /// Readiness and metrics.
-    pub health: Arc<dyn Health>,
-    /// Runs commands, so that shutdown can wait for them.
-    pub tasks: TaskTracker,
-    /// The currency of orders that name none.
-    pub default_currency: Currency,
-}
-
-/// Settings of the HTTP layer.
-#[derive(Debug, Clone)]
-pub struct HttpOptions {
-    /// How long a request may take.
-    pub request_timeout: Duration,
-    /// The origins that browsers may call from; `*` for all, nothing for none.
-    pub cors_origins: Vec<String>,
-    /// How many requests a second each address may send; any number where it is `None`.
-    pub rate_limit: Option<NonZeroU32>,
-}
-
-/// Every route.
+/// The table of routes.
 fn routes() -> OpenApiRouter<Arc<Api>> {
-    OpenApiRouter::with_openapi(docs::document())
+    OpenApiRouter::with_openapi(description::document())
         .routes(routes!(commands::create_order, list::list_orders))
-        .routes(routes!(queries::get_order))
-        .routes(routes!(queries::get_history))
+        .routes(routes!(get_order::get_order))
+        .routes(routes!(history::get_history))
         .routes(routes!(streams::stream_orders))
         .routes(routes!(streams::stream_order))
         .routes(routes!(commands::add_item))
@@ -73,17 +43,28 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(commands::cancel_order))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
-        .routes(routes!(health::metrics))
+        .routes(routes!(metrics::metrics))
 }
 
-/// The OpenAPI document of all routes.
+/// Returns the OpenAPI document of all routes.
 #[must_use]
 pub fn openapi() -> OpenApi {
     let (_, openapi) = routes().split_for_parts();
-    docs::complete(openapi)
+    description::complete(openapi)
 }
 
-/// The whole HTTP side of the service.
+/// Settings of the HTTP layer.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// The origins that browsers may call from; `*` allows all, an empty list none.
+    pub cors_origins: Vec<String>,
+    /// How many requests a second each address may send; `None` sets no limit.
+    pub rate_limit: Option<NonZeroU32>,
+}
+
+/// Builds the router: all routes, the pages of the documentation, and the layers.
 pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
     let timeout = options.request_timeout;
@@ -93,20 +74,17 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
     let metrics = Arc::new(RequestMetrics::default());
     router
         .merge(docs::pages(&openapi()))
-        .fallback(async || ApiError::new(Code::RouteNotFound, "There is nothing at this path."))
-        .method_not_allowed_fallback(async || {
-            let detail = "The path takes the methods that Allow names, and no other.";
-            ApiError::new(Code::MethodNotAllowed, detail)
-        })
-        // All at once: each `layer` of its own costs every request another box around its handler.
+        .fallback(async || error_body::no_route())
+        .method_not_allowed_fallback(async || error_body::no_method())
+        // One tuple of layers: each call of `layer` would box the handler of every request again.
         .layer((
             from_fn(move |request, next| {
                 context::with_context(Arc::clone(&metrics), request, next)
             }),
-            option_layer(layers::cors(&options.cors_origins)),
-            CatchPanicLayer::custom(context::panicked),
+            option_layer(cors::layer(&options.cors_origins)),
+            CatchPanicLayer::custom(error_body::panicked),
             from_fn(move |request, next| {
-                layers::admitted(rate_limit.clone(), timeout, request, next)
+                admission::admit(rate_limit.clone(), timeout, request, next)
             }),
         ))
         .with_state(Arc::new(api))

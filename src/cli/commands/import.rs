@@ -17,7 +17,7 @@ use crate::{
         progress::Progress,
     },
     event_sourcing::{Repository, repository::RepositoryOptions},
-    http::server::context::now,
+    http::request::context::now,
     order::{Currency, CustomerId, Order},
 };
 

@@ -11,17 +11,14 @@ use axum::{extract::State, http::header, response::Response};
 use super::{
     bodies::{self, CancelOrder, ChangeItem, CompleteOrder, CreateOrder, NewOrderItem},
     execute::{CommandContext, PreparedCommand, Success},
-    view::OrderView,
+    paths::{ItemPath, OrderPath},
+    views::OrderView,
 };
 use crate::{
     http::{
-        Api,
-        problem::error::ApiError,
-        request::{
-            body::JsonBody,
-            parameters::{ItemPath, OrderPath},
-        },
-        server::context::new_id,
+        api::Api,
+        problem::ApiError,
+        request::{body::JsonBody, context::new_id},
     },
     order::OrderCommand,
 };

@@ -10,20 +10,21 @@ use axum::{
     response::Response,
 };
 
-use super::view::OrderView;
+use super::views::json::{CommandOutput, OrderBody};
 use crate::{
     event_sourcing::{Executed, Request, Version},
     http::{
-        Api,
-        problem::error::{ApiError, Code},
+        api::Api,
+        problem::ApiError,
         request::{
             consistency::{CONSISTENCY_TOKEN, token},
-            parameters::Parameters,
-            preconditions::{self, IDEMPOTENCY_KEY, IfMatch, etag},
+            context::{Audit, now},
+            idempotency::{self, IDEMPOTENCY_KEY},
+            parameters::QueryParameters,
+            preconditions::{self, IfMatch, etag},
         },
-        server::context::{Audit, now},
     },
-    order::{Order, OrderCommand, OrderId},
+    order::{OrderCommand, OrderId},
 };
 
 /// The headers that a command reads.
@@ -42,7 +43,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandContext {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // Commands take no query parameters.
-        Parameters::of(&parts.uri).close()?;
+        QueryParameters::of(&parts.uri).close()?;
         let mut headers = HeaderMap::new();
         for name in COMMAND_HEADERS {
             for value in parts.headers.get_all(&name) {
@@ -111,8 +112,8 @@ impl CommandContext {
     ) -> Result<Response, ApiError> {
         let if_match = preconditions::if_match(&self.headers)?;
         let (expected, from_header) = expected_version(if_match, prepared.expected_in_body)?;
-        let key = preconditions::idempotency_key(&self.headers, || {
-            preconditions::fingerprint(self.method.as_str(), self.uri.path(), body)
+        let key = idempotency::idempotency_key(&self.headers, || {
+            idempotency::fingerprint(self.method.as_str(), self.uri.path(), body)
         })?;
         let request = Request {
             id: prepared.id.get(),
@@ -127,7 +128,7 @@ impl CommandContext {
         let execution = async move { orders.execute(request, OrderBody::of).await };
         let executed = api.tasks.spawn(execution).await;
         let executed = executed
-            .map_err(internal)?
+            .map_err(ApiError::internal)?
             .map_err(|error| ApiError::executing(error, from_header, prepared.price_pointer))?;
         respond(executed, prepared.success)
     }
@@ -148,38 +149,17 @@ fn expected_version(
     }
 }
 
-/// The order after a command, as the response shows it.
-pub struct OrderBody {
-    id: OrderId,
-    json: String,
-}
-
-impl OrderBody {
-    /// `None` if the order does not exist. No successful command leads there.
-    fn of(order: &Order, version: Version) -> Option<Self> {
-        let order = order.state()?;
-        Some(Self {
-            id: order.id,
-            json: OrderView::of_state(order, version).to_json(),
-        })
-    }
-}
-
-/// A command succeeded, but its order does not exist.
-#[derive(Debug, thiserror::Error)]
-#[error("the order does not exist after its command succeeded")]
-struct AbsentOrder;
-
-fn internal(cause: impl std::error::Error + Send + Sync + 'static) -> ApiError {
-    ApiError::new(Code::InternalError, "The error was logged.").because(cause)
-}
-
-fn respond(executed: Executed<Option<OrderBody>>, success: Success) -> Result<Response, ApiError> {
-    let order = executed.output.ok_or_else(|| internal(AbsentOrder))?;
+fn respond(executed: Executed<CommandOutput>, success: Success) -> Result<Response, ApiError> {
+    let order = executed
+        .output
+        .ok_or_else(|| ApiError::internal(AbsentOrder))?;
     let (status, location) = match (success, executed.has_changed) {
         (Success::OrderCreated, true) => {
             let location = HeaderValue::try_from(format!("/v1/orders/{}", order.id));
-            (StatusCode::CREATED, Some(location.map_err(internal)?))
+            (
+                StatusCode::CREATED,
+                Some(location.map_err(ApiError::internal)?),
+            )
         }
         (Success::ItemAdded, _) => (StatusCode::CREATED, None),
         (Success::OrderCreated, false) | (Success::OrderChanged, _) => (StatusCode::OK, None),
@@ -192,8 +172,8 @@ fn respond(executed: Executed<Option<OrderBody>>, success: Success) -> Result<Re
         HeaderValue::from_static("application/json"),
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::ETAG, etag(executed.version));
-    headers.insert(CONSISTENCY_TOKEN, token(executed.position));
+    headers.insert(header::ETAG, etag(executed.version)?);
+    headers.insert(CONSISTENCY_TOKEN, token(executed.position)?);
     if let Some(location) = location {
         headers.insert(header::LOCATION, location);
     }

@@ -1,4 +1,4 @@
-//! Lists of orders: filters, sorts and pages.
+//! Lists orders: filters, sorts and pages.
 #![expect(
     clippy::missing_errors_doc,
     reason = "the responses of each operation document them"
@@ -16,60 +16,63 @@ use utoipa::IntoParams;
 
 use super::{
     cursor,
-    queries::json,
-    rows::{summary_of, view_of},
-    view::{OrderEntry, OrderPage},
+    views::{
+        OrderEntry, OrderPage,
+        rows::{summary_of, view_of},
+    },
 };
 use crate::http::{
-    Api,
-    problem::error::{ApiError, Code},
-    request::{consistency::Consistency, parameters::Parameters},
+    api::Api,
+    problem::{ApiError, Code},
+    request::{consistency::Consistency, parameters::QueryParameters},
+    response::json,
 };
 use crate::{
+    event_sourcing::StoreError,
     order::Status,
     read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
 };
 
-/// How many orders a page may stand behind the first one.
+/// How many orders a numbered page may skip: the database must read all that it skips.
 const MAX_DEPTH: u64 = 10_000;
 
-/// Which orders are wanted, and how.
+/// Which orders are listed, and how.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents what list_orders reads")]
+#[expect(dead_code, reason = "documents what read_parameters reads")]
 pub struct ListParameters {
-    /// Orders of this customer.
+    /// Only orders of this customer.
     customer_id: Option<String>,
-    /// Orders in this status; may be repeated.
+    /// Only orders with this status; may be repeated.
     #[param(style = Form, explode, example = json!(["created"]))]
     status: Option<Vec<String>>,
-    /// Orders that hold a line of this product now.
+    /// Only orders that have a line of this product now.
     product_id: Option<String>,
-    /// Orders created at or after this instant (RFC 3339 with an offset).
+    /// Only orders created at or after this time (RFC 3339 with an offset).
     created_from: Option<String>,
-    /// Orders created before this instant.
+    /// Only orders created before this time.
     created_to: Option<String>,
-    /// Orders last changed at or after this instant.
+    /// Only orders last changed at or after this time.
     updated_from: Option<String>,
-    /// Orders last changed before this instant.
+    /// Only orders last changed before this time.
     updated_to: Option<String>,
-    /// `-createdAt` (default), `createdAt`, `-updatedAt` or `updatedAt`.
+    /// The order of the list: `-createdAt` (default), `createdAt`, `-updatedAt` or `updatedAt`.
     sort: Option<String>,
-    /// Which page, from 1; not with `cursor`.
+    /// The number of the page, from 1; not with `cursor`.
     #[param(minimum = 1)]
     page: Option<u32>,
-    /// How many orders a page holds at most (default 20).
+    /// The largest number of orders on a page (default 20).
     #[param(minimum = 1, maximum = 100)]
     page_size: Option<u32>,
-    /// The `nextCursor` of the page before; not with `page`.
+    /// The `nextCursor` of the previous page; not with `page`.
     cursor: Option<String>,
     /// Whether to count the orders that match, up to 10000.
     include_total: Option<bool>,
-    /// `summary` (default), or `full` with lines.
+    /// `summary` (default), or `full` for orders with their lines.
     view: Option<String>,
 }
 
-/// A list request as read.
+/// The parameters of a request for a list.
 struct Listing {
     query: ListQuery,
     page: Option<u32>,
@@ -78,7 +81,7 @@ struct Listing {
 
 /// Lists orders
 ///
-/// Newest first unless sorted otherwise. Go on with `nextCursor`, or with the `Link` header.
+/// The default is newest first. `nextCursor` and the `Link` header lead to the next page.
 #[utoipa::path(
     get, path = "/v1/orders", tag = "Queries", params(ListParameters),
     responses((status = 200, description = "A page of orders", body = OrderPage))
@@ -98,7 +101,7 @@ pub async fn list_orders(
         .reads
         .until(&consistency, async |views| views.list(&query).await)
         .await?;
-    let entry = |rows| -> Result<OrderEntry<'_>, ApiError> {
+    let entry = |rows| -> Result<OrderEntry<'_>, StoreError> {
         let rows: &OrderWithItems = rows;
         if query.with_items {
             view_of(rows).map(OrderEntry::Full)
@@ -119,7 +122,7 @@ pub async fn list_orders(
         next_cursor,
         total_count: found.total.map(|total| total.count),
         total_count_capped: found.total.is_some_and(|total| total.is_capped),
-    });
+    })?;
     if let Some(link) = link {
         response.headers_mut().insert(header::LINK, link);
     }
@@ -128,7 +131,7 @@ pub async fn list_orders(
 }
 
 fn read_parameters(uri: &Uri) -> Result<Listing, ApiError> {
-    let mut parameters = Parameters::of(uri);
+    let mut parameters = QueryParameters::of(uri);
     let mut query = ListQuery {
         customer_id: parameters.text("customerId"),
         statuses: statuses(&mut parameters),
@@ -145,10 +148,10 @@ fn read_parameters(uri: &Uri) -> Result<Listing, ApiError> {
     };
     let page_size = parameters.number("pageSize", 1, 100).unwrap_or(20);
     query.limit = page_size;
-    let page = page(&mut parameters);
+    let page = parameters.number_from_one("page");
     let cursor = parameters.take("cursor");
     if page.is_some() && cursor.is_some() {
-        parameters.refuse("page", "exclusive", "cannot go with cursor");
+        parameters.refuse("page", "exclusive", "cannot be combined with cursor");
     }
     parameters.close()?;
     if let Some(cursor) = cursor {
@@ -163,7 +166,7 @@ fn read_parameters(uri: &Uri) -> Result<Listing, ApiError> {
     let page = page.unwrap_or(1);
     let depth = page.saturating_sub(1).saturating_mul(u64::from(page_size));
     if depth > MAX_DEPTH {
-        let detail = format!("Pages reach {MAX_DEPTH} orders deep; go on with nextCursor.");
+        let detail = format!("A page may skip at most {MAX_DEPTH} orders; use nextCursor.");
         return Err(ApiError::new(Code::PageTooDeep, detail));
     }
     query.start = ListStart::Offset(u32::try_from(depth).unwrap_or(u32::MAX));
@@ -174,38 +177,21 @@ fn read_parameters(uri: &Uri) -> Result<Listing, ApiError> {
     })
 }
 
-/// A page number of any size: one that is too large is too deep, not unreadable.
-fn page(parameters: &mut Parameters) -> Option<u64> {
-    let text = parameters.take("page")?;
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let page = is_number
-        .then(|| text.parse().unwrap_or(u64::MAX))
-        .filter(|page| *page >= 1);
-    if page.is_none() {
-        parameters.refuse("page", "out_of_range", "must be a whole number from 1");
-    }
-    page
-}
-
-/// Takes `status`, which may be repeated.
-pub(super) fn statuses(parameters: &mut Parameters) -> Vec<Status> {
+/// Takes all values of `status`.
+pub(super) fn statuses(parameters: &mut QueryParameters) -> Vec<Status> {
     let mut statuses = vec![];
     for name in parameters.take_all("status") {
-        let known = [Status::Created, Status::Completed, Status::Cancelled];
-        if let Some(status) = known.into_iter().find(|status| status.as_str() == name) {
+        if let Ok(status) = name.parse() {
             statuses.push(status);
         } else {
-            parameters.refuse(
-                "status",
-                "invalid",
-                "must be created, completed or cancelled",
-            );
+            let detail = "must be created, completed or cancelled";
+            parameters.refuse("status", "invalid", detail);
         }
     }
     statuses
 }
 
-fn sort(parameters: &mut Parameters) -> ListSort {
+fn sort(parameters: &mut QueryParameters) -> ListSort {
     match parameters.take("sort").as_deref() {
         None | Some("-createdAt") => ListSort::CreatedDescending,
         Some("createdAt") => ListSort::CreatedAscending,
@@ -219,7 +205,7 @@ fn sort(parameters: &mut Parameters) -> ListSort {
     }
 }
 
-fn is_full(parameters: &mut Parameters) -> bool {
+fn is_full(parameters: &mut QueryParameters) -> bool {
     match parameters.take("view").as_deref() {
         None | Some("summary") => false,
         Some("full") => true,
@@ -230,7 +216,7 @@ fn is_full(parameters: &mut Parameters) -> bool {
     }
 }
 
-/// The same list from the cursor on.
+/// The `Link` to the next page: the same query with this cursor.
 fn next_link(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
     let kept = uri.query().unwrap_or_default().split('&').filter(|pair| {
         let name = pair.split('=').next().unwrap_or_default();
@@ -243,4 +229,17 @@ fn next_link(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
         .collect::<Vec<_>>()
         .join("&");
     HeaderValue::try_from(format!("<{}?{query}>; rel=\"next\"", uri.path())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::request::asked;
+
+    #[test]
+    fn every_documented_parameter_is_read_and_every_parameter_read_is_documented() {
+        let read = asked::during(|| read_parameters(&Uri::from_static("/")));
+
+        assert_eq!(read, asked::documented::<ListParameters>());
+    }
 }

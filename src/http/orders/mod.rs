@@ -1,15 +1,15 @@
-//! The endpoints of orders: commands, queries, lists and live streams, with the bodies that they read
-//! and the JSON that they write. What every endpoint needs is in [`super::request`].
+//! The endpoints of orders: commands, queries, lists and live streams, with their request bodies and the
+//! JSON of their answers. What every endpoint needs is in [`super::request`].
 
 pub mod bodies;
 pub mod commands;
 pub mod cursor;
 pub mod execute;
-pub mod json;
+pub mod get_order;
+pub mod history;
 pub mod list;
-pub mod queries;
+pub mod paths;
 pub mod reads;
-pub mod rows;
 pub mod sse;
 pub mod streams;
-pub mod view;
+pub mod views;

@@ -1,41 +1,43 @@
-//! Reading the read model no earlier than a client asks for.
+//! Reads from the read model that wait for a position, and what all queries share.
 
 use std::{sync::Arc, time::Duration};
 
+use axum::response::{IntoResponse, Response};
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout_at},
 };
 
 use crate::http::{
-    problem::error::{ApiError, Code},
+    problem::{ApiError, Code},
     request::consistency::Consistency,
 };
 use crate::{
     event_sourcing::{Position, StoreError},
+    order::OrderId,
     read_model::{FoundOrder, HotViews, ListPage, OrderViews},
 };
 
-/// How often a waiting read looks again where nothing wakes it: another process may be the one that
-/// projects.
+/// How often a waiting read looks again without a notification: the projector may run in another
+/// process, which cannot notify this one.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// The read model, and what wakes those who wait for it.
+/// The read model, and the notifications between it and the reads that wait.
 #[derive(Debug, Clone)]
 pub struct Reads {
     /// The queries.
     pub views: OrderViews,
-    /// What was read lately, where this process projects.
+    /// The views in memory; kept only by the process that projects.
     pub hot_views: HotViews,
-    /// Notified whenever this process has moved the read model on.
+    /// Notified by the projector of this process when the read model has moved on.
     pub projected: Arc<Notify>,
-    /// To be notified whenever a read waits for that.
+    /// Notified by a read that starts to wait.
     pub awaited: Arc<Notify>,
 }
 
-/// Something that was read together with the position that it is of.
+/// The result of a query, with the position of the read model that it shows.
 pub trait AsOf {
-    /// Up to which event the read model was complete when this was read.
+    /// The position up to which the read model was complete.
     fn position(&self) -> Position;
 }
 
@@ -58,11 +60,11 @@ impl AsOf for Position {
 }
 
 impl Reads {
-    /// Reads until what is read holds what `consistency` requires. Position and rows come from one
-    /// statement, so the promise holds whatever replica answers.
+    /// Repeats a query until its result has the required position. Position and rows come from one
+    /// statement, so this holds for every replica.
     ///
     /// # Errors
-    /// 503 `read_model_behind` where the wait was too short, and what the query fails with.
+    /// 503 `read_model_behind` if the wait of the client is over, and the errors of the query.
     pub async fn until<T: AsOf, F: Future<Output = Result<T, StoreError>> + Send>(
         &self,
         consistency: &Consistency,
@@ -72,7 +74,8 @@ impl Reads {
         loop {
             let projected = self.projected.notified();
             tokio::pin!(projected);
-            projected.as_mut().enable(); // armed before we look
+            // Registered before the query, or a notification during the query would be lost.
+            projected.as_mut().enable();
             let found = read(self.views.clone()).await?;
             if found.position() >= consistency.required {
                 return Ok(found);
@@ -90,8 +93,30 @@ impl Reads {
                     () = sleep(LOOK_AGAIN) => {}
                 }
             };
-            // A wait that ends here is looked at once more, above.
+            // At the deadline the loop queries once more before it gives up.
             drop(timeout_at(deadline, woken).await);
         }
     }
+
+    /// Waits for the required position and returns the position of the read model.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn position(&self, consistency: &Consistency) -> Result<Position, ApiError> {
+        self.until(consistency, |views| async move { views.position().await })
+            .await
+    }
+}
+
+/// An error with the position of the read model, as every read has: what is missing at this position
+/// may be there at a later one.
+pub(super) fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Response {
+    let mut response = error.into_response();
+    consistency.write(position, response.headers_mut());
+    response
+}
+
+/// 404 `order_not_found`.
+pub(super) fn order_not_found(id: OrderId) -> ApiError {
+    ApiError::new(Code::OrderNotFound, format!("There is no order {id}."))
 }

@@ -1,4 +1,4 @@
-//! Live updates of orders, as `text/event-stream` (WHATWG HTML, server-sent events).
+//! The endpoints of live streams (`text/event-stream`, the server-sent events of WHATWG HTML).
 #![expect(
     clippy::missing_errors_doc,
     reason = "the responses of each operation document them"
@@ -16,57 +16,53 @@ use utoipa::IntoParams;
 
 use super::{
     list::statuses,
-    queries::{not_found, refuse},
-    sse::{Filter, messages},
+    paths::OrderPath,
+    reads::{order_not_found, refuse},
+    sse::{EndlessBody, Filter, messages},
 };
-use crate::event_sourcing::Position;
 use crate::http::{
-    Api,
-    problem::error::ApiError,
-    request::{
-        consistency::Consistency,
-        parameters::{OrderPath, Parameters},
-    },
-    server::serve::EndlessBody,
+    api::Api,
+    problem::ApiError,
+    request::{consistency::Consistency, digits::whole_number, parameters::QueryParameters},
 };
-use crate::order::OrderId;
+use crate::{event_sourcing::Position, order::OrderId};
 
-/// The last event that a client has seen.
+/// The header with the id of the last event that the client has received.
 pub const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
-/// Where a stream goes on.
+/// Where the stream continues.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents what stream_order reads")]
+#[expect(dead_code, reason = "documents what read_parameters reads")]
 pub struct StreamParameters {
-    /// As the header `Last-Event-ID`, which counts where both are there.
+    /// The same as the header `Last-Event-ID`. If both are given, the header counts.
     last_event_id: Option<String>,
 }
 
-/// Which events are wanted, and where the stream goes on.
+/// Which events are sent, and where the stream continues.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[expect(dead_code, reason = "documents what stream_orders reads")]
+#[expect(dead_code, reason = "documents what read_filters reads")]
 pub struct StreamsParameters {
-    /// Events of this customer's orders.
+    /// Only events of this customer's orders.
     customer_id: Option<String>,
-    /// Events after which the order is in this status; may be repeated.
+    /// Only events after which the order has this status; may be repeated.
     #[param(style = Form, explode, example = json!(["created"]))]
     status: Option<Vec<String>>,
-    /// As the header `Last-Event-ID`, which counts where both are there.
+    /// The same as the header `Last-Event-ID`. If both are given, the header counts.
     last_event_id: Option<String>,
 }
 
 /// Follows an order
 ///
-/// Each event as a message: `id` is its position, `event` its type, `data` a history entry. With
-/// `Last-Event-ID` the stream goes on right after that event, with none lost or repeated; without, it
-/// begins with the first event after its opening comment. An id ahead of the store gets one message
-/// `resync`.
+/// Each event is one message: `id` is its position, `event` its type, `data` a history entry. With
+/// `Last-Event-ID` the stream continues right after that event, and no event is lost or repeated.
+/// Without it, the stream begins with the first event after its opening comment. If the id is ahead of
+/// the store, one message `resync` is sent.
 #[utoipa::path(
     get, path = "/v1/orders/{id}/stream", tag = "Queries", params(OrderPath, StreamParameters),
     responses(
-        (status = 200, description = "Events as they happen", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events, as they are stored", body = String, content_type = "text/event-stream"),
         (status = 404, description = "`order_not_found`"),
     )
 )]
@@ -76,19 +72,18 @@ pub async fn stream_order(
     headers: HeaderMap,
     OrderPath { id }: OrderPath,
 ) -> Result<Response, ApiError> {
-    let mut parameters = Parameters::of(&uri);
-    let last_seen = last_event_id(&headers, &mut parameters);
-    parameters.close()?;
-    open(&api, &headers, last_seen?, Some(id), Filter::default()).await
+    let last_event_id = read_parameters(&uri, &headers)?;
+    let filter = Filter::default();
+    open(&api, &headers, last_event_id, Some(id), filter).await
 }
 
 /// Follows all orders
 ///
-/// As for one order; `customerId` and `status` choose among the events.
+/// The messages are those of the stream of one order. `customerId` and `status` filter the events.
 #[utoipa::path(
     get, path = "/v1/orders/stream", tag = "Queries", params(StreamsParameters),
     responses(
-        (status = 200, description = "Events as they happen", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events, as they are stored", body = String, content_type = "text/event-stream"),
     )
 )]
 pub async fn stream_orders(
@@ -96,20 +91,31 @@ pub async fn stream_orders(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut parameters = Parameters::of(&uri);
-    let last_seen = last_event_id(&headers, &mut parameters);
+    let (last_event_id, filter) = read_filters(&uri, &headers)?;
+    open(&api, &headers, last_event_id, None, filter).await
+}
+
+fn read_parameters(uri: &Uri, headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
+    let mut parameters = QueryParameters::of(uri);
+    let last_event_id = read_last_event_id(headers, &mut parameters);
+    parameters.close()?;
+    last_event_id
+}
+
+fn read_filters(uri: &Uri, headers: &HeaderMap) -> Result<(Option<Position>, Filter), ApiError> {
+    let mut parameters = QueryParameters::of(uri);
+    let last_event_id = read_last_event_id(headers, &mut parameters);
     let customer = parameters.text("customerId");
     let statuses = statuses(&mut parameters);
     parameters.close()?;
-    let filter = Filter { customer, statuses };
-    open(&api, &headers, last_seen?, None, filter).await
+    Ok((last_event_id?, Filter { customer, statuses }))
 }
 
-/// Reads `Last-Event-ID`, or `lastEventId`. A browser that connects again repeats the address that it
-/// was given, and adds the header: so that is the newer one.
-fn last_event_id(
+/// Reads the header `Last-Event-ID`, or else the parameter `lastEventId`. A browser that reconnects
+/// sends both: the URL that the page gave it and the header with a newer id.
+fn read_last_event_id(
     headers: &HeaderMap,
-    parameters: &mut Parameters,
+    parameters: &mut QueryParameters,
 ) -> Result<Option<Position>, ApiError> {
     const DETAIL: &str = "must be the id of an event: a whole number from 0";
     let parameter = parameters.take("lastEventId").map(|text| position(&text));
@@ -125,34 +131,31 @@ fn last_event_id(
     }
 }
 
-/// An id of any size: one that is too large is ahead of every store.
+/// Reads a position. A number that is too large becomes [`i64::MAX`], which is ahead of every store.
 fn position(text: &str) -> Option<Position> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| Position::new(text.parse().unwrap_or(i64::MAX)))
+    let number = whole_number(text)?;
+    Some(Position::new(i64::try_from(number).unwrap_or(i64::MAX)))
 }
 
+/// Opens a stream of one order, or of all.
 async fn open(
     api: &Api,
     headers: &HeaderMap,
-    last_seen: Option<Position>,
+    last_event_id: Option<Position>,
     order: Option<OrderId>,
     filter: Filter,
 ) -> Result<Response, ApiError> {
     let consistency = Consistency::of(headers)?;
-    let position = api
-        .reads
-        .until(&consistency, |views| async move { views.position().await })
-        .await?;
+    let position = api.reads.position(&consistency).await?;
     let follower = api
         .live
         .feed
-        .follow(last_seen, order.map(OrderId::get))
+        .follow(last_event_id, order.map(OrderId::get))
         .await?;
-    if let Some(id) = order {
-        let first = api.history.events_after(Position::ZERO, order, 1).await?;
-        if first.is_empty() {
-            return Ok(refuse(not_found(id), &consistency, position));
-        }
+    if let Some(id) = order
+        && !api.exists(id).await?
+    {
+        return Ok(refuse(order_not_found(id), &consistency, position));
     }
     let body = Body::from_stream(messages(&api.live, follower, filter));
     let mut response = Response::new(body);
@@ -174,6 +177,8 @@ async fn open(
 mod tests {
     use super::*;
 
+    use crate::http::request::asked;
+
     #[test]
     fn an_id_is_a_whole_number_of_any_size() {
         assert_eq!(position("0"), Some(Position::ZERO));
@@ -182,5 +187,15 @@ mod tests {
         for text in ["", "-1", "+1", "1.0", " 1", "x"] {
             assert_eq!(position(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_documented_parameter_is_read_and_every_parameter_read_is_documented() {
+        let (uri, headers) = (Uri::from_static("/"), HeaderMap::new());
+        let of_one = asked::during(|| read_parameters(&uri, &headers));
+        let of_all = asked::during(|| read_filters(&uri, &headers));
+
+        assert_eq!(of_one, asked::documented::<StreamParameters>());
+        assert_eq!(of_all, asked::documented::<StreamsParameters>());
     }
 }

@@ -1,46 +1,51 @@
-//! What went wrong, as an answer: the one place that turns errors into codes. What these mean to clients
-//! is in [`super::document`].
+//! [`ApiError`]: the one place that turns inner errors into codes.
 //!
-//! Handlers return [`ApiError`]; the layer in [`crate::http::server::context`] writes the body, because only it
-//! knows the request's path and id. Internal causes go to the log there, once, and never into a
-//! body.
+//! Handlers return it. [`crate::http::server::error_body`] writes the body, because only that layer
+//! knows the path and the id of the request. It also logs the internal cause, once; a cause never gets
+//! into a body.
 
 use std::{borrow::Cow, error::Error, sync::Arc};
 
-use super::document::summary;
-pub use super::document::{Code, FieldError, Problem};
-use crate::{
-    event_sourcing::{ExecuteError, StoreError, Version},
-    order::{InvalidMoney, Order, OrderError, Status},
-};
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-/// The versions of a conflict.
+use super::{
+    code::Code,
+    document::{FieldError, Problem, summary},
+};
+use crate::{
+    event_sourcing::{ExecuteError, StoreError, Version},
+    order::{InvalidMoney, Order, OrderError, Status},
+};
+
+/// The detail of each error whose cause is internal.
+const LOGGED: &str = "The error was logged.";
+
+/// The two versions of a version conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Conflict {
-    /// What the client expected.
+    /// The version that the client expected.
     pub expected: Version,
-    /// What is there.
+    /// The version that the order has.
     pub current: Version,
 }
 
 /// An error on its way to the client.
 #[derive(Debug, Clone)]
 pub struct ApiError {
-    /// What is wrong.
+    /// The kind of problem.
     pub code: Code,
-    /// What is wrong, with its values, written for clients.
+    /// What is wrong with this request: a sentence for clients.
     pub detail: Cow<'static, str>,
-    /// Every bad field.
+    /// Every invalid field, parameter or header.
     pub errors: Vec<FieldError>,
-    /// The versions, where they are the matter.
+    /// The versions, if they conflict.
     pub conflict: Option<Conflict>,
-    /// The order's status, where it is the matter.
+    /// The order's status, if it is the reason for the error.
     pub current_status: Option<Status>,
-    /// What happened inside: for the log only.
+    /// The internal cause, for the log only.
     pub cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
@@ -57,7 +62,12 @@ impl ApiError {
         }
     }
 
-    /// One bad header.
+    /// 500: an error of the service itself. The cause is logged.
+    pub fn internal(cause: impl Error + Send + Sync + 'static) -> Self {
+        Self::new(Code::InternalError, LOGGED).because(cause)
+    }
+
+    /// One invalid header.
     pub fn header(header: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         let error = FieldError::header(header, "invalid", detail);
         let detail = format!("{header} {}.", error.detail);
@@ -67,7 +77,7 @@ impl ApiError {
         }
     }
 
-    /// Bad query or path parameters.
+    /// Invalid query or path parameters.
     #[must_use]
     pub fn parameters(errors: Vec<FieldError>) -> Self {
         let detail = summary(&errors);
@@ -77,7 +87,7 @@ impl ApiError {
         }
     }
 
-    /// Bad fields of the body.
+    /// Invalid fields of the body.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let limits_only = errors
@@ -95,20 +105,20 @@ impl ApiError {
         }
     }
 
-    /// Adds what happened inside, for the log.
+    /// Adds the internal cause, for the log.
     #[must_use]
     pub fn because(mut self, cause: impl Error + Send + Sync + 'static) -> Self {
         self.cause = Some(Arc::new(cause));
         self
     }
 
-    /// The body.
+    /// The body of this error.
     #[must_use]
     pub fn problem<'a>(&'a self, instance: &'a str, request_id: &'a str) -> Problem<'a> {
         Problem {
             r#type: format!("/problems/{}", self.code.as_str().replace('_', "-")),
             title: self.code.title(),
-            status: self.code.status(),
+            status: self.code.status().as_u16(),
             detail: &self.detail,
             instance,
             code: self.code.as_str(),
@@ -121,9 +131,10 @@ impl ApiError {
         }
     }
 
-    /// A refusal of the domain. `price_pointer` says where the body holds the price of an item.
+    /// A refusal of the domain. `price_pointer` returns the pointer to the price of the item with
+    /// this index.
     pub fn refused(refusal: &OrderError, price_pointer: fn(usize) -> String) -> Self {
-        let detail = capitalised(&refusal.to_string());
+        let detail = sentence(&refusal.to_string());
         match refusal {
             OrderError::NotFound => Self::new(Code::OrderNotFound, detail),
             OrderError::AlreadyExists => Self::new(Code::OrderAlreadyExists, detail),
@@ -143,8 +154,8 @@ impl ApiError {
         }
     }
 
-    /// A command that did not succeed. `from_header` says whether the expected version came from
-    /// `If-Match`.
+    /// A command that failed. `from_header` is true if the expected version came from `If-Match`;
+    /// for `price_pointer` see [`Self::refused`].
     pub fn executing(
         error: ExecuteError<Order>,
         from_header: bool,
@@ -153,28 +164,16 @@ impl ApiError {
         match error {
             ExecuteError::Refused(refusal) => Self::refused(&refusal, price_pointer),
             ExecuteError::VersionConflict { expected, current } => {
-                let (code, asker) = if from_header {
-                    (Code::PreconditionFailed, "If-Match")
-                } else {
-                    (Code::VersionConflict, "expectedVersion")
+                let status = current.state.state().map(|order| order.status);
+                let conflict = Conflict {
+                    expected,
+                    current: current.version,
                 };
-                let current_version = current.version;
-                let detail = format!(
-                    "{asker} asked for version {expected} but the order is at version \
-                     {current_version}."
-                );
-                Self {
-                    conflict: Some(Conflict {
-                        expected,
-                        current: current_version,
-                    }),
-                    current_status: current.state.state().map(|order| order.status),
-                    ..Self::new(code, detail)
-                }
+                Self::version_conflict(conflict, status, from_header)
             }
             ExecuteError::Contention => Self::new(
                 Code::WriteContention,
-                "Others kept changing the order; try again.",
+                "Other requests kept changing the order; try again.",
             ),
             ExecuteError::KeyInProgress => Self::new(
                 Code::IdempotencyInProgress,
@@ -188,14 +187,32 @@ impl ApiError {
         }
     }
 
+    fn version_conflict(conflict: Conflict, status: Option<Status>, from_header: bool) -> Self {
+        let (code, source) = if from_header {
+            (Code::PreconditionFailed, "If-Match")
+        } else {
+            (Code::VersionConflict, "expectedVersion")
+        };
+        let Conflict { expected, current } = conflict;
+        let detail =
+            format!("{source} asked for version {expected} but the order is at version {current}.");
+        Self {
+            conflict: Some(conflict),
+            current_status: status,
+            ..Self::new(code, detail)
+        }
+    }
+
     fn retry_after(&self) -> Option<HeaderValue> {
-        let is_asked =
-            matches!(self.code.status(), 429 | 503) || self.code == Code::IdempotencyInProgress;
-        is_asked.then(|| HeaderValue::from_static("1"))
+        let may_pass = matches!(
+            self.code.status(),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        ) || self.code == Code::IdempotencyInProgress;
+        may_pass.then(|| HeaderValue::from_static("1"))
     }
 }
 
-/// A price that is no amount of the order's currency.
+/// A price that is not an amount of the order's currency.
 #[must_use]
 pub fn price_error(pointer: String, reason: InvalidMoney) -> FieldError {
     let code = match reason {
@@ -222,18 +239,17 @@ impl From<StoreError> for ApiError {
                 "The store did not answer in time. The command may have been applied: repeat it \
                  with the same Idempotency-Key.",
             ),
-            StoreError::Corrupt { .. } => (Code::InternalError, "The error was logged."),
+            StoreError::Corrupt { .. } => (Code::InternalError, LOGGED),
         };
         Self::new(code, detail).because(error)
     }
 }
 
 impl IntoResponse for ApiError {
+    /// The status and the headers. The error itself goes along as an extension, for the layer that
+    /// writes the body.
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.code.status());
-        let mut response = status
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
-            .into_response();
+        let mut response = self.code.status().into_response();
         if let Some(retry_after) = self.retry_after() {
             response
                 .headers_mut()
@@ -244,7 +260,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn capitalised(text: &str) -> String {
+/// The text with a capital letter at its start and a period at its end.
+fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(char::to_uppercase);
     first

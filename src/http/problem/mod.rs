@@ -1,8 +1,10 @@
-//! Errors as clients see them: the codes and their document, and the one place that turns errors into
-//! them. No handler writes a status of its own.
+//! Errors as clients see them: the codes, the problem document (RFC 9457), and the conversion of inner
+//! errors into them. Successful answers do not belong here.
 
+pub mod code;
 pub mod document;
 pub mod error;
 
-pub use document::{Code, FieldError, Problem};
+pub use code::Code;
+pub use document::{FieldError, Problem};
 pub use error::ApiError;

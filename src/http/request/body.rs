@@ -1,4 +1,4 @@
-//! Taking a request's body: JSON, at most 1 MiB.
+//! Reads the body of a request: JSON of at most 1 MiB.
 
 use axum::{
     extract::{FromRequest, Request},
@@ -7,16 +7,16 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
-use crate::http::problem::error::{ApiError, Code};
+use crate::http::problem::{ApiError, Code};
 
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// How much of a larger body is still read and thrown away, so that a client that sends before it
-/// reads gets its answer instead of a broken pipe.
+/// How many bytes of a body that is too large are read and dropped. Many clients send the whole body
+/// before they read: without this they would see a broken connection instead of the 413.
 const MAX_DRAINED: usize = 16 << 20;
 
-/// A whole JSON body; empty where the request has none.
+/// A complete body with a JSON media type; empty if the request has no body.
 #[derive(Debug, Clone)]
 pub struct JsonBody(pub Bytes);
 
@@ -26,18 +26,17 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
     async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
         let is_json = is_json(request.headers()) && !is_encoded(request.headers());
         let mut body = request.into_body();
-        let (mut taken, mut size) = (Bytes::new(), 0);
+        let (mut read, mut size) = (Bytes::new(), 0);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
-                let error = std::io::Error::other(error);
-                ApiError::new(Code::MalformedJson, "The body broke off.").because(error)
+                ApiError::new(Code::MalformedJson, "The body ended too early.").because(error)
             })?;
             let Ok(part) = frame.into_data() else {
                 continue;
             };
             size += part.len();
             if size <= MAX_BODY {
-                taken = joined(taken, part);
+                read = joined(read, part);
             } else if size > MAX_DRAINED {
                 break;
             }
@@ -48,21 +47,21 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if size > 0 && !is_json {
             return Err(unsupported());
         }
-        Ok(Self(taken))
+        Ok(Self(read))
     }
 }
 
-/// A body that comes in one piece, as nearly all do, is not copied.
-fn joined(taken: Bytes, part: Bytes) -> Bytes {
-    if taken.is_empty() {
+/// Appends a part. Nearly every body has only one part, and that one is not copied.
+fn joined(read: Bytes, part: Bytes) -> Bytes {
+    if read.is_empty() {
         return part;
     }
-    let mut both = BytesMut::from(taken);
+    let mut both = BytesMut::from(read);
     both.extend_from_slice(&part);
     both.freeze()
 }
 
-/// `application/json`, or a type that says it is JSON underneath (`application/…+json`).
+/// Whether the media type is `application/json` or `application/…+json`.
 fn is_json(headers: &HeaderMap) -> bool {
     let value = headers
         .get(header::CONTENT_TYPE)
@@ -78,7 +77,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Whether the body is compressed, or encoded in another way that would have to be undone first.
+/// Whether the body is compressed or has another encoding that must be undone before it is read.
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(header::CONTENT_ENCODING)
@@ -86,7 +85,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
         .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// 413
+/// 413 `payload_too_large`.
 #[must_use]
 pub fn too_large() -> ApiError {
     ApiError::new(
@@ -95,7 +94,7 @@ pub fn too_large() -> ApiError {
     )
 }
 
-/// 415
+/// 415 `unsupported_media_type`.
 #[must_use]
 pub fn unsupported() -> ApiError {
     ApiError::new(

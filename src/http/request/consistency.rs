@@ -1,54 +1,61 @@
-//! Reads that do not go back in time: tokens, waiting, and the position that a read shows.
+//! The headers by which a client reads its own writes: `Consistency-Token`, `Prefer: wait`,
+//! `Projection-Position`, `Order-Parked`.
 
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use super::digits::whole_number;
 use crate::event_sourcing::{Position, Version};
-use crate::http::problem::error::ApiError;
+use crate::http::problem::ApiError;
 
-/// The token that a command answers with and a read may bring along.
+/// Sent with the answer to a command; a read that sends it back sees that command's events.
 pub const CONSISTENCY_TOKEN: HeaderName = HeaderName::from_static("consistency-token");
-/// Up to which position the read model was complete when it was read.
+/// Sent with the answer to a read: the position up to which the read model was complete.
 pub const PROJECTION_POSITION: HeaderName = HeaderName::from_static("projection-position");
-/// Only on a parked order: the version of the event that the read model could not apply.
+/// Sent with a parked order: the version of the event that the read model could not apply.
 pub const ORDER_PARKED: HeaderName = HeaderName::from_static("order-parked");
-/// How long a read may wait.
+/// Sent by a client: how long a read may wait.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// How long a read was allowed to wait.
+/// Sent with the answer to a read: the `wait` that was used.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
+/// How long a read waits without `Prefer`, in seconds.
 const DEFAULT_WAIT: u64 = 2;
+/// The longest wait, in seconds.
 const MAX_WAIT: u64 = 10;
 
-/// Writes the token of a position.
-#[must_use]
-pub fn token(position: Position) -> HeaderValue {
+/// Makes the token of a position.
+///
+/// # Errors
+/// 500 if the token cannot be a header.
+pub fn token(position: Position) -> Result<HeaderValue, ApiError> {
     let token = URL_SAFE_NO_PAD.encode(format!("p{position}"));
-    HeaderValue::try_from(token).unwrap_or(HeaderValue::from_static(""))
+    HeaderValue::try_from(token).map_err(ApiError::internal)
 }
 
-/// What a read asks of the read model.
+/// What a read requires of the read model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Consistency {
-    /// What must be applied before the read answers; zero asks for nothing.
+    /// The position up to which events must be applied before the read answers; zero requires
+    /// nothing.
     pub required: Position,
-    /// How long the read waits for that.
+    /// How long the read waits for that position.
     pub wait: Duration,
-    /// The `wait` preference that was honoured, in seconds.
+    /// The client's `wait` preference in seconds, cut to the longest wait.
     pub applied: Option<u64>,
 }
 
 impl Consistency {
-    /// Reads `Consistency-Token` and `Prefer`.
+    /// Reads `Consistency-Token` and `Prefer`. Of several tokens the one with the highest position
+    /// counts, because it includes the writes of the others.
     ///
     /// # Errors
-    /// 400 where the token cannot be read.
+    /// 400 `invalid_header` if a token cannot be read.
     pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let mut required = Position::ZERO;
         for value in headers.get_all(CONSISTENCY_TOKEN) {
-            // Several tokens, of several writes: the last of them holds them all.
             required = required.max(read_token(value).ok_or_else(|| {
                 ApiError::header("Consistency-Token", "is not a token of this service")
             })?);
@@ -62,7 +69,7 @@ impl Consistency {
         })
     }
 
-    /// Tells the client what was applied.
+    /// Writes `Projection-Position`, and `Preference-Applied` if the client sent a preference.
     pub fn write(&self, position: Position, headers: &mut HeaderMap) {
         headers.insert(PROJECTION_POSITION, HeaderValue::from(position.get()));
         if let Some(seconds) = self.applied
@@ -73,8 +80,8 @@ impl Consistency {
     }
 }
 
-/// Tells the client that the order is parked, as a dictionary of RFC 9651: `version=3`. It is shown
-/// as the write side knows it, and the lists show it as it was before that version.
+/// Writes `Order-Parked: version=3`, a dictionary of RFC 9651. The answer then shows the order as
+/// the write side knows it; lists show the order as it was before that version.
 pub fn write_parked(version: Version, headers: &mut HeaderMap) {
     if let Ok(parked) = HeaderValue::try_from(format!("version={version}")) {
         headers.insert(ORDER_PARKED, parked);
@@ -84,14 +91,11 @@ pub fn write_parked(version: Version, headers: &mut HeaderMap) {
 fn read_token(value: &HeaderValue) -> Option<Position> {
     let decoded = URL_SAFE_NO_PAD.decode(value.as_bytes()).ok()?;
     let digits = std::str::from_utf8(&decoded).ok()?.strip_prefix('p')?;
-    let position = digits
-        .parse::<i64>()
-        .ok()
-        .filter(|position| *position >= 0)?;
+    let position = i64::try_from(whole_number(digits)?).ok()?;
     Some(Position::new(position))
 }
 
-/// The whole seconds of `Prefer: wait=…` (RFC 7240); anything else in the header is not for us.
+/// The whole seconds of `Prefer: wait=…` (RFC 7240). Other preferences are ignored.
 fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
     let values = headers.get_all(PREFER);
     values
@@ -100,11 +104,9 @@ fn preferred_wait(headers: &HeaderMap) -> Option<u64> {
         .flat_map(|value| value.split([',', ';']))
         .find_map(|preference| {
             let (name, seconds) = preference.split_once('=')?;
-            let seconds = seconds.trim().trim_matches('"');
             let is_wait = name.trim().eq_ignore_ascii_case("wait");
-            let is_number =
-                !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
-            (is_wait && is_number).then(|| seconds.parse().unwrap_or(u64::MAX))
+            let seconds = whole_number(seconds.trim().trim_matches('"'));
+            seconds.filter(|_| is_wait)
         })
 }
 
@@ -113,9 +115,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_comes_back_as_the_position_it_was_made_of() {
+    fn a_token_reads_back_as_its_position() {
         assert_eq!(
-            read_token(&token(Position::new(18_342))),
+            read_token(&token(Position::new(18_342)).unwrap()),
             Some(Position::new(18_342))
         );
         assert_eq!(read_token(&HeaderValue::from_static("nonsense")), None);

@@ -1,8 +1,14 @@
-//! Reading requests strictly: body, JSON, parameters, preconditions and consistency headers. Nothing
-//! here knows a single endpoint.
+//! Reads requests strictly: body, JSON, parameters, preconditions, consistency headers, and what the
+//! audit trail needs. Code that knows a single endpoint does not belong here.
 
 pub mod body;
 pub mod consistency;
+pub mod context;
+pub mod digits;
+pub mod idempotency;
 pub mod json;
 pub mod parameters;
 pub mod preconditions;
+
+#[cfg(test)]
+pub mod asked;

@@ -1,4 +1,4 @@
-//! Path and query parameters, read strictly: all bad ones named at once.
+//! Reads path and query parameters strictly, and reports all invalid ones at once.
 
 use axum::{
     extract::{FromRequestParts, RawPathParams},
@@ -6,92 +6,43 @@ use axum::{
 };
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use percent_encoding::percent_decode_str;
-use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::json::parse_uuid;
+use super::{digits::whole_number, json::parse_uuid};
 use crate::event_sourcing::{Timestamp, Version};
-use crate::http::problem::error::{ApiError, FieldError};
-use crate::order::{ItemId, OrderId};
+use crate::http::problem::{ApiError, FieldError};
 
-/// `/v1/orders/{id}`
-#[derive(Debug, Clone, Copy, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct OrderPath {
-    /// The order's id.
-    #[param(value_type = Uuid, example = "019aaf00-0000-7000-8000-000000000001")]
-    pub id: OrderId,
-}
-
-/// `/v1/orders/{id}/items/{itemId}`
-#[derive(Debug, Clone, Copy, IntoParams)]
-#[into_params(parameter_in = Path)]
-pub struct ItemPath {
-    /// The order's id.
-    #[param(value_type = Uuid, example = "019aaf00-0000-7000-8000-000000000001")]
-    pub id: OrderId,
-    /// The line's id.
-    #[param(
-        rename = "itemId",
-        value_type = Uuid,
-        example = "019aaf00-0000-7000-8000-0000000000a1"
-    )]
-    pub item_id: ItemId,
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for OrderPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let [id] = path_ids(parts, state, ["id"]).await?;
-        Ok(Self { id: id.into() })
-    }
-}
-
-impl<S: Send + Sync> FromRequestParts<S> for ItemPath {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let [id, item_id] = path_ids(parts, state, ["id", "itemId"]).await?;
-        Ok(Self {
-            id: id.into(),
-            item_id: item_id.into(),
-        })
-    }
-}
-
-async fn path_ids<S: Send + Sync, const N: usize>(
-    parts: &mut Parts,
-    state: &S,
-    names: [&'static str; N],
-) -> Result<[Uuid; N], ApiError> {
-    // A segment that is no UTF-8 fails as a whole, and is no UUID either.
-    let path = RawPathParams::from_request_parts(parts, state).await.ok();
-    let ids = names.map(|name| {
-        let (_, text) = path.iter().flatten().find(|(key, _)| *key == name)?;
-        parse_uuid(text)
-    });
-    let errors: Vec<_> = names
-        .iter()
-        .zip(ids)
-        .filter(|(_, id)| id.is_none())
-        .map(|(name, _)| FieldError::parameter(*name, "invalid_uuid", "must be a UUID"))
-        .collect();
-    if errors.is_empty() {
-        Ok(ids.map(Option::unwrap_or_default))
-    } else {
-        Err(ApiError::parameters(errors))
-    }
-}
-
-/// The query parameters of a request: taken one by one; what is left is unknown.
+/// The parameters in the path of a request.
 #[derive(Debug)]
-pub struct Parameters {
+pub struct PathParameters(Option<RawPathParams>);
+
+impl PathParameters {
+    /// Decodes the path. One part that is not UTF-8 makes all of them unreadable.
+    pub async fn of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Self {
+        Self(RawPathParams::from_request_parts(parts, state).await.ok())
+    }
+
+    /// Reads a UUID.
+    ///
+    /// # Errors
+    /// A field error if the parameter is not a UUID.
+    pub fn uuid(&self, name: &'static str) -> Result<Uuid, FieldError> {
+        let mut parameters = self.0.iter().flatten();
+        let text = parameters.find_map(|(key, text)| (key == name).then_some(text));
+        text.and_then(parse_uuid)
+            .ok_or_else(|| FieldError::parameter(name, "invalid_uuid", "must be a UUID"))
+    }
+}
+
+/// The query parameters of a request. A reader takes them one by one; those that are left are
+/// unknown.
+#[derive(Debug)]
+pub struct QueryParameters {
     pairs: Vec<(String, String)>,
     errors: Vec<FieldError>,
 }
 
-impl Parameters {
+impl QueryParameters {
     /// Splits and decodes the query (`application/x-www-form-urlencoded`).
     #[must_use]
     pub fn of(uri: &Uri) -> Self {
@@ -115,14 +66,16 @@ impl Parameters {
         Self { pairs, errors }
     }
 
-    /// Notes a bad parameter.
+    /// Adds an error about a parameter.
     pub fn refuse(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
         self.errors
             .push(FieldError::parameter(name, code, detail.into()));
     }
 
-    /// Takes every value of a parameter that may be repeated.
+    /// Takes all values of a parameter that may be repeated.
     pub fn take_all(&mut self, name: &str) -> Vec<String> {
+        #[cfg(test)]
+        super::asked::record(name);
         let (taken, left) = std::mem::take(&mut self.pairs)
             .into_iter()
             .partition::<Vec<_>, _>(|(key, _)| key == name);
@@ -140,7 +93,7 @@ impl Parameters {
         values.pop()
     }
 
-    /// Takes a text that is a filter: not empty, without control characters.
+    /// Takes the text of a filter: not empty, without control characters.
     pub fn text(&mut self, name: &str) -> Option<String> {
         let text = self.take(name)?;
         if text.is_empty() {
@@ -161,30 +114,30 @@ impl Parameters {
     /// Takes a whole number between `min` and `max`.
     pub fn number(&mut self, name: &str, min: u32, max: u32) -> Option<u32> {
         let text = self.take(name)?;
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text
-            .parse::<u32>()
-            .ok()
+        let number = whole_number(&text)
+            .and_then(|number| u32::try_from(number).ok())
             .filter(|number| (min..=max).contains(number));
-        if !is_number || number.is_none() {
+        if number.is_none() {
             let detail = format!("must be a whole number between {min} and {max}");
             self.refuse(name, "out_of_range", detail);
-            return None;
         }
         number
     }
 
-    /// Takes a version, from 1. One beyond any is the largest: no order has it.
-    pub fn version(&mut self, name: &str) -> Option<Version> {
+    /// Takes a whole number from 1, without an upper limit: [`u64::MAX`] stands for larger ones.
+    pub fn number_from_one(&mut self, name: &str) -> Option<u64> {
         let text = self.take(name)?;
-        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let version = is_number
-            .then(|| text.parse().unwrap_or(i32::MAX))
-            .filter(|version| *version >= 1);
-        if version.is_none() {
+        let number = whole_number(&text).filter(|number| *number >= 1);
+        if number.is_none() {
             self.refuse(name, "out_of_range", "must be a whole number from 1");
         }
-        version.map(Version::new)
+        number
+    }
+
+    /// Takes a version. A number that is too large becomes [`i32::MAX`], which no order reaches.
+    pub fn version(&mut self, name: &str) -> Option<Version> {
+        let number = self.number_from_one(name)?;
+        Some(Version::new(i32::try_from(number).unwrap_or(i32::MAX)))
     }
 
     /// Takes `true` or `false`.
@@ -202,7 +155,7 @@ impl Parameters {
     /// Takes an RFC 3339 instant with an offset.
     pub fn instant(&mut self, name: &str) -> Option<Timestamp> {
         let text = self.take(name)?;
-        // A plus that was not percent-encoded arrives as a space.
+        // A plus sign that was not percent-encoded arrives as a space.
         let parsed = DateTime::parse_from_rfc3339(&text.replace(' ', "+"));
         if parsed.is_err() {
             let detail = "must be an RFC 3339 instant with an offset, as 2026-11-23T09:15:02Z";
@@ -211,7 +164,8 @@ impl Parameters {
         parsed.ok().map(|instant| instant.with_timezone(&Utc))
     }
 
-    /// Takes an instant that bounds a range: the next whole microsecond, as stores keep them.
+    /// Takes an instant that limits a range, rounded up to a microsecond: stored times have no
+    /// smaller unit.
     pub fn bound(&mut self, name: &str) -> Option<Timestamp> {
         let instant = self.instant(name)?;
         let whole = instant.trunc_subsecs(6);
@@ -222,10 +176,10 @@ impl Parameters {
         }
     }
 
-    /// Ends the reading.
+    /// Ends reading.
     ///
     /// # Errors
-    /// 400 with every bad, repeated or unknown parameter.
+    /// 400 `invalid_parameter` with all invalid, repeated and unknown parameters.
     pub fn close(mut self) -> Result<(), ApiError> {
         let unknown: Vec<_> = self
             .pairs

@@ -1,4 +1,4 @@
-//! So many requests a second for each address (generic cell rate algorithm, by `governor`).
+//! Limits the requests a second of each address (generic cell rate algorithm, by `governor`).
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -9,14 +9,14 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
-/// How often addresses that have been silent are forgotten.
+/// How often addresses without recent requests are removed from memory.
 const SWEEP: Duration = Duration::from_mins(1);
 
-/// Where a request comes from: the other end of its connection.
+/// The address that a request comes from: the peer of its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
 
-/// Counts requests by address. Each may have a second's worth of them at once.
+/// Counts requests by address. An address may send all requests of a second at once.
 #[derive(Debug)]
 pub struct RateLimit {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
@@ -24,7 +24,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// So many requests a second.
+    /// Allows each address `per_second` requests a second.
     #[must_use]
     pub fn new(per_second: NonZeroU32) -> Self {
         Self {
@@ -33,14 +33,14 @@ impl RateLimit {
         }
     }
 
-    /// Counts a request; `false` where it is one too many.
+    /// Counts a request. Returns false if it exceeds the limit.
     #[must_use]
     pub fn admits(&self, client: ClientAddress) -> bool {
         self.sweep();
-        self.limiter.check_key(&client.who()).is_ok()
+        self.limiter.check_key(&client.key()).is_ok()
     }
 
-    /// Keeps the memory to those who were here lately.
+    /// Removes addresses without recent requests, once a minute.
     fn sweep(&self) {
         let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
         if swept.elapsed() >= SWEEP {
@@ -52,8 +52,9 @@ impl RateLimit {
 }
 
 impl ClientAddress {
-    /// Who is counted as one: an address, and of IPv6 the network, which is what one customer gets.
-    fn who(self) -> IpAddr {
+    /// The address that counts: all addresses of one IPv6 `/64` network count as one, because one
+    /// customer usually has the whole network.
+    fn key(self) -> IpAddr {
         match self.0.to_canonical() {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
@@ -73,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn each_address_has_a_seconds_worth_at_once() {
-        // So few a second that the test cannot be slow enough for one more.
+    fn each_address_may_send_the_requests_of_a_second_at_once() {
+        // The limit allows one more request an hour, so a slow test does not change the result.
         let limit = RateLimit {
             limiter: RateLimiter::keyed(
                 Quota::with_period(Duration::from_hours(1))
@@ -92,10 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_client() {
-        let who = |address: &str| client(address).who();
+    fn an_ipv6_network_counts_as_one_client() {
+        let key = |address: &str| client(address).key();
 
-        assert_eq!(who("2001:db8:0:1::1"), who("2001:db8:0:1:ffff::2"));
-        assert_ne!(who("2001:db8:0:1::1"), who("2001:db8:0:2::1"));
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
     }
 }

@@ -1,7 +1,7 @@
 //! Counts and times requests by method, route and status.
 //!
-//! To look an instrument up by its labels takes longer than to answer from memory, and there are few
-//! of them: each is looked up once.
+//! Looking up an instrument by its labels takes longer than answering a request from memory. There are
+//! only a few instruments, so each is looked up once and kept.
 
 use std::{
     collections::HashMap,
@@ -12,11 +12,11 @@ use std::{
 use axum::http::{Method, StatusCode};
 use metrics::{Counter, Histogram, counter, histogram};
 
-/// The instruments that were needed so far, by route.
+/// The instruments used so far, by route.
 #[derive(Default)]
 pub struct RequestMetrics(RwLock<HashMap<String, Vec<Instruments>>>);
 
-/// What answers of one kind are counted by.
+/// The instruments for answers with one method, route and status.
 struct Instruments {
     method: &'static str,
     status: StatusCode,
@@ -25,22 +25,22 @@ struct Instruments {
 }
 
 impl RequestMetrics {
-    /// Notes an answer of `route`, as the router knows it.
+    /// Records an answer. `route` is the pattern of the path in the router, not the path itself.
     pub fn record(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
         let method = known_method(method);
-        let note = |instruments: &Instruments| {
+        let record = |instruments: &Instruments| {
             instruments.answered.increment(1);
             instruments.seconds.record(elapsed.as_secs_f64());
         };
-        let is_it = |known: &&Instruments| known.method == method && known.status == status;
+        let is_same = |known: &&Instruments| known.method == method && known.status == status;
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let of_route = known.get(route);
-        if let Some(instruments) = of_route.and_then(|known| known.iter().find(is_it)) {
-            return note(instruments);
+        if let Some(instruments) = of_route.and_then(|known| known.iter().find(is_same)) {
+            return record(instruments);
         }
         drop(known);
         let instruments = Instruments::new(method, route, status);
-        note(&instruments);
+        record(&instruments);
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         known.entry(route.to_owned()).or_default().push(instruments);
     }
@@ -62,8 +62,8 @@ impl Instruments {
     }
 }
 
-/// A method as a label: clients may invent methods, and each label value lives as long as the
-/// process.
+/// The method as a label. Other methods share one label: clients can send any method, and a label
+/// value stays in memory until the process ends.
 fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

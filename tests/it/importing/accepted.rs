@@ -4,7 +4,7 @@ use std::process::Command;
 
 use orders::{
     cli::import::{Import, Imported, draft::Drafting, source::Source},
-    http::server::context::now,
+    http::request::context::now,
     order::CustomerId,
 };
 

@@ -21,7 +21,7 @@ use orders::{
         progress::Progress,
     },
     event_sourcing::{Repository, repository::RepositoryOptions},
-    http::server::context::now,
+    http::request::context::now,
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
     postgres::{self, PgEventStore, Writer, writer::WriterOptions},

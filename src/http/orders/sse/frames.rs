@@ -1,4 +1,4 @@
-//! The events that live updates show: each written once, for however many look on.
+//! The events of live streams as messages. Each event is written once, for all connected clients.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -8,36 +8,39 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
+use tracing::error;
 use uuid::Uuid;
 
 use crate::{
-    event_sourcing::{Aggregate, DomainEvent, Position, RecordedEvent, StoreError},
-    http::orders::view::HistoryEntry,
+    event_sourcing::{Aggregate, DomainEvent, Position, RecordedEvent, StoreError, error_chain},
+    http::orders::views::HistoryEntry,
     live::{Entry, FeedSource, Page},
     order::{CustomerId, Order, OrderEvent, OrderHistory, OrderId, Status},
 };
 
-/// How many orders are remembered with their customers.
+/// How many customers of orders are kept in memory.
 const KNOWN_CUSTOMERS: u64 = 100_000;
 
-/// How many orders are looked up at once.
+/// How many orders are looked up at the same time.
 const LOOKUPS: usize = 8;
 
-/// An event as a message of `text/event-stream`, and what filters ask of it.
+/// An event as a message of `text/event-stream`, and what filters need to know about it.
 #[derive(Debug)]
 pub struct Frame {
-    /// Which order.
+    /// The order of the event.
     pub order_id: Uuid,
-    /// The order's status after the event; `None` where the event cannot be read.
+    /// The order's status after the event; `None` if the event cannot be decoded.
     pub status: Option<Status>,
-    /// Who ordered, where the event says so.
+    /// The customer; only the first event of an order has it.
     customer: Option<CustomerId>,
-    /// `id`, `event` and `data`, and the empty line that ends the message.
+    /// `id`, `event` and `data`, and the empty line that ends a message.
     pub text: Bytes,
 }
 
 impl Frame {
-    fn of(event: RecordedEvent) -> Self {
+    /// # Errors
+    /// [`StoreError::Corrupt`] if the event cannot be written as a history entry.
+    fn of(event: RecordedEvent) -> Result<Self, StoreError> {
         let (order_id, position) = (event.aggregate_id, event.position);
         let (status, customer) = match OrderEvent::decode(&event.event_type, &event.data) {
             Ok(OrderEvent::Created { customer_id, .. }) => {
@@ -50,32 +53,47 @@ impl Frame {
             ) => (Some(Status::Created), None),
             Ok(OrderEvent::Completed) => (Some(Status::Completed), None),
             Ok(OrderEvent::Cancelled { .. }) => (Some(Status::Cancelled), None),
-            // It is shown all the same to those who ask for everything.
+            // It is still sent to clients without a filter.
             Err(_) => (None, None),
         };
         let name = event.event_type.clone();
-        // JSON from the database has no line breaks outside its strings, and escapes those inside.
-        let data = serde_json::to_string(&HistoryEntry::from(event)).unwrap_or_default();
+        // JSON from the database has no line break: PostgreSQL writes none between values, and in
+        // strings it is escaped. A line break would end the field.
+        let data = serde_json::to_string(&HistoryEntry::try_from(event)?)
+            .map_err(|error| StoreError::corrupt(format!("event at {position}"), error))?;
         let text = format!("id: {position}\nevent: {name}\ndata: {data}\n\n");
-        Self {
+        Ok(Self {
             order_id,
             status,
             customer,
             text: text.into(),
-        }
+        })
+    }
+
+    /// The frame of an event; `None` if there is none. Then the error is logged and the stream goes
+    /// on: one event must not stop the others.
+    fn or_log(event: RecordedEvent) -> Option<Self> {
+        let position = event.position.get();
+        let frame = Self::of(event);
+        frame
+            .inspect_err(|error| {
+                let error = error_chain(error);
+                error!(position, error, "live streams leave out an event");
+            })
+            .ok()
     }
 }
 
-/// The feed's way to the store, and who ordered what.
+/// Reads events for the feed, and knows the customers of their orders.
 #[derive(Clone)]
 pub struct OrderFrames {
     history: Arc<dyn OrderHistory>,
-    /// `None` where the order's creation cannot be read.
+    /// The customer of an order; `None` if its first event cannot be decoded.
     customers: Cache<Uuid, Option<CustomerId>>,
 }
 
 impl OrderFrames {
-    /// The events of this history.
+    /// Reads from this history.
     pub fn new(history: Arc<dyn OrderHistory>) -> Self {
         Self {
             history,
@@ -83,11 +101,11 @@ impl OrderFrames {
         }
     }
 
-    /// Who ordered what these events are about: most say it themselves or are known, the others are
-    /// looked up. Orders whose creation cannot be read are left out.
+    /// Returns the customers of the orders of these events. Those that are not in memory are looked
+    /// up. An order whose first event cannot be decoded is left out.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// If the store fails.
     pub async fn customers_of(
         &self,
         frames: &[Arc<Frame>],
@@ -124,8 +142,8 @@ impl OrderFrames {
             .history
             .events_after(Position::ZERO, Some(id.into()), 1);
         let first = first.await?.into_iter().next();
-        let customer = first.and_then(|event| Frame::of(event).customer);
-        // At once: should another one fail, this one need not be looked up again.
+        let customer = first.and_then(|event| Frame::or_log(event)?.customer);
+        // Kept right away: if the look-up of another order fails, this one is not repeated.
         self.customers.insert(id, customer.clone());
         Ok(customer)
     }
@@ -153,10 +171,12 @@ impl FeedSource for OrderFrames {
         let orders = events
             .into_iter()
             .filter(|event| event.aggregate_type == Order::TYPE);
-        let events = orders.map(|event| Entry {
-            position: event.position,
-            aggregate_id: event.aggregate_id,
-            item: Arc::new(Frame::of(event)),
+        let events = orders.filter_map(|event| {
+            Some(Entry {
+                position: event.position,
+                aggregate_id: event.aggregate_id,
+                item: Arc::new(Frame::or_log(event)?),
+            })
         });
         Ok(Page {
             events: events.collect(),
@@ -184,7 +204,7 @@ mod tests {
         order::upcasters::upcasters,
     };
 
-    /// Stores an event of an order as it is.
+    /// Stores one event of an order.
     async fn append(
         store: &InMemoryEventStore,
         order: Uuid,
@@ -214,11 +234,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn customers_are_found_whatever_is_remembered() {
+    async fn customers_are_found_even_if_none_is_kept_in_memory() {
         let store = InMemoryEventStore::default();
         let orders: Vec<_> = (1..=20).map(Uuid::from_u128).collect();
         for (order, number) in orders.iter().zip(1..) {
-            // Nobody can read the creation of every fifth.
+            // The creation of every fifth order cannot be decoded.
             let customer = if number % 5 == 0 { "7" } else { r#""c""# };
             let created = format!(
                 r#"{{"orderId":"{order}","customerId":{customer},"currency":"EUR","items":[]}}"#

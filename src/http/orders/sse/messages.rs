@@ -1,4 +1,4 @@
-//! What a client that looks on is sent: an opening, events that it asked for, and signs of life.
+//! The messages of one live stream: an opening, the events that match the filter, and heartbeats.
 
 use std::{collections::HashMap, convert::Infallible, future::ready, sync::Arc, time::Duration};
 
@@ -18,46 +18,46 @@ use crate::{
     order::{CustomerId, Status},
 };
 
-/// How often a comment shows that the connection lives.
+/// How often a comment is sent while there are no events. It shows that the connection works.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// How long a stream waits for a store that does not answer before it asks again.
+/// How long a stream waits after the store failed, before it reads again.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// What every stream begins with: nothing before it is missed once it is there.
+/// The start of every stream. After it the client gets every event that is appended.
 const OPENING: &str = ": connected\nretry: 3000\n\n";
 
-/// Which events a stream shows; all where nothing is asked.
+/// Which events a stream sends; by default all.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// Those of this customer's orders.
+    /// Only events of this customer's orders.
     pub customer: Option<String>,
-    /// Those after which their order is in one of these statuses.
+    /// Only events after which the order has one of these statuses; empty for any status.
     pub statuses: Vec<Status>,
 }
 
-/// A client that looks on.
+/// One connected live client.
 struct LiveStream {
     follower: Follower<OrderFrames>,
     filter: Filter,
     frames: OrderFrames,
     stopping: CancellationToken,
     heartbeat: Interval,
-    /// What was taken from the feed and not sent yet.
+    /// The events that were taken from the feed and are not sent yet.
     taken: Vec<Arc<Frame>>,
     _counted: Counted,
 }
 
-/// The messages of a stream, until the service stops.
+/// Returns the messages of a stream. It ends when the service stops.
 pub fn messages(
     live: &Live,
     follower: Follower<OrderFrames>,
     filter: Filter,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
-    // Whoever has not read for long need not be told so often that we live.
+    // After a pause of the client one heartbeat is enough; the missed ones are not sent.
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let begun = LiveStream {
+    let live_stream = LiveStream {
         follower,
         filter,
         frames: live.frames.clone(),
@@ -67,7 +67,7 @@ pub fn messages(
         _counted: Counted::new(),
     };
     let opening = stream::once(ready(Ok(Bytes::from_static(OPENING.as_bytes()))));
-    opening.chain(stream::unfold(begun, |mut live| async move {
+    opening.chain(stream::unfold(live_stream, |mut live| async move {
         let stopping = live.stopping.clone();
         let sent = select! {
             sent = live.next() => sent,
@@ -78,20 +78,20 @@ pub fn messages(
 }
 
 impl LiveStream {
-    /// What is to be sent next.
+    /// Waits for the next bytes to send.
     async fn next(&mut self) -> Bytes {
         loop {
-            // May be dropped at any time: nothing that was taken is let go before it is sent.
-            let step = select! {
-                step = take(&mut self.follower, &mut self.taken, &self.frames, &self.filter) => step,
+            // The heartbeat may drop `take` at any await: it keeps what it took in `self.taken`.
+            let next = select! {
+                next = take(&mut self.follower, &mut self.taken, &self.frames, &self.filter) => next,
                 _ = self.heartbeat.tick() => return Bytes::from_static(b": alive\n\n"),
             };
-            match step {
-                Ok(Step::Resync(position)) => return resync(position),
-                Ok(Step::Taken(customers)) => {
+            match next {
+                Ok(Next::Resync(position)) => return resync(position),
+                Ok(Next::Events(customers)) => {
                     let mut text = BytesMut::new();
                     for frame in self.taken.drain(..) {
-                        if self.filter.takes(&frame, &customers) {
+                        if self.filter.matches(&frame, &customers) {
                             text.extend_from_slice(&frame.text);
                         }
                     }
@@ -99,37 +99,40 @@ impl LiveStream {
                         return text.freeze();
                     }
                 }
-                // The feed asks the same store, and says what is wrong with it.
+                // The feed reads the same store and logs its errors.
                 Err(_) => sleep(RETRY).await,
             }
         }
     }
 }
 
-/// What came of a step.
-enum Step {
-    /// Events were taken; the customers of their orders, where the filter asks for them.
-    Taken(HashMap<Uuid, CustomerId>),
+/// What a stream sends next.
+enum Next {
+    /// The events in [`LiveStream::taken`]. The map has the customers of their orders if the filter
+    /// needs them.
+    Events(HashMap<Uuid, CustomerId>),
+    /// The store has lost events that the client has: the stream continues after this position.
     Resync(Position),
 }
 
+/// Takes events from the feed, unless some are left, and looks up what the filter needs.
 async fn take(
     follower: &mut Follower<OrderFrames>,
     taken: &mut Vec<Arc<Frame>>,
     frames: &OrderFrames,
     filter: &Filter,
-) -> Result<Step, StoreError> {
+) -> Result<Next, StoreError> {
     if taken.is_empty() {
         match follower.next().await? {
             Update::Events(events) => *taken = events,
-            Update::Resync(position) => return Ok(Step::Resync(position)),
+            Update::Resync(position) => return Ok(Next::Resync(position)),
         }
     }
     let customers = match filter.customer {
         Some(_) => frames.customers_of(taken).await?,
         None => HashMap::new(),
     };
-    Ok(Step::Taken(customers))
+    Ok(Next::Events(customers))
 }
 
 fn resync(position: Position) -> Bytes {
@@ -137,7 +140,7 @@ fn resync(position: Position) -> Bytes {
 }
 
 impl Filter {
-    fn takes(&self, frame: &Frame, customers: &HashMap<Uuid, CustomerId>) -> bool {
+    fn matches(&self, frame: &Frame, customers: &HashMap<Uuid, CustomerId>) -> bool {
         let has_status = |status| self.statuses.contains(&status);
         let is_of = |customer: &String| {
             let ordered_by = customers.get(&frame.order_id);
@@ -148,7 +151,7 @@ impl Filter {
     }
 }
 
-/// Counts a stream for as long as it is open.
+/// Counts a stream in the metric `orders_streams` while it is open.
 struct Counted;
 
 impl Counted {
@@ -179,7 +182,8 @@ mod tests {
     };
 
     #[tokio::test(start_paused = true)]
-    async fn a_silent_stream_shows_every_fifteen_seconds_that_it_lives_until_the_service_stops() {
+    async fn a_stream_without_events_sends_a_heartbeat_every_fifteen_seconds_until_the_service_stops()
+     {
         let upcasters = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
         let (store, options) = (InMemoryEventStore::default(), RepositoryOptions::default());
         let history = Arc::new(Repository::<Order, _>::new(store, upcasters, options));

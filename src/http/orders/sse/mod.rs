@@ -1,4 +1,5 @@
-//! Live updates: what the event store takes in, as messages of `text/event-stream`.
+//! Live streams: events as messages of `text/event-stream`, filtered for each client. The endpoints and
+//! their parameters are in [`super::streams`].
 
 mod frames;
 mod messages;
@@ -13,18 +14,22 @@ pub use self::{
 };
 use crate::{live::Feed, order::OrderHistory};
 
-/// Live updates.
+/// Marks a response whose body ends only when the client leaves or the service stops.
+#[derive(Debug, Clone, Copy)]
+pub struct EndlessBody;
+
+/// What the live streams read from.
 pub struct Live {
-    /// The store as it goes on.
+    /// The newly appended events.
     pub feed: Feed<OrderFrames>,
-    /// What is shown of it.
+    /// The events as messages, and the customers of their orders.
     pub frames: OrderFrames,
-    /// Ends all streams: the service stops.
+    /// Cancelled when the service stops: all streams end.
     pub stopping: CancellationToken,
 }
 
 impl Live {
-    /// Shows this history, until `stopping`. Somebody has to run the feed.
+    /// Streams from this history until `stopping`. The caller must run [`Self::feed`].
     pub fn new(history: Arc<dyn OrderHistory>, stopping: CancellationToken) -> Self {
         let frames = OrderFrames::new(history);
         Self {
