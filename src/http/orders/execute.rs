@@ -150,9 +150,7 @@ fn expected_version(
 }
 
 fn respond(executed: Executed<CommandOutput>, success: Success) -> Result<Response, ApiError> {
-    let order = executed
-        .output
-        .ok_or_else(|| ApiError::internal(AbsentOrder))?;
+    let order = executed.output.map_err(ApiError::internal)?;
     let (status, location) = match (success, executed.has_changed) {
         (Success::OrderCreated, true) => {
             let location = HeaderValue::try_from(format!("/v1/orders/{}", order.id));
