@@ -1,8 +1,8 @@
-//! Asks PostgreSQL all the time whether it lives, on a connection of its own.
+//! Checks all the time whether PostgreSQL answers, on a connection of its own.
 //!
-//! A server that is stopped, cut off or overwhelmed keeps its connections open and says nothing; its
-//! clients would wait for as long as their deadlines allow, one after another. Here one question is
-//! always on its way, so that after a second and a half without an answer everybody knows.
+//! A server that is stopped, cut off or overloaded keeps its connections open and does not answer. Each
+//! query would wait until its own deadline. The heartbeat pings all the time, so that all queries can
+//! fail at once after 1.4 seconds without an answer.
 
 use std::time::Duration;
 
@@ -15,79 +15,79 @@ use tracing::{info, warn};
 
 use crate::event_sourcing::pulse::Beat;
 
-/// The pause between two questions.
+/// The pause between two pings.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The pause while there is no answer: whoever waits for the server wants to know at once.
-const ANXIOUS_PAUSE: Duration = Duration::from_millis(50);
-/// How long a question waits before it is asked on a new connection, too: the old one may be cut.
-const DOUBT: Duration = Duration::from_millis(700);
-/// How long no answer may come.
-const SILENCE: Duration = Duration::from_millis(1400);
+/// The pause while the server does not answer. It is short, so that its return is noticed soon.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// After this time without an answer a second ping is sent on a new connection: the old one may be cut.
+const SECOND_PING_AFTER: Duration = Duration::from_millis(700);
+/// After this time without any answer the server counts as dead.
+const DEADLINE: Duration = Duration::from_millis(1400);
 
-/// Keeps `pulse` until the task is dropped.
+/// Updates `pulse` until the task is dropped.
 pub async fn run(connect: PgConnectOptions, pulse: Beat) {
     let (mut connection, mut was_alive) = (None, true);
     loop {
-        let answer = timeout(SILENCE, ask(connection.take(), &connect)).await;
-        let lives = match answer {
-            Ok(Answer::Alive(kept)) => {
+        let answer = timeout(DEADLINE, ping(connection.take(), &connect)).await;
+        let is_alive = match answer {
+            Ok(PingResult::Answered(kept)) => {
                 connection = kept;
                 true
             }
-            Ok(Answer::None) | Err(_) => false,
+            Ok(PingResult::NoAnswer) | Err(_) => false,
         };
-        pulse.set(lives);
-        if lives != was_alive {
-            was_alive = lives;
+        pulse.set(is_alive);
+        if is_alive != was_alive {
+            was_alive = is_alive;
             metrics::counter!("orders_database_pulse_changes_total").increment(1);
-            if lives {
+            if is_alive {
                 info!("PostgreSQL answers again");
             } else {
                 warn!("PostgreSQL does not answer");
             }
         }
-        sleep(if lives { PAUSE } else { ANXIOUS_PAUSE }).await;
+        sleep(if is_alive { PAUSE } else { RETRY_PAUSE }).await;
     }
 }
 
-/// What came back.
-enum Answer {
-    /// The server answered, if only that it has no room for us.
-    Alive(Option<PgConnection>),
-    /// Nobody is there.
-    None,
+/// The result of a ping.
+enum PingResult {
+    /// The server answered, perhaps only with an error; then there is no connection to keep.
+    Answered(Option<PgConnection>),
+    /// There was no answer, or an answer of a server that is starting or stopping.
+    NoAnswer,
 }
 
-async fn ask(connection: Option<PgConnection>, connect: &PgConnectOptions) -> Answer {
+async fn ping(connection: Option<PgConnection>, connect: &PgConnectOptions) -> PingResult {
     let Some(mut connection) = connection else {
-        return ask_anew(connect).await;
+        return ping_anew(connect).await;
     };
-    let known = async move {
+    let first = async move {
         let answered = connection.ping().await;
         answered.map(|()| connection)
     };
-    let in_doubt = async {
-        sleep(DOUBT).await;
-        ask_anew(connect).await
+    let second = async {
+        sleep(SECOND_PING_AFTER).await;
+        ping_anew(connect).await
     };
     select! {
-        answered = known => match answered {
-            Ok(connection) => Answer::Alive(Some(connection)),
-            Err(_) => ask_anew(connect).await,
+        answered = first => match answered {
+            Ok(connection) => PingResult::Answered(Some(connection)),
+            Err(_) => ping_anew(connect).await,
         },
-        answer = in_doubt => answer,
+        answer = second => answer,
     }
 }
 
-async fn ask_anew(connect: &PgConnectOptions) -> Answer {
+async fn ping_anew(connect: &PgConnectOptions) -> PingResult {
     match PgConnection::connect_with(connect).await {
-        Ok(connection) => Answer::Alive(Some(connection)),
-        // Starting up and shutting down (57P03, 57P01) are answers of nobody who can help.
+        Ok(connection) => PingResult::Answered(Some(connection)),
+        // A server that starts (57P03) or stops (57P01) cannot serve queries.
         Err(sqlx::Error::Database(error))
             if !error.code().is_some_and(|code| code.starts_with("57")) =>
         {
-            Answer::Alive(None)
+            PingResult::Answered(None)
         }
-        Err(_) => Answer::None,
+        Err(_) => PingResult::NoAnswer,
     }
 }

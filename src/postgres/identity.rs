@@ -1,4 +1,4 @@
-//! The store's identity, in the table `relay_state`.
+//! The identity of the event store, in the table `relay_state`.
 
 use futures::{FutureExt, future::BoxFuture};
 use sqlx::PgPool;
@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::within;
 use crate::event_sourcing::{Epoch, StoreError, StoreIdentity};
 
-/// The identity of the store in a database.
+/// The identity of the event store of a database.
 #[derive(Debug, Clone)]
 pub struct PgStoreIdentity {
     pool: PgPool,
@@ -15,7 +15,8 @@ pub struct PgStoreIdentity {
 }
 
 impl PgStoreIdentity {
-    /// The identity of the store behind `pool`; incarnations are begun by the holder of `lease`.
+    /// The identity of the store in the database of `pool`. Only the holder of `lease` begins an
+    /// incarnation.
     #[must_use]
     pub const fn new(pool: PgPool, lease: &'static str) -> Self {
         Self { pool, lease }

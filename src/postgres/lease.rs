@@ -1,4 +1,4 @@
-//! Leases on the database's clock: a row a name.
+//! Leases in PostgreSQL, on the database's clock: one row per lease.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub struct PgLease {
 }
 
 impl PgLease {
-    /// The lease called `name`, for the process `holder`; it runs out `ttl` after it was last held.
+    /// Creates the lease `name` for the process `holder`. It expires `ttl` after it was last renewed.
     #[must_use]
     pub fn new(pool: PgPool, name: &'static str, holder: Uuid, ttl: Duration) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The queue in front of the writer: how a command gets there, waits, and leaves with an answer.
+//! The queue in front of the writer: commands wait here, and the next batch is taken from here.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -17,17 +17,17 @@ use tokio::{
 
 use crate::event_sourcing::{Append, AppendError, Appended, StoreError};
 
-/// The most commands in one statement.
+/// The maximum number of commands in one statement.
 pub(super) const MAX_COMMANDS: usize = 256;
-/// The most events in one statement.
+/// The maximum number of events in one statement; a command with more goes alone.
 const MAX_EVENTS: usize = 1000;
-/// The most bytes of event data in one statement; a larger command goes alone.
+/// The maximum number of bytes of event data in one statement; a larger command goes alone.
 const MAX_BYTES: usize = 1 << 20;
-/// How long a caller waits for a command that was sent.
-const SENT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a caller waits for the outcome of its command.
+const OUTCOME_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A command's way through the writer: it is either given up by its caller or taken for sending,
-/// never both, so that "certainly not applied" is certain.
+/// The state of a queued command: its caller gives it up or the writer takes it for sending, never both.
+/// So a command that was given up is certainly not applied.
 #[derive(Debug, Clone, Default)]
 struct Ticket(Arc<AtomicU8>);
 
@@ -49,10 +49,10 @@ impl Ticket {
     }
 }
 
-/// What a command is answered.
+/// The outcome of a command.
 pub(super) type Reply = Result<Appended, AppendError>;
 
-/// A command that waits.
+/// A command in the queue.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) append: Append,
@@ -63,30 +63,30 @@ pub(super) struct Pending {
 
 impl Pending {
     pub(super) fn answer(self, reply: Reply) {
-        // The caller may have gone away; what happened to the command stays true.
+        // The caller may be gone; the outcome of the command is the same.
         drop(self.reply.send(reply));
     }
 }
 
-/// A caller waited longer than it may.
+/// The deadline of a caller has passed.
 #[derive(Debug, thiserror::Error)]
 #[error("no answer within {0:?}")]
 struct TooSlow(Duration);
 
-/// The writer does not run any more.
+/// The writer has stopped.
 #[derive(Debug, thiserror::Error)]
 #[error("the writer has stopped")]
 pub(super) struct Stopped;
 
-/// The way to the writer.
+/// The sender of the writer's queue.
 #[derive(Debug, Clone)]
 pub struct WriterHandle {
     queue: mpsc::Sender<Pending>,
 }
 
-/// A queue for so many commands: the way in, and the way out.
-pub(super) fn queue(most: usize) -> (WriterHandle, mpsc::Receiver<Pending>) {
-    let (sender, receiver) = mpsc::channel(most);
+/// Creates a queue for at most `capacity` commands: its sender and its receiver.
+pub(super) fn queue(capacity: usize) -> (WriterHandle, mpsc::Receiver<Pending>) {
+    let (sender, receiver) = mpsc::channel(capacity);
     (WriterHandle { queue: sender }, receiver)
 }
 
@@ -94,9 +94,9 @@ impl WriterHandle {
     /// Queues a command and waits for its outcome.
     ///
     /// # Errors
-    /// [`StoreError::Overloaded`] at once where the queue is full; [`StoreError::Unavailable`]
-    /// where the command was not sent in time; [`StoreError::Unknown`] where it was sent, but no
-    /// answer came in time.
+    /// [`StoreError::Overloaded`] at once if the queue is full; [`StoreError::Unavailable`] if the
+    /// command was not sent in time; [`StoreError::Unknown`] if it was sent, but its outcome was not
+    /// known in time.
     pub async fn append(&self, append: Append) -> Reply {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket::default();
@@ -115,20 +115,20 @@ impl WriterHandle {
                 }
                 mpsc::error::TrySendError::Closed(_) => StoreError::unavailable(Stopped),
             })?;
-        match timeout(SENT_DEADLINE, answer).await {
+        match timeout(OUTCOME_DEADLINE, answer).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) if ticket.give_up() => Err(StoreError::unavailable(Stopped).into()),
             Ok(Err(_)) => Err(StoreError::unknown(Stopped).into()),
             Err(_) if ticket.give_up() => {
-                Err(StoreError::unavailable(TooSlow(SENT_DEADLINE)).into())
+                Err(StoreError::unavailable(TooSlow(OUTCOME_DEADLINE)).into())
             }
-            Err(_) => Err(StoreError::unknown(TooSlow(SENT_DEADLINE)).into()),
+            Err(_) => Err(StoreError::unknown(TooSlow(OUTCOME_DEADLINE)).into()),
         }
     }
 }
 
-/// Takes the commands of the next statement: in order, one an aggregate and one a key, within the
-/// limits. What does not fit keeps waiting; what its caller gave up is dropped.
+/// Takes the commands of the next statement: in order, at most one per aggregate and one per key, within
+/// the limits. The others keep waiting; commands that were given up are dropped.
 pub(super) fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
     let (mut batch, mut later) = (Vec::new(), VecDeque::new());
     let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
@@ -149,7 +149,7 @@ pub(super) fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
             .map(|key| (key.scope.clone(), key.key.clone()));
         let is_taken =
             aggregates.contains(&aggregate) || key.as_ref().is_some_and(|key| keys.contains(key));
-        // Also marks what was passed over, so that a later command on it does not overtake.
+        // A command that keeps waiting counts, too: a later one on its aggregate must not overtake it.
         aggregates.insert(aggregate);
         keys.extend(key);
         if is_taken || !fits {
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use crate::event_sourcing::{IdempotencyKey, NewEvent, StreamId, Version, testing::instant};
 
-    /// A command on a stream, with events of so many bytes.
+    /// A command on a stream, with events of these sizes in bytes.
     fn pending(stream: u128, key: Option<&str>, events: &[usize]) -> Pending {
         let event = |bytes: &usize| NewEvent {
             event_id: Uuid::nil(),
@@ -219,7 +219,7 @@ mod tests {
             .collect()
     }
 
-    /// The streams of one batch after the other, until nothing waits.
+    /// The streams of all batches, in order.
     fn batches(commands: impl IntoIterator<Item = Pending>) -> Vec<Vec<u128>> {
         let mut waiting: VecDeque<_> = commands.into_iter().collect();
         let mut batches = vec![];
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_one_command_a_stream_and_one_a_key() {
+    fn a_batch_takes_one_command_per_stream_and_one_per_key() {
         let commands = [
             pending(1, Some("k"), &[2]),
             pending(1, None, &[2]),
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_limits_but_the_largest_command_goes() {
+    fn a_batch_has_limits_but_a_command_beyond_them_goes_alone() {
         let many = (0..300).map(|stream| pending(stream, None, &[2]));
         assert_eq!(
             batches(many).iter().map(Vec::len).collect::<Vec<_>>(),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_its_caller_gave_up_is_never_taken_and_what_is_taken_never_given_up() {
+    fn a_command_is_given_up_or_taken_but_never_both() {
         let (given_up, taken) = (pending(1, None, &[2]), pending(2, None, &[2]));
         assert!(given_up.ticket.give_up());
         let ticket = taken.ticket.clone();

@@ -1,18 +1,18 @@
-//! Snapshots in PostgreSQL: one row an aggregate, replaced only by a newer one.
+//! Snapshots in PostgreSQL: one row per aggregate, replaced only by a newer snapshot.
 
 use sqlx::PgPool;
 
 use super::within;
 use crate::event_sourcing::{SnapshotStore, StoreError, StreamId, Version};
 
-/// Stores snapshots in the table `snapshots`.
+/// A snapshot store in the table `snapshots`.
 #[derive(Debug, Clone)]
 pub struct PgSnapshotStore {
     pool: PgPool,
 }
 
 impl PgSnapshotStore {
-    /// A snapshot store in the database of `pool`.
+    /// Creates a snapshot store in the database of `pool`.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
         Self { pool }

@@ -1,10 +1,11 @@
-//! The writer: one task, one connection, one statement for all commands that wait (group commit).
+//! The writer: one task with one connection that appends all waiting commands in one statement (group
+//! commit).
 //!
-//! Appends are serialised by the store's lock, so they are only fast in batches. The writer takes
-//! what waits (no timer) and appends it in one statement; while that runs, the next batch gathers.
-//! A command that cannot be stored never fails its neighbours: the batch is halved until it stands
-//! alone. After a lost connection the outcome is unknown: the batch is sent again, and what was
-//! stored is recognised by its ids. A caller that goes away cancels nothing.
+//! The store's lock serialises appends, so they are fast only in batches. The writer takes all commands
+//! that wait, without a timer, and appends them in one statement; meanwhile the next batch queues up. A
+//! command that cannot be stored does not fail the others: the batch is halved until that command is
+//! alone. After a lost connection the outcome is unknown: the batch is sent again, and the store
+//! recognises what it has by the ids. A caller that disconnects cancels nothing.
 
 use std::{collections::VecDeque, error::Error, sync::Arc, time::Duration};
 
@@ -15,7 +16,7 @@ use tokio::{
     task::yield_now,
     time::{Instant, sleep, timeout},
 };
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{
     batch::{Outcome, append_commands},
@@ -28,23 +29,23 @@ use crate::{
     sql::error::{broken_constraint, has_stored_nothing, is_about_data},
 };
 
-/// How long a command may wait for a server that does not answer before it is given up unsent.
-const UNSENT_DEADLINE: Duration = Duration::from_millis(1800);
-/// How long a statement may take before its connection is given up.
+/// How long a batch is tried while the server does not answer, from the arrival of its oldest command.
+const BATCH_DEADLINE: Duration = Duration::from_millis(1800);
+/// After this time without an answer the connection of a statement is closed.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
-/// How long connecting may take.
+/// How long a connection attempt can take.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
-/// How long to wait between tries to connect.
+/// The pause between two attempts.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The statements of the writer look rows up by their keys, whatever the batch's size: to plan each
-/// one anew costs as much as to run it with twenty commands.
+/// Keeps one plan per statement. The writer's statements look rows up by key, whatever the size of the
+/// batch; planning one anew costs as much as running it with twenty commands.
 const ONE_PLAN: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
 /// Settings of the writer.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
-    /// How many commands may wait; further ones are refused at once.
+    /// How many commands can wait. Further ones are refused at once.
     pub queue: usize,
     /// How long an idempotency key is kept.
     pub key_ttl: Duration,
@@ -73,7 +74,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Makes a writer and the way to it. What it has stored, it pushes to `fresh`.
+    /// Creates a writer and the sender of its queue. The writer pushes stored events to `fresh`.
     #[must_use]
     pub fn new(
         connect: PgConnectOptions,
@@ -96,7 +97,7 @@ impl Writer {
         (writer, handle)
     }
 
-    /// Writes until every handle is dropped and all that was queued is answered.
+    /// Writes until every handle is dropped and every queued command has its outcome.
     pub async fn run(mut self) {
         loop {
             if self.waiting.is_empty() {
@@ -117,9 +118,9 @@ impl Writer {
         }
     }
 
-    /// Takes all that is queued. Whoever was answered by the last batch asks again within a moment,
-    /// so what is ready to run runs first, for as long as more comes of it. There is no timer, and a
-    /// lone command after a lone command waits for nobody.
+    /// Takes all queued commands. The clients of the last batch often send their next command at once, so
+    /// this yields to the other tasks as long as that brings more commands. There is no timer. A single
+    /// command after a single command is written without yielding.
     async fn gather(&mut self) {
         let mut before = None;
         loop {
@@ -139,13 +140,13 @@ impl Writer {
         }
     }
 
-    /// Writes a batch, in halves where the whole cannot be written, and answers each command.
+    /// Writes a batch, in halves if the server rejects it, and replies to each command.
     async fn write(&mut self, batch: Vec<Pending>) {
         histogram!("orders_writer_batch_commands").record(u32::try_from(batch.len()).unwrap_or(0));
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
             match self.append(&part).await {
-                Ok(outcomes) => self.answer(part, outcomes).await,
+                Ok(outcomes) => self.reply(part, outcomes).await,
                 Err(Failure::NotSent(cause)) => {
                     for pending in part {
                         pending.answer(Err(StoreError::Unavailable(cause.clone()).into()));
@@ -160,17 +161,18 @@ impl Writer {
                     let half = part.split_off(part.len() / 2);
                     parts.extend([half, part]);
                 }
-                Err(Failure::Rejected(error)) => part.into_iter().for_each(|pending| {
-                    let stream = pending.append.stream;
-                    error!(error = &error as &dyn Error, %stream, "append rejected");
-                    pending.answer(Err(rejected(&error, stream)));
-                }),
+                Err(Failure::Rejected(error)) => {
+                    for pending in part {
+                        let rejected = rejected(Arc::clone(&error), pending.append.stream);
+                        pending.answer(Err(rejected));
+                    }
+                }
             }
         }
     }
 
-    /// Answers each command, then hands what was stored to whoever follows the store.
-    async fn answer(&mut self, batch: Vec<Pending>, outcomes: Vec<Outcome>) {
+    /// Replies to each command, then publishes the stored events within the process.
+    async fn reply(&mut self, batch: Vec<Pending>, outcomes: Vec<Outcome>) {
         let mut stored = Vec::with_capacity(batch.len());
         for (pending, outcome) in batch.into_iter().zip(outcomes) {
             let Pending { append, reply, .. } = pending;
@@ -182,22 +184,22 @@ impl Writer {
                 Outcome::Conflict => Err(AppendError::VersionConflict),
                 Outcome::Duplicate => self.duplicate(&append).await,
             };
-            // The caller may have gone away; what happened to the command stays true.
+            // The caller may be gone; the outcome of the command is the same.
             drop(reply.send(outcome));
         }
         self.fresh.push(stored);
     }
 
-    /// Fetches what the key led to. Where that fails, the command was not applied: the client asks
-    /// again.
+    /// Finds what the used key is stored with. If that fails, the command can be repeated: it was not
+    /// applied.
     async fn duplicate(&mut self, append: &Append) -> Reply {
         let (Some(key), Some(connection)) = (&append.key, &mut self.connection) else {
             return Err(StoreError::unavailable(Stopped).into());
         };
         let found = idempotency::find(connection, key, self.options.key_ttl);
         match timeout(STATEMENT_DEADLINE, found).await {
-            Ok(Ok(Some(stored))) => Err(AppendError::DuplicateCommand(Box::new(stored))),
-            // It ran out between two statements: the next try finds the key free.
+            Ok(Ok(Some(used))) => Err(AppendError::DuplicateCommand(Box::new(used))),
+            // The key expired between the two statements: the next attempt finds it unused.
             Ok(Ok(None)) => Err(AppendError::VersionConflict),
             Ok(Err(error)) => {
                 self.connection = None;
@@ -210,7 +212,7 @@ impl Writer {
         }
     }
 
-    /// Appends a batch, connecting and sending again as often as its deadline allows.
+    /// Appends a batch. Connects and sends again until it succeeds or its deadline has passed.
     async fn append(&mut self, batch: &[Pending]) -> Result<Vec<Outcome>, Failure> {
         let appends: Vec<&Append> = batch.iter().map(|pending| &pending.append).collect();
         let since = batch
@@ -222,19 +224,19 @@ impl Writer {
         loop {
             let error = match self.try_append(&appends, may_be_stored).await {
                 Ok(outcomes) => return Ok(outcomes),
-                Err(Attempt::Connect(error)) => error,
-                Err(Attempt::Statement(error)) if is_about_data(&error) => {
-                    return Err(Failure::Rejected(error));
+                Err(AttemptError::Connect(error)) => error,
+                Err(AttemptError::Statement(error)) if is_about_data(&error) => {
+                    return Err(Failure::Rejected(Arc::new(error)));
                 }
-                Err(Attempt::Statement(error)) => {
+                Err(AttemptError::Statement(error)) => {
                     may_be_stored |= !has_stored_nothing(&error);
                     self.connection = None;
-                    // Another server, or an earlier state of this one, may answer next.
+                    // After a failover or a restore the next connection can lead to other events.
                     self.fresh.forget();
                     error
                 }
             };
-            if since.elapsed() >= UNSENT_DEADLINE {
+            if since.elapsed() >= BATCH_DEADLINE {
                 let cause = Arc::new(error);
                 return Err(if may_be_stored {
                     Failure::OutcomeUnknown(cause)
@@ -251,13 +253,13 @@ impl Writer {
         &mut self,
         batch: &[&Append],
         is_resent: bool,
-    ) -> Result<Vec<Outcome>, Attempt> {
+    ) -> Result<Vec<Outcome>, AttemptError> {
         let key_ttl = self.options.key_ttl;
-        let connection = self.connected().await.map_err(Attempt::Connect)?;
+        let connection = self.connected().await.map_err(AttemptError::Connect)?;
         let sent = append_commands(connection, batch, key_ttl, is_resent);
         match timeout(STATEMENT_DEADLINE, sent).await {
-            Ok(answer) => answer.map_err(Attempt::Statement),
-            Err(_) => Err(Attempt::Statement(timed_out())),
+            Ok(answer) => answer.map_err(AttemptError::Statement),
+            Err(_) => Err(AttemptError::Statement(timed_out())),
         }
     }
 
@@ -277,30 +279,29 @@ fn timed_out() -> sqlx::Error {
     sqlx::Error::Io(std::io::ErrorKind::TimedOut.into())
 }
 
-/// Where one try failed.
-enum Attempt {
-    /// Nothing was sent.
+/// Why one attempt failed.
+enum AttemptError {
+    /// Connecting failed; nothing was sent.
     Connect(sqlx::Error),
-    /// The statement failed, or its answer never came.
+    /// The statement failed or was not answered.
     Statement(sqlx::Error),
 }
 
 /// Why a batch was not written.
 enum Failure {
-    /// There was no server to send it to.
+    /// It was not sent: the server did not answer.
     NotSent(Arc<sqlx::Error>),
-    /// It was sent, and whether it was stored could not be learnt.
+    /// It was sent, but it is unknown whether it was stored.
     OutcomeUnknown(Arc<sqlx::Error>),
-    /// The server refuses it.
-    Rejected(sqlx::Error),
+    /// The server rejects its data.
+    Rejected(Arc<sqlx::Error>),
 }
 
-/// A command alone that the server refuses: a lost race (the referee said so), or data that cannot
-/// be stored.
-fn rejected(error: &sqlx::Error, stream: StreamId) -> AppendError {
-    if broken_constraint(error) == Some("events_pkey") {
+/// Why a single command was rejected: a version conflict, found by the primary key of `events`, or data
+/// that cannot be stored.
+fn rejected(error: Arc<sqlx::Error>, stream: StreamId) -> AppendError {
+    if broken_constraint(&error) == Some("events_pkey") {
         return AppendError::VersionConflict;
     }
-    let cause = std::io::Error::other(error.to_string());
-    StoreError::corrupt(format!("an append to {stream}"), cause).into()
+    StoreError::corrupt(format!("an append to {stream}"), error).into()
 }

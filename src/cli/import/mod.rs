@@ -1,7 +1,8 @@
-//! `orders import`: sends the order lines of a flat file through the same command path as HTTP.
+//! `orders import`: turns the order lines of a CSV file into commands, on the same path as HTTP
+//! requests. Reading the arguments and connecting to the store do not belong here.
 //!
-//! Order ids are derived from the source's order numbers, so an import can be run again: what is
-//! there already stays as it is. An order with one bad line is refused whole.
+//! Order ids are derived from the order numbers in the file, so an import can be repeated: existing
+//! orders stay as they are. An order with one invalid line is refused as a whole.
 
 pub mod draft;
 pub mod rejects;
@@ -22,53 +23,53 @@ use draft::{Drafting, Refusal};
 use rejects::Rejects;
 use source::{Source, SourceOrder};
 
-/// How many orders are sent at once.
+/// How many orders are imported concurrently.
 const CONCURRENCY: usize = 128;
-/// How often a command is repeated while the store does not answer.
-const TRIES: u32 = 30;
+/// How often a command is tried while the store does not answer.
+const ATTEMPTS: u32 = 30;
 
-/// What to import, and how.
+/// An import that can be run.
 pub struct Import {
     /// The file.
     pub source: Source,
-    /// How its lines become commands.
+    /// Makes commands from its lines.
     pub drafting: Drafting,
     /// Whether to complete the orders.
     pub is_completed: bool,
-    /// Where refused orders go.
+    /// The file for refused orders.
     pub rejects: PathBuf,
-    /// Tells the time.
+    /// Returns the time of a command.
     pub clock: fn() -> Timestamp,
 }
 
-/// What an import did.
+/// The counts of a finished import.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Orders that were made.
+    /// Orders that were created.
     pub orders: u64,
-    /// Lines of those.
+    /// Lines of the created orders.
     pub lines: u64,
-    /// Orders that were there already.
+    /// Orders that existed before.
     pub present: u64,
     /// Orders that were refused.
     pub refused: u64,
-    /// Lines of those.
+    /// Lines of the refused orders.
     pub refused_lines: u64,
 }
 
-/// What became of one order.
-enum Fate {
-    Made,
+/// The result for one order.
+enum OrderOutcome {
+    Created,
     Present,
     Refused(Refusal),
 }
 
 impl Import {
-    /// Sends every order of the file.
+    /// Imports every order of the file.
     ///
     /// # Errors
-    /// Where the file cannot be read, the rejects cannot be written, or the store fails for good.
-    /// What was imported stays, and the import can be run again.
+    /// If the file cannot be read, the rejects cannot be written, or the store does not answer for too
+    /// long. Imported orders stay, and the import can be repeated.
     pub async fn run(
         self,
         orders: Arc<dyn Orders<()>>,
@@ -99,21 +100,22 @@ impl Import {
             if let Some(order) = next {
                 let (orders, drafting) = (Arc::clone(&orders), Arc::clone(&drafting));
                 running.spawn(async move {
-                    let fate = send_order(&*orders, &drafting, &order, is_completed, clock).await;
-                    (order, fate)
+                    let outcome =
+                        import_order(&*orders, &drafting, &order, is_completed, clock).await;
+                    (order, outcome)
                 });
                 continue;
             }
             let Some(ended) = running.join_next().await else {
                 break;
             };
-            let (order, fate) = ended.context("a command died")?;
+            let (order, outcome) = ended.context("a command panicked")?;
             let lines = order.lines.len() as u64;
-            count(&mut imported, lines, &fate?, &order, &mut rejects)?;
+            count(&mut imported, lines, &outcome?, &order, &mut rejects)?;
             done += lines;
             progress.set(done, total);
         }
-        reading.await.context("the reader died")??;
+        reading.await.context("the reader of the file panicked")??;
         rejects.finish().context("the rejects cannot be written")?;
         Ok(imported)
     }
@@ -122,17 +124,17 @@ impl Import {
 fn count(
     imported: &mut Imported,
     lines: u64,
-    fate: &Fate,
+    outcome: &OrderOutcome,
     order: &SourceOrder,
     rejects: &mut Rejects,
 ) -> anyhow::Result<()> {
-    match fate {
-        Fate::Made => {
+    match outcome {
+        OrderOutcome::Created => {
             imported.orders += 1;
             imported.lines += lines;
         }
-        Fate::Present => imported.present += 1,
-        Fate::Refused(refusal) => {
+        OrderOutcome::Present => imported.present += 1,
+        OrderOutcome::Refused(refusal) => {
             imported.refused += 1;
             imported.refused_lines += lines;
             rejects
@@ -143,20 +145,20 @@ fn count(
     Ok(())
 }
 
-async fn send_order(
+async fn import_order(
     orders: &dyn Orders<()>,
     drafting: &Drafting,
     order: &SourceOrder,
     is_completed: bool,
     clock: fn() -> Timestamp,
-) -> anyhow::Result<Fate> {
+) -> anyhow::Result<OrderOutcome> {
     let draft = match drafting.draft(order) {
         Ok(draft) => draft,
-        Err(refusal) => return Ok(Fate::Refused(refusal)),
+        Err(refusal) => return Ok(OrderOutcome::Refused(refusal)),
     };
     let metadata = Metadata {
         request_id: Some(format!("import-{}", draft.id)),
-        correlation_id: Some(format!("import {} {}", drafting.source, order.number)),
+        correlation_id: Some(format!("import {} {}", drafting.source, draft.number)),
         ..Metadata::default()
     };
     let metadata = Arc::new(metadata);
@@ -174,18 +176,22 @@ async fn send_order(
             Err(refusal) => return Ok(refused(&refusal)),
         }
     }
-    Ok(if is_new { Fate::Made } else { Fate::Present })
+    Ok(if is_new {
+        OrderOutcome::Created
+    } else {
+        OrderOutcome::Present
+    })
 }
 
-fn refused(refusal: &OrderError) -> Fate {
-    Fate::Refused(Refusal {
+fn refused(refusal: &OrderError) -> OrderOutcome {
+    OrderOutcome::Refused(Refusal {
         line: None,
         reason: refusal.to_string(),
     })
 }
 
-/// Executes a command, again and again while the store does not answer: creating and completing
-/// are safe to repeat.
+/// Executes a command, and repeats it while the store does not answer. Creating and completing an order
+/// can be repeated safely.
 async fn execute(
     orders: &dyn Orders<()>,
     id: OrderId,
@@ -193,7 +199,7 @@ async fn execute(
     metadata: &Arc<Metadata>,
     clock: fn() -> Timestamp,
 ) -> anyhow::Result<Result<Executed<()>, OrderError>> {
-    for attempt in 1..=TRIES {
+    for attempt in 1..=ATTEMPTS {
         let request = Request {
             id: id.get(),
             command: command.clone(),
@@ -206,7 +212,7 @@ async fn execute(
         match orders.execute(request, |_, _| ()).await {
             Ok(executed) => return Ok(Ok(executed)),
             Err(ExecuteError::Refused(refusal)) => return Ok(Err(refusal)),
-            Err(ExecuteError::Store(error)) if error.is_transient() && attempt < TRIES => {
+            Err(ExecuteError::Store(error)) if error.is_transient() && attempt < ATTEMPTS => {
                 warn!(error = &error as &dyn std::error::Error, %id, attempt, "trying again");
                 sleep(Duration::from_millis(200)).await;
             }
@@ -214,6 +220,6 @@ async fn execute(
         }
     }
     Err(anyhow!(
-        "order {id}: the store did not answer {TRIES} times"
+        "order {id}: the store did not answer {ATTEMPTS} times"
     ))
 }

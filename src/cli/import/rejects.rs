@@ -1,4 +1,4 @@
-//! The file of refused orders: their lines as they were, with the reason behind.
+//! The file of refused orders: their lines unchanged, with the reason as the last column.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use csv::{ByteRecord, Writer};
 
 use super::{draft::Refusal, source::SourceOrder};
 
-/// Writes refused orders; the file is made when the first one comes.
+/// Writes refused orders to a file, which the first one creates.
 pub struct Rejects {
     path: PathBuf,
     heading: ByteRecord,
@@ -18,10 +18,10 @@ pub struct Rejects {
 }
 
 impl Rejects {
-    /// Makes ready to write to `path`; what an earlier import left there is removed.
+    /// Prepares the file `path`. Removes the file of an earlier import.
     ///
     /// # Errors
-    /// Where that cannot be removed.
+    /// If that file cannot be removed.
     pub fn new(path: &Path, heading: ByteRecord) -> io::Result<Self> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -33,10 +33,10 @@ impl Rejects {
         }
     }
 
-    /// Writes an order.
+    /// Writes the lines of a refused order.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn write(&mut self, order: &SourceOrder, refusal: &Refusal) -> csv::Result<()> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -52,12 +52,14 @@ impl Rejects {
         };
         for line in &order.lines {
             let mut record = line.record.clone();
-            // A short line keeps its reason in the reason's column.
+            // A line with too few cells is padded, so that the reason is in its own column.
             while record.len() < self.heading.len() {
                 record.push_field(b"");
             }
             let reason = match refusal.line {
-                Some(bad) if bad != line.number => format!("line {bad}: {}", refusal.reason),
+                Some(invalid) if invalid != line.number => {
+                    format!("line {invalid}: {}", refusal.reason)
+                }
                 _ => refusal.reason.clone(),
             };
             record.push_field(reason.as_bytes());
@@ -66,10 +68,10 @@ impl Rejects {
         Ok(())
     }
 
-    /// Brings everything to the file.
+    /// Flushes the file.
     ///
     /// # Errors
-    /// Where the file cannot be written.
+    /// If the file cannot be written.
     pub fn finish(self) -> io::Result<()> {
         self.writer.map_or(Ok(()), |mut writer| writer.flush())
     }

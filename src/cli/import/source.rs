@@ -1,7 +1,7 @@
-//! Reading a flat file of order lines into orders, in little memory.
+//! Reads a CSV file of order lines, optionally compressed by zstd, and groups the lines into orders.
 //!
-//! Lines of one order usually stand together. A first pass over the file counts the lines and finds
-//! the orders whose lines do not; only those are held until their last line was read.
+//! The lines of an order usually follow one another. A first pass over the file counts the lines and
+//! finds the orders whose lines do not; only these are kept in memory until their last line is read.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
@@ -17,7 +17,7 @@ use csv::{ByteRecord, ReaderBuilder};
 /// The first bytes of a file compressed by zstd.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Which columns hold what.
+/// The names of the columns.
 #[derive(Debug, Clone, Args)]
 pub struct Columns {
     /// Column that holds the order's number: lines with the same number are one order
@@ -45,16 +45,16 @@ pub enum SourceError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         #[source]
         source: std::io::Error,
     },
-    /// A line is no CSV.
-    #[error("{path} is no CSV file")]
-    NoCsv {
+    /// A line is not CSV.
+    #[error("{path} is not a CSV file")]
+    NotCsv {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// What is wrong with the line.
         #[source]
         source: csv::Error,
     },
@@ -65,40 +65,40 @@ pub enum SourceError {
         path: PathBuf,
         /// The columns that are missing.
         missing: String,
-        /// The columns that are there.
+        /// The columns of the file.
         found: String,
     },
 }
 
-/// A line, and where it stands.
+/// A line of the file.
 #[derive(Debug, Clone)]
 pub struct SourceLine {
-    /// Line number in the file, from 1.
+    /// The line's number, from 1.
     pub number: u64,
-    /// All its cells.
+    /// All its cells, as bytes.
     pub record: ByteRecord,
 }
 
 /// All lines of one order.
 #[derive(Debug, Clone)]
 pub struct SourceOrder {
-    /// The order's number in the source.
-    pub number: String,
-    /// Its lines, at least one.
+    /// The order's number: the cell's bytes, which may not be UTF-8.
+    pub number: Vec<u8>,
+    /// The order's lines, at least one.
     pub lines: Vec<SourceLine>,
 }
 
-/// The places of the columns.
+/// The indexes of the columns.
 #[derive(Debug, Clone, Copy)]
 pub struct Places {
     order: usize,
-    /// Where the customer stands.
+    /// The index of the customer.
     pub customer: usize,
-    /// Where the product stands.
+    /// The index of the product.
     pub product: usize,
-    /// Where the quantity stands.
+    /// The index of the quantity.
     pub quantity: usize,
-    /// Where the price stands.
+    /// The index of the price.
     pub price: usize,
 }
 
@@ -107,30 +107,34 @@ pub struct Source {
     path: PathBuf,
     /// The heading.
     pub heading: ByteRecord,
-    /// Where the columns are.
+    /// The indexes of the columns.
     pub places: Places,
-    /// How many lines there are under the heading.
+    /// The number of lines below the heading.
     pub lines: u64,
-    /// How many lines are still to come of each order whose lines do not stand together.
+    /// For each order whose lines do not follow one another: how many lines are still to be read. The
+    /// key is the hash of the order's number.
     scattered: HashMap<u64, u64>,
     hasher: RandomState,
 }
 
 impl Source {
-    /// Opens a file (zstd is unpacked on the way) and looks through it once.
+    /// Opens a file and makes the first pass over it.
     ///
     /// # Errors
-    /// Where it cannot be read, is no CSV, or lacks a column.
+    /// If the file cannot be read, is not CSV, or lacks a column.
     pub fn open(path: &Path, columns: &Columns) -> Result<Self, SourceError> {
         let mut reader = reader(path)?;
-        let heading = reader.byte_headers().map_err(no_csv(path))?.clone();
+        let heading = reader.byte_headers().map_err(not_csv(path))?.clone();
         let places = places(path, &heading, columns)?;
         let hasher = RandomState::new();
         let (mut lines, mut last) = (0, None);
         let mut counts: HashMap<u64, u64> = HashMap::new();
         let mut scattered = HashSet::new();
         let mut record = ByteRecord::new();
-        while reader.read_byte_record(&mut record).map_err(no_csv(path))? {
+        while reader
+            .read_byte_record(&mut record)
+            .map_err(not_csv(path))?
+        {
             lines += 1;
             let order = hasher.hash_one(record.get(places.order).unwrap_or_default().trim_ascii());
             let count = counts.entry(order).or_default();
@@ -152,18 +156,18 @@ impl Source {
         })
     }
 
-    /// Reads the orders one by one and hands each to `take`, until that says stop.
+    /// Reads the orders and passes each one to `take`, until `take` returns false.
     ///
     /// # Errors
-    /// Where the file cannot be read any more.
+    /// If the file cannot be read any more.
     pub fn read(mut self, mut take: impl FnMut(SourceOrder) -> bool) -> Result<(), SourceError> {
         let mut reader = reader(&self.path)?;
         let mut record = ByteRecord::new();
         let mut together: Option<SourceOrder> = None;
-        let mut held: HashMap<String, SourceOrder> = HashMap::new();
+        let mut held: HashMap<Vec<u8>, SourceOrder> = HashMap::new();
         while reader
             .read_byte_record(&mut record)
-            .map_err(no_csv(&self.path))?
+            .map_err(not_csv(&self.path))?
         {
             let cell = record
                 .get(self.places.order)
@@ -174,7 +178,7 @@ impl Source {
                 number: line_number,
                 record: record.clone(),
             };
-            let number = String::from_utf8_lossy(cell).into_owned();
+            let number = cell.to_owned();
             if let Some(left) = self.scattered.get_mut(&self.hasher.hash_one(cell)) {
                 *left -= 1;
                 let is_last = *left == 0;
@@ -212,7 +216,7 @@ impl Source {
 }
 
 impl SourceOrder {
-    fn new(number: String) -> Self {
+    fn new(number: Vec<u8>) -> Self {
         Self {
             number,
             lines: vec![],
@@ -239,12 +243,12 @@ fn reader(path: &Path) -> Result<Reader, SourceError> {
     } else {
         Box::new(file)
     };
-    // A line with too few cells is that line's fault, not the file's.
+    // A line with too few cells is invalid, but the other lines can be read.
     Ok(ReaderBuilder::new().flexible(true).from_reader(bytes))
 }
 
-fn no_csv(path: &Path) -> impl Fn(csv::Error) -> SourceError {
-    move |source| SourceError::NoCsv {
+fn not_csv(path: &Path) -> impl Fn(csv::Error) -> SourceError {
+    move |source| SourceError::NotCsv {
         path: path.to_owned(),
         source,
     }
@@ -253,7 +257,7 @@ fn no_csv(path: &Path) -> impl Fn(csv::Error) -> SourceError {
 fn places(path: &Path, heading: &ByteRecord, columns: &Columns) -> Result<Places, SourceError> {
     let names: Vec<String> = heading
         .iter()
-        // Spreadsheets put a byte order mark before the first name.
+        // Spreadsheet programs write a byte order mark before the first name.
         .map(|name| {
             String::from_utf8_lossy(name)
                 .trim_start_matches('\u{feff}')

@@ -39,7 +39,7 @@ async fn rejects_are_the_original_lines_with_a_reason() {
             "6,A,,1,1.00,c7,\"the order's lines name two customers: \"\"c6\"\", \"\"c7\"\"\"",
             "7,A,,1,,,cell 5 is missing",
             "8,A,,0,1.00,c8,quantity 0 must be between 1 and 10000",
-            "9,A,,1.5,1.00,c9,\"quantity \"\"1.5\"\" is no whole number\"",
+            "9,A,,1.5,1.00,c9,\"quantity \"\"1.5\"\" is not a whole number\"",
         ]
     );
 }
