@@ -13,14 +13,14 @@ use orders::{
     },
     cli::{
         Cli, Command, ParkedAction,
-        commands::{self, Outcome},
+        commands::{self, CommandOutcome},
     },
     http,
 };
 use tracing::error;
 
-/// Requests and events are many small values that one thread allocates and another frees. With glibc's
-/// allocator that took a sixth of the service's time in a profile.
+/// Requests and events are many small values that one thread allocates and another frees. With
+/// glibc's allocator that took a sixth of the service's time in a profile.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -54,8 +54,8 @@ fn main() -> ExitCode {
         Command::Openapi => print_openapi(),
     };
     match result {
-        Ok(Outcome::Success) => ExitCode::SUCCESS,
-        Ok(Outcome::Problem) => ExitCode::FAILURE,
+        Ok(CommandOutcome::Success) => ExitCode::SUCCESS,
+        Ok(CommandOutcome::Problem) => ExitCode::FAILURE,
         Err(error) => report(&error),
     }
 }
@@ -77,7 +77,7 @@ fn init_logs(args: &LogArgs) -> Result<(), ConfigProblems> {
     Ok(())
 }
 
-async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {
+async fn serve(args: &ServeArgs) -> anyhow::Result<CommandOutcome> {
     let config = args.validate()?;
     init_logs(&args.store.log)?;
     let signals = StopSignals::listen().context("cannot listen for signals")?;
@@ -85,21 +85,21 @@ async fn serve(args: &ServeArgs) -> anyhow::Result<Outcome> {
     tokio::pin!(stop);
     let app = tokio::select! {
         app = App::start(config) => app?,
-        () = &mut stop => return Ok(Outcome::Success),
+        () = &mut stop => return Ok(CommandOutcome::Success),
     };
     let mut stdout = std::io::stdout();
     writeln!(stdout, "listening on http://{}", app.address())?;
     stdout.flush()?;
     app.run_until(stop).await?;
-    Ok(Outcome::Success)
+    Ok(CommandOutcome::Success)
 }
 
 /// Runs a command until it ends or a signal arrives. Every command may be stopped at any moment and
 /// run again.
 async fn run(
     args: &StoreArgs,
-    command: impl Future<Output = anyhow::Result<Outcome>>,
-) -> anyhow::Result<Outcome> {
+    command: impl Future<Output = anyhow::Result<CommandOutcome>>,
+) -> anyhow::Result<CommandOutcome> {
     init_logs(&args.log)?;
     args.currency()?;
     let signals = StopSignals::listen().context("cannot listen for signals")?;
@@ -109,8 +109,8 @@ async fn run(
     }
 }
 
-fn print_openapi() -> anyhow::Result<Outcome> {
+fn print_openapi() -> anyhow::Result<CommandOutcome> {
     let document = http::openapi().to_pretty_json()?;
     writeln!(std::io::stdout(), "{document}")?;
-    Ok(Outcome::Success)
+    Ok(CommandOutcome::Success)
 }

@@ -65,8 +65,8 @@ impl BackgroundTasks {
         }
     }
 
-    /// Cancels the tasks, gives their leases back so that other processes can take them at once, and
-    /// waits until all tasks have ended.
+    /// Cancels the tasks, gives their leases back so that other processes can take them at once,
+    /// and waits until all tasks have ended.
     pub(super) async fn stop(mut self) {
         self.cancel.cancel();
         for lease in &self.leases {

@@ -1,4 +1,5 @@
-//! SIGTERM and SIGINT: the first one asks for a clean stop, the second one ends the process at once.
+//! SIGTERM and SIGINT: the first one asks for a clean stop, the second one ends the process at
+//! once.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};

@@ -49,8 +49,8 @@ pub fn init_logs(format: LogFormat, filter: EnvFilter) {
     };
 }
 
-/// Installs the process's metrics recorder and returns the handle that renders it. If the process has
-/// a recorder already, the new one stays unused.
+/// Installs the process's metrics recorder and returns the handle that renders it. If the process
+/// has a recorder already, the new one stays unused.
 ///
 /// # Errors
 /// The buckets are not valid.

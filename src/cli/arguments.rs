@@ -1,5 +1,5 @@
-//! The commands of the program `orders` and their arguments, as clap reads them. The texts without a
-//! final period are help texts.
+//! The commands of the program `orders` and their arguments, as clap reads them. The texts without
+//! a final period are help texts.
 
 use std::path::PathBuf;
 

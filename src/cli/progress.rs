@@ -1,5 +1,5 @@
-//! Shows the progress of a long command: a bar with rate and remaining time on a terminal, otherwise
-//! plain lines.
+//! Shows the progress of a long command: a bar with rate and remaining time on a terminal,
+//! otherwise plain lines.
 
 use std::{
     io::IsTerminal,

@@ -99,8 +99,8 @@ pub(super) fn rotate_log(log: &Path) {
     }
 }
 
-/// The end of a log, for an error message: the text after its first `from` bytes, at most the last two
-/// kilobytes.
+/// The end of a log, for an error message: the text after its first `from` bytes, at most the last
+/// two kilobytes.
 pub(super) fn log_tail(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(log)?;

@@ -1,19 +1,19 @@
-//! Embedded mode: a private PostgreSQL and a private nats-server as child processes. How the service
-//! uses them does not belong here.
+//! Embedded mode: a private PostgreSQL and a private nats-server as child processes. How the
+//! service uses them does not belong here.
 //!
-//! `orders serve` without `DATABASE_URL` and `NATS_URL` uses these servers, and so do the tests and the
-//! benchmarks. They are the real servers with durable settings. Nothing listens on a network:
+//! `orders serve` without `DATABASE_URL` and `NATS_URL` uses these servers, and so do the tests and
+//! the benchmarks. They are the real servers with durable settings. Nothing listens on a network:
 //! PostgreSQL has a unix socket that only its own user can open, nats-server a loopback port.
 //!
 //! # Guarantees
-//! - One service at a time: it holds a lock on the data directory and one on each server's directory.
-//!   The kernel releases them when the service dies.
-//! - No server outlives the service, even a killed one (see `supervisor`). If one does all the same, it
-//!   is stopped before a new one uses its data (see `orphan`).
+//! - One service at a time: it holds a lock on the data directory and one on each server's
+//!   directory. The kernel releases them when the service dies.
+//! - No server outlives the service, even a killed one (see `supervisor`). If one does all the
+//!   same, it is stopped before a new one uses its data (see `orphan`).
 //! - A server that ends while the service runs is started again at the same address, with log lines
 //!   and growing pauses (see `restarts`).
-//! - Acknowledged data survives all of this. A first start that is killed before its end leaves nothing
-//!   that the next one would use (see `postgres_init`).
+//! - Acknowledged data survives all of this. A first start that is killed before its end leaves
+//!   nothing that the next one would use (see `postgres_init`).
 //!
 //! # Layout of the data directory
 //! ```text
@@ -97,8 +97,8 @@ impl Embedded {
         &self.nats_url
     }
 
-    /// Stops both servers cleanly and waits for their end. A server that does not end within about ten
-    /// seconds is killed.
+    /// Stops both servers cleanly and waits for their end. A server that does not end within about
+    /// ten seconds is killed.
     pub async fn stop(self) {
         drop(self.stop);
         self.restarters.wait().await;

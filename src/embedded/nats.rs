@@ -24,12 +24,12 @@ const STOP_STEPS: &[StopStep] = &[
 ];
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(3);
 /// Ports outside the range that systems use for outgoing connections. A client that reconnects to a
-/// port in that range may get the same port for its own end: it would talk to itself, and the server
-/// could not use the port again.
+/// port in that range may get the same port for its own end: it would talk to itself, and the
+/// server could not use the port again.
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
-/// The server uses a quarter of the machine's processors. Its threads wake each other for every message,
-/// which costs a quarter less on fewer processors. One processor passes on several times as many events
-/// as PostgreSQL stores.
+/// The server uses a quarter of the machine's processors. Its threads wake each other for every
+/// message, which costs a quarter less on fewer processors. One processor passes on several times
+/// as many events as PostgreSQL stores.
 const PROCESSOR_SHARE: usize = 4;
 /// How many ports are tried.
 const PORT_ATTEMPTS: u32 = 20;
@@ -111,8 +111,8 @@ impl PrivateNats {
         }
     }
 
-    /// Waits until the server ends without being asked to, and returns its exit status as text. Never
-    /// completes if no server runs.
+    /// Waits until the server ends without being asked to, and returns its exit status as text.
+    /// Never completes if no server runs.
     pub async fn exited(&mut self) -> String {
         match &mut self.process {
             Some(process) => process.exited().await,

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 /// Where the embedded servers keep their data, and where their programs are searched.
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
-    /// The data directory, with `postgres/`, `nats/` and the lock. It is created if it does not exist.
+    /// The data directory, with `postgres/`, `nats/` and the lock. It is created if it does not
+    /// exist.
     pub data_dir: PathBuf,
-    /// The directory with PostgreSQL's `initdb` and `postgres` (`ORDERS_POSTGRES_BIN`). If it is set,
-    /// no other place is searched.
+    /// The directory with PostgreSQL's `initdb` and `postgres` (`ORDERS_POSTGRES_BIN`). If it is
+    /// set, no other place is searched.
     pub postgres_bin: Option<PathBuf>,
     /// The nats-server program (`ORDERS_NATS_SERVER`). If it is set, no other place is searched.
     pub nats_server: Option<PathBuf>,
@@ -21,8 +22,8 @@ pub struct EmbeddedOptions {
 }
 
 impl EmbeddedOptions {
-    /// The options for a data directory, from the environment variables. No other code of the embedded
-    /// servers reads the environment.
+    /// The options for a data directory, from the environment variables. No other code of the
+    /// embedded servers reads the environment.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
         Self {

@@ -1,9 +1,9 @@
 //! Servers of an earlier service that still run.
 //!
-//! A supervisor stops its server when the service dies, but that takes a moment, and the supervisor may
-//! have been killed as well. Two servers on one data directory would destroy it. So each start reads
-//! the server's pid file first, and stops the server if it still runs. The pid alone is no proof,
-//! because another program may have it by now: the process's command line must name the data
+//! A supervisor stops its server when the service dies, but that takes a moment, and the supervisor
+//! may have been killed as well. Two servers on one data directory would destroy it. So each start
+//! reads the server's pid file first, and stops the server if it still runs. The pid alone is no
+//! proof, because another program may have it by now: the process's command line must name the data
 //! directory.
 
 use std::fs;
@@ -74,8 +74,8 @@ impl OrphanServer<'_> {
         Ok(())
     }
 
-    /// Whether this process runs and is the server. A supervisor's command line names the data as well,
-    /// but begins with the shell.
+    /// Whether this process runs and is the server. A supervisor's command line names the data as
+    /// well, but begins with the shell.
     async fn is_running_as(&self, pid: i32) -> bool {
         command_line(pid).await.is_some_and(|line| {
             !line.starts_with("/bin/sh")

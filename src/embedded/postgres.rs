@@ -19,14 +19,15 @@ use super::programs::find_postgres;
 use super::supervisor::{Program, StopStep, SupervisedServer};
 use super::system_user::SystemUser;
 
-/// Fast shutdown (ends the sessions and writes a checkpoint), immediate shutdown (the next start does
-/// a recovery), and the signal that cannot be refused.
+/// Fast shutdown (ends the sessions and writes a checkpoint), immediate shutdown (the next start
+/// does a recovery), and the signal that cannot be refused.
 const STOP_STEPS: &[StopStep] = &[
     (Signal::SIGINT, Duration::from_secs(5)),
     (Signal::SIGQUIT, Duration::from_secs(2)),
     (Signal::SIGKILL, Duration::from_secs(2)),
 ];
-/// How long the backends of a killed server may take to end. Until then a new server does not start.
+/// How long the backends of a killed server may take to end. Until then a new server does not
+/// start.
 const BACKENDS_DEADLINE: Duration = Duration::from_secs(15);
 const BACKENDS_POLL_INTERVAL: Duration = Duration::from_millis(50);
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(3);
@@ -116,8 +117,8 @@ impl PrivatePostgres {
         }
     }
 
-    /// Waits until the server ends without being asked to, and returns its exit status as text. Never
-    /// completes if no server runs.
+    /// Waits until the server ends without being asked to, and returns its exit status as text.
+    /// Never completes if no server runs.
     pub async fn exited(&mut self) -> String {
         match &mut self.process {
             Some(process) => process.exited().await,
@@ -205,7 +206,8 @@ impl PrivatePostgres {
     }
 }
 
-/// Waits until the pid file says that the server accepts connections. `pg_ctl --wait` does the same.
+/// Waits until the pid file says that the server accepts connections. `pg_ctl --wait` does the
+/// same.
 async fn wait_until_ready(pid_file: &Path, pid: i32) {
     loop {
         if fs::read_to_string(pid_file).is_ok_and(|text| is_ready(&text, pid)) {

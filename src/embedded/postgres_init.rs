@@ -19,7 +19,8 @@ pub(super) const SUPERUSER: &str = "orders";
 /// The name of the service's database.
 pub(super) const DATABASE: &str = "orders";
 
-/// The major version of the PostgreSQL that created this data directory; `None` if it does not exist.
+/// The major version of the PostgreSQL that created this data directory; `None` if it does not
+/// exist.
 pub(super) fn major_version(data: &Path) -> Option<u32> {
     fs::read_to_string(data.join("PG_VERSION"))
         .ok()?
@@ -30,8 +31,8 @@ pub(super) fn major_version(data: &Path) -> Option<u32> {
 
 /// Creates the data directory `home/data` with the database in it.
 ///
-/// It is created under another name, flushed to disk, and renamed at the end. So a start that is killed
-/// before its end leaves nothing that a later start could take for a data directory.
+/// It is created under another name, flushed to disk, and renamed at the end. So a start that is
+/// killed before its end leaves nothing that a later start could take for a data directory.
 pub(super) async fn create(
     bin: &Path,
     home: &Path,
@@ -54,9 +55,9 @@ pub(super) async fn create(
         .args(["--no-sync", "--no-instructions"])
         // The C locale compares bytes: fast, and the same on every machine.
         .args(["--encoding=UTF8", "--locale=C", "--data-checksums"])
-        // Small log files: while the log of a new database grows, a commit waits until the next file
-        // is filled with zeros and flushed. That takes 25 ms for the default of 16 MB; small files
-        // halve the p99.9 under load.
+        // Small log files: while the log of a new database grows, a commit waits until the next
+        // file is filled with zeros and flushed. That takes 25 ms for the default of 16 MB; small
+        // files halve the p99.9 under load.
         .arg("--wal-segsize=1")
         .args(["--auth=trust", "--username", SUPERUSER, "--pgdata"])
         .arg(&unfinished);
@@ -84,8 +85,8 @@ pub(super) async fn create(
     Ok(())
 }
 
-/// Makes PostgreSQL read the generated settings file. The file is beside the data directory, because that
-/// holds only files of PostgreSQL's own user.
+/// Makes PostgreSQL read the generated settings file. The file is beside the data directory,
+/// because that holds only files of PostgreSQL's own user.
 fn include_settings(conf: &Path) -> Result<(), EmbeddedError> {
     let text = fs::read_to_string(conf).map_err(EmbeddedError::file("read", conf))?;
     let text = format!("{text}\n# The settings of `orders serve`.\ninclude '../orders.conf'\n");

@@ -17,8 +17,8 @@ use super::system_user::SystemUser;
 /// data directory.
 const ROOT_DATA: &str = "/var/lib/orders";
 
-/// Creates, if needed, the directory of all PostgreSQL files, and returns it: `<data_dir>/postgres`,
-/// or the target of a symbolic link there.
+/// Creates, if needed, the directory of all PostgreSQL files, and returns it:
+/// `<data_dir>/postgres`, or the target of a symbolic link there.
 pub(super) async fn make_home(
     data_dir: &Path,
     user: Option<SystemUser>,
@@ -48,8 +48,8 @@ pub(super) async fn make_home(
     Ok(home)
 }
 
-/// The directory of the server's socket. Its path is short, because a socket's path may have only 104
-/// bytes, however long the data directory's path is.
+/// The directory of the server's socket. Its path is short, because a socket's path may have only
+/// 104 bytes, however long the data directory's path is.
 pub(super) fn socket_directory(home: &Path) -> PathBuf {
     PathBuf::from(format!("/tmp/orders-{}", short_hash(home)))
 }

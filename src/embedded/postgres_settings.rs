@@ -5,8 +5,8 @@ use std::path::Path;
 /// The port is part of the socket file's name. No network port is opened.
 pub(super) const PORT: u16 = 5432;
 
-/// The text of the settings file. It is written at each start, so that it always matches the program's
-/// version. Settings that an operator makes with `ALTER SYSTEM` take precedence.
+/// The text of the settings file. It is written at each start, so that it always matches the
+/// program's version. Settings that an operator makes with `ALTER SYSTEM` take precedence.
 ///
 /// `socket_directory` must not contain quotes or spaces.
 pub(super) fn settings(socket_directory: &Path) -> String {

@@ -1,8 +1,8 @@
 //! Finds the server programs on this machine.
 //!
-//! Searches in this order: the place in the options, `PATH`, the usual places of Debian and Homebrew, the
-//! project's tools directory. A program must run (as the user that it will run as) and be new enough.
-//! The error lists the programs that were not suitable, and why.
+//! Searches in this order: the place in the options, `PATH`, the usual places of Debian and
+//! Homebrew, the project's tools directory. A program must run (as the user that it will run as)
+//! and be new enough. The error lists the programs that were not suitable, and why.
 
 use std::env;
 use std::fs;
@@ -23,8 +23,8 @@ const POSTGRES_INSTALL: &str =
 const NATS_INSTALL: &str =
     "`apt-get install nats-server` (Debian, Ubuntu), `brew install nats-server` (macOS)";
 
-/// Finds the directory with `initdb` and `postgres`. `major` is the version that created the existing
-/// data directory; no other version can read it.
+/// Finds the directory with `initdb` and `postgres`. `major` is the version that created the
+/// existing data directory; no other version can read it.
 ///
 /// # Errors
 /// There is no suitable program.
@@ -100,7 +100,8 @@ fn postgres_candidates(options: &EmbeddedOptions) -> Vec<PathBuf> {
     let on_path = env::split_paths(&options.search_path)
         .map(|folder| folder.join("postgres"))
         .filter(|program| program.is_file())
-        // PATH often holds a symbolic link to `postgres` only; `initdb` is beside the link's target.
+        // PATH often holds a symbolic link to `postgres` only; `initdb` is beside the link's
+        // target.
         .filter_map(|program| Some(fs::canonicalize(program).ok()?.parent()?.to_owned()));
     let versions = |folder: &str, prefix: &str| newest_first(Path::new(folder), prefix);
     on_path

@@ -1,10 +1,10 @@
 //! A server process that cannot outlive the service.
 //!
-//! The service starts a shell with `supervisor.sh`, and the shell starts the server. The shell reads
-//! a pipe that only the service holds open, so it notices when the service ends, even by `kill -9`.
-//! A normal stop closes the same pipe, so this path is used at every stop and not only after a crash.
-//! Shell and server have a process group of their own, so that ctrl-C in a terminal reaches only the
-//! service.
+//! The service starts a shell with `supervisor.sh`, and the shell starts the server. The shell
+//! reads a pipe that only the service holds open, so it notices when the service ends, even by
+//! `kill -9`. A normal stop closes the same pipe, so this path is used at every stop and not only
+//! after a crash. Shell and server have a process group of their own, so that ctrl-C in a terminal
+//! reaches only the service.
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -26,8 +26,8 @@ use super::system_user::SystemUser;
 /// One step of stopping a server: a signal, and how long to wait for its effect.
 pub(super) type StopStep = (Signal, Duration);
 
-/// How long a server may take until it is ready. After a crash PostgreSQL replays up to `max_wal_size`
-/// of log and nats-server reads its whole store.
+/// How long a server may take until it is ready. After a crash PostgreSQL replays up to
+/// `max_wal_size` of log and nats-server reads its whole store.
 const START_DEADLINE: Duration = Duration::from_mins(1);
 /// How much longer than its stop steps a stop may take.
 const STOP_MARGIN: Duration = Duration::from_secs(2);
@@ -52,8 +52,8 @@ pub(super) struct Program<'a> {
     pub(super) stop_steps: &'static [StopStep],
 }
 
-/// A running server and its supervising shell. Dropping the value stops the server without waiting for
-/// its end.
+/// A running server and its supervising shell. Dropping the value stops the server without waiting
+/// for its end.
 #[derive(Debug)]
 pub(super) struct SupervisedServer {
     shell: Child,
@@ -143,8 +143,8 @@ impl SupervisedServer {
         self.server.as_raw()
     }
 
-    /// Waits until the server has ended, and returns its exit status as text. May be dropped and called
-    /// again.
+    /// Waits until the server has ended, and returns its exit status as text. May be dropped and
+    /// called again.
     pub(super) async fn exited(&mut self) -> String {
         match self.shell.wait().await {
             Ok(status) => describe(status),
@@ -152,8 +152,8 @@ impl SupervisedServer {
         }
     }
 
-    /// Stops the server and waits for its end. The time is bounded, because the last step is a signal
-    /// that cannot be refused.
+    /// Stops the server and waits for its end. The time is bounded, because the last step is a
+    /// signal that cannot be refused.
     pub(super) async fn stop(mut self) {
         self.pipe = None;
         if timeout(self.stop_deadline, self.shell.wait())
@@ -187,7 +187,8 @@ pub(super) fn bare_command(file: &Path, directory: &Path, user: Option<SystemUse
     command
 }
 
-/// The steps in the format of `supervisor.sh`: signal names and tenths of a second, `INT:50 QUIT:20`.
+/// The steps in the format of `supervisor.sh`: signal names and tenths of a second, `INT:50
+/// QUIT:20`.
 fn steps_argument(steps: &[StopStep]) -> String {
     let step = |(signal, wait): &StopStep| {
         format!(

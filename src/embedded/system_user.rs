@@ -1,7 +1,7 @@
 //! The user that PostgreSQL runs as.
 //!
-//! PostgreSQL refuses to run as root. So a service that runs as root runs PostgreSQL as an unprivileged
-//! user; any other service runs it as its own user.
+//! PostgreSQL refuses to run as root. So a service that runs as root runs PostgreSQL as an
+//! unprivileged user; any other service runs it as its own user.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -49,8 +49,8 @@ impl SystemUser {
             .ok_or(EmbeddedError::NoSystemUser)
     }
 
-    /// Whether this user can enter `directory`. Tried out, not computed from mode bits, because access
-    /// lists and security modules also decide.
+    /// Whether this user can enter `directory`. Tried out, not computed from mode bits, because
+    /// access lists and security modules also decide.
     pub(super) async fn can_enter(self, directory: &Path) -> bool {
         let mut shell = Command::new("/bin/sh");
         shell

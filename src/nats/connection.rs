@@ -113,7 +113,8 @@ fn pause(attempts: usize) -> Duration {
         .min(LONGEST_PAUSE)
 }
 
-/// Logs each change of the connection once. Events that repeat with every attempt are for debugging.
+/// Logs each change of the connection once. Events that repeat with every attempt are for
+/// debugging.
 fn report(event: &Event, connected: &AtomicBool) {
     match event {
         Event::Connected => {

@@ -1,6 +1,6 @@
 //! One consumer of the stream, which reads the events after a checkpoint. It is ephemeral,
-//! acknowledges nothing, and is replaced after every error. When to replace it is for the subscriber
-//! to decide.
+//! acknowledges nothing, and is replaced after every error. When to replace it is for the
+//! subscriber to decide.
 
 use std::time::Duration;
 
@@ -35,9 +35,9 @@ const BATCH_MESSAGES: (u64, u64) = (16, 500);
 /// How many bytes a batch of average messages may have.
 const BATCH_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How often NATS sends a heartbeat while it has no message. After two missed heartbeats the consumer
-/// counts as gone. The check of the stream itself notices sooner. It is not shorter because a machine
-/// that is busy with large messages may send a heartbeat late.
+/// How often NATS sends a heartbeat while it has no message. After two missed heartbeats the
+/// consumer counts as gone. The check of the stream itself notices sooner. It is not shorter
+/// because a machine that is busy with large messages may send a heartbeat late.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// How long NATS keeps a consumer that nobody reads.
@@ -128,8 +128,8 @@ impl Consumer {
         })
     }
 
-    /// Waits up to `wait` for a message, and returns it with those that have already arrived. `None`
-    /// if no message arrives.
+    /// Waits up to `wait` for a message, and returns it with those that have already arrived.
+    /// `None` if no message arrives.
     pub async fn next_chunk(&mut self, wait: Duration) -> Option<Chunk> {
         let mut next = timeout(wait, self.messages.next()).await.ok()?;
         let mut events = Vec::new();

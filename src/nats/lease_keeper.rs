@@ -9,8 +9,8 @@ use crate::event_sourcing::{Epoch, Lease, StoreError};
 
 /// A lease, and the last answer about it.
 ///
-/// The store is asked once in a third of the lease's time, so two renewals may fail before the lease
-/// runs out. While another process holds the lease, the store is asked equally often.
+/// The store is asked once in a third of the lease's time, so two renewals may fail before the
+/// lease runs out. While another process holds the lease, the store is asked equally often.
 #[derive(Debug)]
 pub struct LeaseKeeper<L> {
     lease: L,

@@ -2,15 +2,15 @@
 //!
 //! **When stream and store do not match.** A store that was restored to an earlier point lacks the
 //! last events of its stream and assigns their positions to new events. Publishing behind the old
-//! events would mix two histories under the same positions. So nothing is published until the stream
-//! has been deleted, created again and filled from the store's first event on.
+//! events would mix two histories under the same positions. So nothing is published until the
+//! stream has been deleted, created again and filled from the store's first event on.
 //!
-//! **When that is safe.** The stream names the store that fills it ([`StreamOwner`]), and a restored
-//! backup keeps the store's id. A stream of another store, or one without an owner, is left alone:
-//! the relay stops and raises an alarm. A copy of the database that runs beside the original has the
-//! same id. Two rules keep the two from replacing each other's stream for ever: a stream is replaced
-//! only after it has had no new message for a while, and a relay whose stream was replaced by another
-//! process, although it has held the lease all the time, stops.
+//! **When that is safe.** The stream names the store that fills it ([`StreamOwner`]), and a
+//! restored backup keeps the store's id. A stream of another store, or one without an owner, is
+//! left alone: the relay stops and raises an alarm. A copy of the database that runs beside the
+//! original has the same id. Two rules keep the two from replacing each other's stream for ever: a
+//! stream is replaced only after it has had no new message for a while, and a relay whose stream
+//! was replaced by another process, although it has held the lease all the time, stops.
 //!
 //! **How.** The next incarnation is first recorded in the database, which checks the lease's epoch;
 //! then the stream is deleted and created. It is not purged, because other programs' durable
@@ -63,8 +63,8 @@ impl<S: EventStore> StreamLifecycle<S> {
         }
     }
 
-    /// Clears what is known about the stream. To be called when the lease may have been lost: another
-    /// process may have replaced the stream since.
+    /// Clears what is known about the stream. To be called when the lease may have been lost:
+    /// another process may have replaced the stream since.
     pub fn reset(&mut self) {
         self.accepted = None;
         self.outdated = None;

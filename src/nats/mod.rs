@@ -11,8 +11,8 @@
 //!
 //! Guarantees:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
-//!   is the relay's only cursor. Each publication names the sequence that it expects before it, so a
-//!   second relay, a late packet or a repeated packet changes nothing.
+//!   is the relay's only cursor. Each publication names the sequence that it expects before it, so
+//!   a second relay, a late packet or a repeated packet changes nothing.
 //! - A stream of another store is neither written nor read. This store's stream from before a
 //!   restore is deleted and created again.
 //! - A projection receives each event at least once and in order; its own checkpoint decides which

@@ -1,16 +1,17 @@
 //! The relay: publishes every event of the store to the stream, once and in order.
 //!
 //! **Cursor.** The relay stores no cursor: it continues behind the stream's last event (see
-//! [`super::tail`]), and the store must contain that event at that position. If it does not, nothing
-//! is published; [`super::lifecycle`] reports it, and replaces the stream if it is this store's own
-//! from before a restore.
+//! [`super::tail`]), and the store must contain that event at that position. If it does not,
+//! nothing is published; [`super::lifecycle`] reports it, and replaces the stream if it is this
+//! store's own from before a restore.
 //!
 //! **Fence.** Each message names the sequence that it expects at the stream's end. So of two relays
 //! one is refused, and so is a message that is late or repeated. The lease only avoids that two
 //! relays disturb each other.
 //!
-//! **Windows.** Many messages are sent before the first is acknowledged (see [`super::window`]). The
-//! first bad acknowledgement ends the step, and the next step starts from the stream's end again.
+//! **Windows.** Many messages are sent before the first is acknowledged (see [`super::window`]).
+//! The first bad acknowledgement ends the step, and the next step starts from the stream's end
+//! again.
 //!
 //! **Idle.** Once a second the stream's end is compared with the cursor, so a purged, recreated or
 //! shortened stream is filled again without a new event.
@@ -122,7 +123,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
 
     /// Publishes until `cancel`, then gives the lease back.
     ///
-    /// A step may be dropped before its end: the next one finds what it published at the stream's end.
+    /// A step may be dropped before its end: the next one finds what it published at the stream's
+    /// end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let fresh = self.ports.fresh.clone();
         let awaited = Arc::clone(&self.ports.awaited);

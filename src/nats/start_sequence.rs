@@ -1,10 +1,10 @@
 //! Finds the sequence at which a consumer must start for a checkpoint.
 //!
-//! Positions rise with sequences but have gaps of their own. So the first message after a checkpoint
-//! is found by binary search over the sequences, by the `Event-Position` header: about twenty round
-//! trips of a fraction of a millisecond for each consumer. A stored sequence would save them, but
-//! would have to be checked against purges, deletions and recreated streams each time; a start by
-//! time would depend on two clocks.
+//! Positions rise with sequences but have gaps of their own. So the first message after a
+//! checkpoint is found by binary search over the sequences, by the `Event-Position` header: about
+//! twenty round trips of a fraction of a millisecond for each consumer. A stored sequence would
+//! save them, but would have to be checked against purges, deletions and recreated streams each
+//! time; a start by time would depend on two clocks.
 //!
 //! A start that is too early costs some time, because the projection skips what it has applied. So
 //! does one that is too late, because the projection reads the missing events from the store. A

@@ -141,7 +141,7 @@ impl EventStream {
         self.update(config, "set the owner").await.map(drop)
     }
 
-    /// Deletes the stream, unless it is not the one that was created at `created`.
+    /// Deletes the stream if it is still the one that was created at `created`.
     ///
     /// # Errors
     /// NATS does not answer or refuses.
@@ -270,7 +270,8 @@ impl EventStream {
         }
     }
 
-    /// Sorts a failed change: an answer that did not come is worth a retry, a refusal needs an operator.
+    /// Sorts a failed change: an answer that did not come is worth a retry, a refusal needs an
+    /// operator.
     fn refused(&self, change: &str, error: CreateStreamError) -> StreamError {
         match error.kind() {
             CreateStreamErrorKind::TimedOut

@@ -6,8 +6,8 @@ use async_nats::jetstream::stream::{Config, RetentionPolicy, StorageType};
 
 use super::{options::NatsOptions, owner::StreamOwner};
 
-/// How long NATS remembers message ids. No id is used twice, so this is as short as it can be, to
-/// save memory.
+/// How long NATS remembers message ids. No id is used twice, so a short time is enough and saves
+/// memory.
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(1);
 
 /// The configuration of a new stream: it keeps every message on disk, without limits.

@@ -6,8 +6,8 @@
 //! the lease consumes, and what it applies carries the lease's epoch.
 //!
 //! Before a consumer is created, the stream is checked: events of another store, or of this store
-//! from before a restore, are never applied. A restore cannot happen while a consumer lives: without
-//! an answer of the store the lease is not renewed, and the consumer is dropped.
+//! from before a restore, are never applied. A restore cannot happen while a consumer lives:
+//! without an answer of the store the lease is not renewed, and the consumer is dropped.
 //!
 //! Events are applied in chunks of whatever has arrived, so chunks are small while the service is
 //! idle and large while it catches up.
@@ -72,8 +72,8 @@ pub struct Subscriber<P, L> {
 }
 
 impl<P: Projection, L: Lease> Subscriber<P, L> {
-    /// A subscriber from `stream`, which passes `check`, to `projection`. Only the holder of `lease`,
-    /// which lasts `lease_ttl`, applies events.
+    /// A subscriber from `stream`, which passes `check`, to `projection`. Only the holder of
+    /// `lease`, which lasts `lease_ttl`, applies events.
     #[must_use]
     pub fn new(
         stream: EventStream,

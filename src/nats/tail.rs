@@ -1,9 +1,9 @@
 //! Reads the end of the stream, which is the relay's only cursor.
 //!
-//! The last event tells up to which position the stream is filled, and the last sequence is what the
-//! next publication must expect. Both are read together whenever the relay's cursor may be wrong:
-//! after a start, an error or a change of the lease, and once a second while there is nothing to
-//! publish.
+//! The last event tells up to which position the stream is filled, and the last sequence is what
+//! the next publication must expect. Both are read together whenever the relay's cursor may be
+//! wrong: after a start, an error or a change of the lease, and once a second while there is
+//! nothing to publish.
 
 use async_nats::jetstream::message::StreamMessage;
 use tracing::debug;

@@ -1,15 +1,15 @@
-//! A window: messages that are sent without waiting for each other's acknowledgement, so that all of
-//! them together cost one round trip.
+//! A window: messages that are sent without waiting for each other's acknowledgement, so that all
+//! of them together cost one round trip.
 //!
 //! Only the first and the last message are acknowledged. Each message names the one that must be
-//! directly before it, so NATS accepts the last one only if all are there. The first acknowledgement
-//! reports an error sooner and with a better reason. Acknowledging every message would cost NATS and
-//! the client as much as publishing it.
+//! directly before it, so NATS accepts the last one only if all are there. The first
+//! acknowledgement reports an error sooner and with a better reason. Acknowledging every message
+//! would cost NATS and the client as much as publishing it.
 //!
 //! The first bad acknowledgement ends the window. Expected sequences alone would not keep the other
-//! messages out: behind three unexpected messages the first three events are refused, and the fourth
-//! finds the sequence that it expects. So each message after the first also names the message that
-//! must be directly before it, by an id (`Nats-Msg-Id`) that no other window uses.
+//! messages out: behind three unexpected messages the first three events are refused, and the
+//! fourth finds the sequence that it expects. So each message after the first also names the
+//! message that must be directly before it, by an id (`Nats-Msg-Id`) that no other window uses.
 //!
 //! A replicated stream gets one message at a time. NATS 2.15 checks that id only after replication,
 //! takes a refusal for a damaged replica and closes the whole stream ("last msgid mismatch",
@@ -86,8 +86,8 @@ pub fn encode(
     window
 }
 
-/// Publishes a window behind the sequence `last` and waits for its acknowledgements. After an error it
-/// is unknown how much of the window was published.
+/// Publishes a window behind the sequence `last` and waits for its acknowledgements. After an error
+/// it is unknown how much of the window was published.
 ///
 /// # Errors
 /// The first refusal, or [`RelayError::Deadline`].

@@ -1,5 +1,5 @@
-//! Overload: the service refuses the commands that it cannot queue and answers the others. `make overload`
-//! runs it for ten minutes, and then memory must not grow either.
+//! Overload: the service refuses the commands that it cannot queue and answers the others. `make
+//! overload` runs it for ten minutes, and then memory must not grow either.
 
 use std::{
     env,
@@ -21,8 +21,8 @@ use crate::support::service::{DataDir, Service};
 
 /// The number of clients. Each sends its next request as soon as the last one is answered.
 const CLIENTS: u64 = 600;
-/// The test ends when at least so many requests were answered (more than the cache holds) and refused
-/// (more than the queue holds).
+/// The test ends when at least so many requests were answered (more than the cache holds) and
+/// refused (more than the queue holds).
 const MIN_ANSWERED: u64 = 3000;
 const MIN_REFUSED: u64 = 300;
 /// `ORDERS_WRITE_QUEUE`: fewer commands than there are clients.

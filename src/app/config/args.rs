@@ -1,5 +1,5 @@
-//! The flags and environment variables of the settings, as clap reads them. The texts without a final
-//! period are help texts.
+//! The flags and environment variables of the settings, as clap reads them. The texts without a
+//! final period are help texts.
 
 use std::path::PathBuf;
 

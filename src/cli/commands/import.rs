@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     offline_store::OfflineStore,
-    output::{Outcome, print_line},
+    output::{CommandOutcome, print_line},
 };
 use crate::{
     app::config::ConfigProblems,
@@ -24,11 +24,12 @@ use crate::{
 /// How many orders are kept in memory.
 const CACHED_ORDERS: u64 = 1000;
 
-/// Imports the order lines of a file. With `--strict`, a refused order is an [`Outcome::Problem`].
+/// Imports the order lines of a file. With `--strict`, a refused order is an
+/// [`CommandOutcome::Problem`].
 ///
 /// # Errors
 /// The file cannot be read, or the database fails.
-pub async fn import(args: &ImportArgs) -> anyhow::Result<Outcome> {
+pub async fn import(args: &ImportArgs) -> anyhow::Result<CommandOutcome> {
     let (currency, default_customer) = import_values(args)?;
     let source = {
         let (file, columns) = (args.file.clone(), args.columns.clone());
@@ -64,7 +65,9 @@ pub async fn import(args: &ImportArgs) -> anyhow::Result<Outcome> {
     progress.finish();
     store.close().await;
     print_summary(&imported, progress.elapsed().as_secs_f64(), &rejects)?;
-    Ok(Outcome::from_success(!args.strict || imported.refused == 0))
+    Ok(CommandOutcome::from_success(
+        !args.strict || imported.refused == 0,
+    ))
 }
 
 fn print_summary(imported: &Imported, seconds: f64, rejects: &Path) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{
     offline_store::OfflineStore,
-    output::{Outcome, print_line},
+    output::{CommandOutcome, print_line},
 };
 use crate::app::config::StoreArgs;
 
@@ -10,8 +10,8 @@ use crate::app::config::StoreArgs;
 ///
 /// # Errors
 /// The database cannot be reached or used.
-pub async fn migrate(args: &StoreArgs) -> anyhow::Result<Outcome> {
+pub async fn migrate(args: &StoreArgs) -> anyhow::Result<CommandOutcome> {
     OfflineStore::open(args).await?.close().await;
     print_line("the schema is up to date")?;
-    Ok(Outcome::Success)
+    Ok(CommandOutcome::Success)
 }

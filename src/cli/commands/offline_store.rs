@@ -75,8 +75,8 @@ impl OfflineStore {
     }
 }
 
-/// The URL of the embedded PostgreSQL of a data directory. If no service runs, starts PostgreSQL and
-/// returns it too.
+/// The URL of the embedded PostgreSQL of a data directory. If no service runs, starts PostgreSQL
+/// and returns it too.
 async fn embedded_postgres(data_dir: &Path) -> anyhow::Result<(String, Option<PrivatePostgres>)> {
     if !data_dir.join("postgres").exists() {
         bail!(

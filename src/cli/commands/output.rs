@@ -6,14 +6,14 @@ use anyhow::Context;
 
 /// How a command ended that has run to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// Exit status 0.
     Success,
     /// Exit status 1: the command ran, but found or left a problem.
     Problem,
 }
 
-impl Outcome {
+impl CommandOutcome {
     /// [`Self::Success`] if `is_success`, else [`Self::Problem`].
     pub(super) fn from_success(is_success: bool) -> Self {
         if is_success {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 
 use super::{
     offline_store::OfflineStore,
-    output::{Outcome, print_line},
+    output::{CommandOutcome, print_line},
 };
 use crate::{app::config::StoreArgs, order::OrderId, read_model::Refolded};
 
@@ -12,7 +12,7 @@ use crate::{app::config::StoreArgs, order::OrderId, read_model::Refolded};
 ///
 /// # Errors
 /// The database fails.
-pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<Outcome> {
+pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<CommandOutcome> {
     let store = OfflineStore::open(args).await?;
     let parked = store.projector().parked().await?;
     store.close().await;
@@ -24,15 +24,15 @@ pub async fn list_parked(args: &StoreArgs) -> anyhow::Result<Outcome> {
         ))?;
     }
     print_line(&format!("{} orders are parked", parked.len()))?;
-    Ok(Outcome::Success)
+    Ok(CommandOutcome::Success)
 }
 
-/// Folds these orders again, or all parked orders if none is named. An order that stays parked is an
-/// [`Outcome::Problem`].
+/// Folds these orders again, or all parked orders if none is named. An order that stays parked is
+/// an [`CommandOutcome::Problem`].
 ///
 /// # Errors
 /// The database fails.
-pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<Outcome> {
+pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<CommandOutcome> {
     let store = OfflineStore::open(args).await?;
     let projector = store.projector();
     let orders: Vec<OrderId> = if orders.is_empty() {
@@ -52,5 +52,5 @@ pub async fn retry_parked(args: &StoreArgs, orders: &[Uuid]) -> anyhow::Result<O
         }
     }
     store.close().await;
-    Ok(Outcome::from_success(still_parked == 0))
+    Ok(CommandOutcome::from_success(still_parked == 0))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     offline_store::OfflineStore,
-    output::{Outcome, print_line},
+    output::{CommandOutcome, print_line},
 };
 use crate::{
     cli::{arguments::ReplayArgs, progress::Progress},
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// # Errors
 /// The database fails, or another rebuild is running.
-pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Outcome> {
+pub async fn replay(args: &ReplayArgs) -> anyhow::Result<CommandOutcome> {
     let store = OfflineStore::open(&args.store).await?;
     let progress = Progress::start("events");
     if args.full {
@@ -23,7 +23,7 @@ pub async fn replay(args: &ReplayArgs) -> anyhow::Result<Outcome> {
         catch_up(&store, &progress).await?;
     }
     store.close().await;
-    Ok(Outcome::Success)
+    Ok(CommandOutcome::Success)
 }
 
 async fn catch_up(store: &OfflineStore, progress: &Progress) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{
     offline_store::OfflineStore,
-    output::{Outcome, print_line},
+    output::{CommandOutcome, print_line},
 };
 use crate::{
     cli::{arguments::VerifyArgs, progress::Progress},
@@ -10,11 +10,11 @@ use crate::{
 };
 
 /// Checks the event store and compares the read model with it. A difference is an
-/// [`Outcome::Problem`].
+/// [`CommandOutcome::Problem`].
 ///
 /// # Errors
 /// The database fails.
-pub async fn verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
+pub async fn verify(args: &VerifyArgs) -> anyhow::Result<CommandOutcome> {
     let store = OfflineStore::open(&args.store).await?;
     let progress = Progress::start("orders");
     let report = Verify::new(store.projector())
@@ -35,5 +35,5 @@ pub async fn verify(args: &VerifyArgs) -> anyhow::Result<Outcome> {
          the read model ({} orders, {} repaired)",
         report.in_store, report.in_read_model, report.differing_orders, report.repaired
     ))?;
-    Ok(Outcome::from_success(report.is_clean()))
+    Ok(CommandOutcome::from_success(report.is_clean()))
 }

@@ -2,9 +2,10 @@
 //! receiving do not belong here.
 //!
 //! Subject: `<prefix>.<AggregateType>.<EventType>`. It holds no ids, because filters over many
-//! subjects are slow. The body is a history entry with the aggregate's id and type; the stored texts
-//! of `data` and `metadata` are copied, not parsed. The headers hold what a consumer needs without
-//! the body, among them `Event-Previous-Position`: the position of the previous event in the store.
+//! subjects are slow. The body is a history entry with the aggregate's id and type; the stored
+//! texts of `data` and `metadata` are copied, not parsed. The headers hold what a consumer needs
+//! without the body, among them `Event-Previous-Position`: the position of the previous event in
+//! the store.
 
 pub mod decode;
 pub mod encode;

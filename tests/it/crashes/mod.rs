@@ -1,5 +1,5 @@
-//! The program under real orders while it or a server is killed, stopped or cut off: no acknowledged
-//! command is lost, and none is applied twice.
+//! The program under real orders while it or a server is killed, stopped or cut off: no
+//! acknowledged command is lost, and none is applied twice.
 
 mod command_line;
 mod nats_stopped;

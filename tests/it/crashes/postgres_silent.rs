@@ -1,5 +1,5 @@
-//! PostgreSQL that does not answer: its processes are stopped, or the network drops everything. Requests
-//! fail soon, and the service works again when PostgreSQL answers again.
+//! PostgreSQL that does not answer: its processes are stopped, or the network drops everything.
+//! Requests fail soon, and the service works again when PostgreSQL answers again.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ use crate::support::{
     service::{DataDir, Service},
 };
 
-/// How long a request may take while PostgreSQL does not answer; half a second is for a busy machine.
+/// How long a request may take while PostgreSQL does not answer; half a second is for a busy
+/// machine.
 const LIMIT: Duration = Duration::from_millis(2000 + 500);
 
 /// One request of each kind.

@@ -12,8 +12,8 @@ use crate::support::{
     truth,
 };
 
-/// The clients accept 2xx, retryable 503 and a refused connection. With every attempt they change to
-/// the other service, as behind a load balancer without health checks.
+/// The clients accept 2xx, retryable 503 and a refused connection. With every attempt they change
+/// to the other service, as behind a load balancer without health checks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_answers_every_command_that_it_stores() {
     let (options, name) = fresh_database().await;

@@ -37,9 +37,9 @@ async fn a_killed_service_loses_no_command_and_applies_none_twice() {
     assert_all_is_well(&shop, &data, &service.url).await;
 }
 
-/// When a service dies while one of its servers is stopped, the kernel sends SIGHUP and SIGCONT to the
-/// server's process group, which includes the supervisor. The test sends SIGHUP itself, before the kill,
-/// so that the order does not depend on chance.
+/// When a service dies while one of its servers is stopped, the kernel sends SIGHUP and SIGCONT to
+/// the server's process group, which includes the supervisor. The test sends SIGHUP itself, before
+/// the kill, so that the order does not depend on chance.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_killed_while_nats_is_stopped_leaves_no_server_behind() {
     let data = DataDir::new("killed-while-stopped");

@@ -1,5 +1,5 @@
-//! Live streams while the service and PostgreSQL are killed: a client that reconnects with the last id
-//! that it has seen misses no event and sees none twice.
+//! Live streams while the service and PostgreSQL are killed: a client that reconnects with the last
+//! id that it has seen misses no event and sees none twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,8 +22,8 @@ use crate::support::{
 /// The order that ends the streams.
 const LAST: Uuid = Uuid::from_u128(0x019a_af00_0000_7000_8000_0000_0000_ffff);
 
-/// Reads the stream until it shows the last order. Reconnects with the last id whenever the stream ends,
-/// as a browser does. Returns the positions it has seen, and how often the stream ended.
+/// Reads the stream until it shows the last order. Reconnects with the last id whenever the stream
+/// ends, as a browser does. Returns the positions it has seen, and how often the stream ended.
 async fn follow(mut current_url: watch::Receiver<String>) -> (Vec<i64>, usize) {
     let client = Client::new();
     let (mut seen, mut breaks): (Vec<i64>, usize) = (vec![], 0);

@@ -17,8 +17,8 @@ async fn rows(url: &str) -> i64 {
     row.get(0)
 }
 
-/// The stream of the tests. A killed server may lose messages that it has not flushed, so it is read
-/// only after clean stops.
+/// The stream of the tests. A killed server may lose messages that it has not flushed, so it is
+/// read only after clean stops.
 async fn kept_stream(url: &str) -> stream::Stream {
     let context = jetstream::new(async_nats::connect(url).await.unwrap());
     let config = stream::Config {

@@ -12,7 +12,8 @@ use orders::event_sourcing::{
 
 use super::{store::TestStore, wait::eventually};
 
-/// A projection that records the positions that it applies, and reads missing events from the store.
+/// A projection that records the positions that it applies, and reads missing events from the
+/// store.
 #[derive(Clone)]
 pub struct RecordingProjection {
     store: TestStore,
