@@ -55,38 +55,7 @@ async fn assert_orders_match_the_file(invoices: Vec<Invoice>, refused: &[Invoice
 async fn refused_lines_are_reported_and_not_stored() {
     let app = TestApp::start().await;
     let (good, _) = retail::excerpt();
-    let lines = &good[0].lines;
-    let changed = |change: &dyn Fn(&mut Line)| {
-        let mut lines = lines.clone();
-        change(&mut lines[2]);
-        lines
-    };
-    let price = |text: &'static str| move |line: &mut Line| text.clone_into(&mut line.price);
-
-    for (wrong, member, code) in [
-        (changed(&price("-11062.06")), "price", "invalid_money"),
-        (changed(&price("0.001")), "price", "money_precision"),
-        (
-            changed(&|line| line.quantity = 0),
-            "quantity",
-            "out_of_range",
-        ),
-        (
-            changed(&|line| line.quantity = -3),
-            "quantity",
-            "out_of_range",
-        ),
-        (
-            changed(&|line| line.quantity = 74_215),
-            "quantity",
-            "out_of_range",
-        ),
-        (
-            changed(&|line| line.product.clear()),
-            "productId",
-            "required",
-        ),
-    ] {
+    for (wrong, member, code) in wrong_lines(&good[0].lines) {
         let answer = place(&app, &wrong).await;
         assert_refused(&answer, &format!("#/items/2/{member}"), code);
     }
@@ -113,6 +82,41 @@ async fn refused_lines_are_reported_and_not_stored() {
     // Only the empty order is stored.
     assert_eq!(left, (1, 1, 0, 0));
     app.stop().await;
+}
+
+/// The lines with the third one changed, and the member and the code of its refusal.
+fn wrong_lines(lines: &[Line]) -> Vec<(Vec<Line>, &'static str, &'static str)> {
+    let changed = |change: &dyn Fn(&mut Line)| {
+        let mut lines = lines.to_vec();
+        change(&mut lines[2]);
+        lines
+    };
+    let price = |text: &'static str| move |line: &mut Line| text.clone_into(&mut line.price);
+
+    vec![
+        (changed(&price("-11062.06")), "price", "invalid_money"),
+        (changed(&price("0.001")), "price", "money_precision"),
+        (
+            changed(&|line| line.quantity = 0),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.quantity = -3),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.quantity = 74_215),
+            "quantity",
+            "out_of_range",
+        ),
+        (
+            changed(&|line| line.product.clear()),
+            "productId",
+            "required",
+        ),
+    ]
 }
 
 /// Places an order with these lines, with a key: a refusal must not store the key either.

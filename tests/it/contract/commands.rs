@@ -8,6 +8,32 @@ use super::{
 };
 use crate::support::{TestApp, app::Answer};
 
+const ORDER_MEMBERS: [&str; 15] = [
+    "allowedActions",
+    "cancellationReason",
+    "cancelledAt",
+    "completedAt",
+    "createdAt",
+    "currency",
+    "customerId",
+    "id",
+    "itemCount",
+    "items",
+    "status",
+    "total",
+    "totalQuantity",
+    "updatedAt",
+    "version",
+];
+const ITEM_MEMBERS: [&str; 6] = [
+    "addedAt",
+    "itemId",
+    "lineTotal",
+    "price",
+    "productId",
+    "quantity",
+];
+
 #[tokio::test]
 async fn a_new_order_is_answered_with_its_view_its_location_and_its_version() {
     let app = TestApp::start().await;
@@ -21,33 +47,8 @@ async fn a_new_order_is_answered_with_its_view_its_location_and_its_version() {
     assert!(!placed.header("consistency-token").is_empty());
     assert_eq!(placed.header("idempotent-replayed"), "");
     assert_eq!(placed.id().get_version_num(), 7);
-    let expected = [
-        "allowedActions",
-        "cancellationReason",
-        "cancelledAt",
-        "completedAt",
-        "createdAt",
-        "currency",
-        "customerId",
-        "id",
-        "itemCount",
-        "items",
-        "status",
-        "total",
-        "totalQuantity",
-        "updatedAt",
-        "version",
-    ];
-    assert_eq!(members(&view), expected);
-    let expected = [
-        "addedAt",
-        "itemId",
-        "lineTotal",
-        "price",
-        "productId",
-        "quantity",
-    ];
-    assert_eq!(members(&view["items"][0]), expected);
+    assert_eq!(members(&view), ORDER_MEMBERS);
+    assert_eq!(members(&view["items"][0]), ITEM_MEMBERS);
     assert_eq!(view["customerId"], "customer-1");
     assert_eq!(
         (&view["status"], &view["currency"]),

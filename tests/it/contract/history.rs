@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::{
     UNKNOWN_ID, assert_problem, assert_timestamp, delete, id, line, members, patch, place_one,
 };
-use crate::support::TestApp;
+use crate::support::{TestApp, app::Answer};
 
 /// Inserts an event as an older version of the service stored it.
 pub(super) async fn insert_event(
@@ -34,13 +34,32 @@ pub(super) async fn insert_event(
     .expect("PostgreSQL answers");
 }
 
-#[tokio::test]
-async fn the_history_shows_every_event_in_order() {
-    let app = TestApp::start().await;
-    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const ENTRY_MEMBERS: [&str; 9] = [
+    "data",
+    "eventId",
+    "metadata",
+    "occurredAt",
+    "orderId",
+    "position",
+    "schemaVersion",
+    "type",
+    "version",
+];
+const METADATA_MEMBERS: [&str; 5] = [
+    "actor",
+    "causationId",
+    "correlationId",
+    "requestId",
+    "traceparent",
+];
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Sends the commands that lead to [`expected_events`]. Returns the last answer.
+async fn send_expected_commands(app: &TestApp) -> Answer {
     let order = json!({"id": id(9), "customerId": "c", "items": [
         {"itemId": id(1), "productId": "p", "quantity": 2, "price": "49.9"}]});
-    let headers = [("x-request-id", "request-1"), ("traceparent", trace)];
+    let headers = [("x-request-id", "request-1"), ("traceparent", TRACE)];
     assert_eq!(
         app.post_with("/v1/orders", &order, &headers).await.status,
         201
@@ -49,27 +68,20 @@ async fn the_history_shows_every_event_in_order() {
     let added = json!({"itemId": id(2), "productId": "q", "quantity": 1, "price": 1});
     app.post(&format!("{path}/items"), &added).await;
     patch(
-        &app,
+        app,
         &format!("{path}/items/{}", id(2)),
         &json!({"quantity": 3}),
         &[],
     )
     .await;
-    delete(&app, &format!("{path}/items/{}", id(2)), &[]).await;
-    let cancelled = app
-        .post(&format!("{path}/cancel"), &json!({"reason": "why not"}))
-        .await;
+    delete(app, &format!("{path}/items/{}", id(2)), &[]).await;
+    app.post(&format!("{path}/cancel"), &json!({"reason": "why not"}))
+        .await
+}
 
-    let history = app.get(&format!("{path}/events")).await;
-
-    let page = history.json();
-    assert_eq!(
-        (history.status, members(&page)),
-        (200, vec!["items", "nextFromVersion"])
-    );
-    assert_eq!(page["nextFromVersion"], Value::Null);
-    assert_ne!(history.header("projection-position"), "");
-    let expected = [
+/// Type, schema version and data of the events.
+fn expected_events() -> Vec<(&'static str, i32, Value)> {
+    vec![
         (
             "OrderCreated",
             3,
@@ -89,23 +101,29 @@ async fn the_history_shows_every_event_in_order() {
         ),
         ("OrderItemRemoved", 1, json!({"itemId": id(2)})),
         ("OrderCancelled", 1, json!({"reason": "why not"})),
-    ];
+    ]
+}
+
+#[tokio::test]
+async fn the_history_shows_every_event_in_order() {
+    let app = TestApp::start().await;
+    let cancelled = send_expected_commands(&app).await;
+
+    let history = app.get(&format!("/v1/orders/{}/events", id(9))).await;
+
+    let page = history.json();
+    assert_eq!(
+        (history.status, members(&page)),
+        (200, vec!["items", "nextFromVersion"])
+    );
+    assert_eq!(page["nextFromVersion"], Value::Null);
+    assert_ne!(history.header("projection-position"), "");
+    let expected = expected_events();
     let entries = page["items"].as_array().expect("entries");
     assert_eq!(entries.len(), expected.len());
     let mut position = 0;
     for (number, (entry, (kind, schema, data))) in entries.iter().zip(expected).enumerate() {
-        let names = [
-            "data",
-            "eventId",
-            "metadata",
-            "occurredAt",
-            "orderId",
-            "position",
-            "schemaVersion",
-            "type",
-            "version",
-        ];
-        assert_eq!(members(entry), names);
+        assert_eq!(members(entry), ENTRY_MEMBERS);
         assert_eq!(
             (&entry["type"], &entry["schemaVersion"]),
             (&json!(kind), &json!(schema))
@@ -115,18 +133,11 @@ async fn the_history_shows_every_event_in_order() {
         assert!(entry["position"].as_i64() > Some(position), "{entry}");
         position = entry["position"].as_i64().unwrap_or_default();
         assert_timestamp(&entry["occurredAt"]);
-        let names = [
-            "actor",
-            "causationId",
-            "correlationId",
-            "requestId",
-            "traceparent",
-        ];
-        assert_eq!(members(&entry["metadata"]), names);
+        assert_eq!(members(&entry["metadata"]), METADATA_MEMBERS);
         assert_eq!(entry["metadata"]["actor"], Value::Null);
     }
     assert_eq!(entries[0]["metadata"]["requestId"], "request-1");
-    assert_eq!(entries[0]["metadata"]["traceparent"], trace);
+    assert_eq!(entries[0]["metadata"]["traceparent"], TRACE);
     assert_eq!(
         entries[4]["metadata"]["requestId"],
         cancelled.header("x-request-id")
@@ -193,14 +204,7 @@ async fn old_events_appear_in_the_current_schema() {
         assert_eq!(entry["data"]["customerId"], customer);
         assert_eq!(entry["data"]["currency"], "EUR");
         assert_eq!(entry["data"]["items"][0]["price"], price);
-        let names = [
-            "actor",
-            "causationId",
-            "correlationId",
-            "requestId",
-            "traceparent",
-        ];
-        assert_eq!(members(&entry["metadata"]), names);
+        assert_eq!(members(&entry["metadata"]), METADATA_MEMBERS);
         assert_eq!(entry["occurredAt"], "2020-01-01T00:00:00.000000Z");
 
         let past = app.get(&format!("{path}?version=1")).await.json();

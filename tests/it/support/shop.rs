@@ -169,23 +169,7 @@ impl Shop {
         };
         let number = &invoice.number;
         let by_line = (self.by_line)(index);
-        let items: Vec<Value> = invoice
-            .lines
-            .iter()
-            .enumerate()
-            .map(|(line, item)| {
-                let price: Value = match line % 2 {
-                    0 => item.price.as_str().into(),
-                    _ => serde_json::from_str(&item.price).unwrap(),
-                };
-                let mut body = json!({
-                    "productId": item.product, "quantity": item.pieces(), "price": price});
-                if repeat_by == RepeatBy::Ids {
-                    body["itemId"] = json!(chosen_id(&format!("{number}.{line}")));
-                }
-                body
-            })
-            .collect();
+        let items = items_of(invoice, repeat_by);
         let command = |step: String, path: String, body: Value| Command {
             name: format!("{number}.{step}"),
             path,
@@ -284,6 +268,27 @@ impl Shop {
         }
         Ok(ShopAnswer(status, headers, response.json().await?))
     }
+}
+
+/// The lines of an invoice as items of a request. Prices are text and numbers in turn.
+fn items_of(invoice: &Invoice, repeat_by: RepeatBy) -> Vec<Value> {
+    invoice
+        .lines
+        .iter()
+        .enumerate()
+        .map(|(line, item)| {
+            let price: Value = match line % 2 {
+                0 => item.price.as_str().into(),
+                _ => serde_json::from_str(&item.price).unwrap(),
+            };
+            let mut body = json!({
+                "productId": item.product, "quantity": item.pieces(), "price": price});
+            if repeat_by == RepeatBy::Ids {
+                body["itemId"] = json!(chosen_id(&format!("{}.{line}", invoice.number)));
+            }
+            body
+        })
+        .collect()
 }
 
 /// Interprets an answer. Fails the test if a client cannot accept it.
