@@ -1,5 +1,5 @@
-//! The rules of the source tree, checked on the parsed sources: which module may import which, and
-//! no HTTP words in the generic core.
+//! The rules of the source tree, checked on the parsed sources: which module may import which, no
+//! files that import each other, no HTTP words in the generic core.
 
 mod source_file;
 mod source_tree;
@@ -42,6 +42,10 @@ const RULES: &[(&str, Allowed)] = &[
 
 /// Words that belong to `http` and not to the generic core.
 const HTTP_WORDS: &[&str] = &["status", "location", "body", "header", "headers", "http"];
+
+/// Files that hold parts of several folders for the use of all of them, as a `mod.rs` may: here the
+/// state of the handlers. Only cycles of single files count for them.
+const SHARED: &[&str] = &["http/api.rs"];
 
 #[derive(Debug, Clone, Copy)]
 enum Allowed {
@@ -91,16 +95,32 @@ fn broken_rules(tree: &SourceTree) -> Vec<String> {
     broken
 }
 
-/// Files and folders that import each other, directly or through others. The files and folders inside
-/// one folder are compared with each other. Tests do not count: they may use everything. The items of
-/// a folder's own `mod.rs` do not count either: a folder and its `mod.rs` are one unit.
-fn cycles(tree: &SourceTree) -> Vec<BTreeSet<String>> {
-    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+/// Which units import which.
+type Imports = BTreeMap<String, BTreeSet<String>>;
+
+/// Files that import each other, directly or through others, and folders that do. Tests do not count:
+/// they may use everything. The items of a folder's own `mod.rs` do not count either: a folder and its
+/// `mod.rs` are one unit.
+fn cycles(tree: &SourceTree) -> BTreeSet<BTreeSet<String>> {
+    let (mut of_files, mut of_folders) = (Imports::new(), Imports::new());
     for import in tree.imports().into_iter().filter(|import| !import.is_test) {
-        if let Some((from, to)) = units(&import.file, &import.origin) {
-            imports.entry(from).or_default().insert(to);
+        if let Some((from, to)) = siblings(&import.file, &import.origin) {
+            of_files
+                .entry(import.file)
+                .or_default()
+                .insert(import.origin);
+            if !SHARED.contains(&from.as_str()) && !SHARED.contains(&to.as_str()) {
+                of_folders.entry(from).or_default().insert(to);
+            }
         }
     }
+    let mut cycles = cycles_of(&of_files);
+    cycles.extend(cycles_of(&of_folders));
+    cycles
+}
+
+/// The groups of units in which each reaches each other.
+fn cycles_of(imports: &Imports) -> BTreeSet<BTreeSet<String>> {
     let reached_from = |unit: &String| {
         let mut reached = BTreeSet::new();
         let mut next: Vec<&String> = imports[unit].iter().collect();
@@ -111,24 +131,23 @@ fn cycles(tree: &SourceTree) -> Vec<BTreeSet<String>> {
         }
         reached
     };
-    let reached: BTreeMap<&String, BTreeSet<String>> = imports
+    let reached: Imports = imports
         .keys()
-        .map(|unit| (unit, reached_from(unit)))
+        .map(|unit| (unit.clone(), reached_from(unit)))
         .collect();
-    let leads_to = |from, to| reached.get(from).is_some_and(|units| units.contains(to));
-    let in_a_cycle = imports.keys().filter(|unit| leads_to(*unit, *unit));
-    let groups: BTreeSet<BTreeSet<String>> = in_a_cycle
-        .map(|unit| {
-            let both_ways = reached[unit].iter().filter(|other| leads_to(*other, unit));
-            both_ways.cloned().collect()
-        })
-        .collect();
-    groups.into_iter().collect()
+    let leads_to =
+        |from: &String, to: &String| reached.get(from).is_some_and(|units| units.contains(to));
+    let in_a_cycle = imports.keys().filter(|unit| leads_to(unit, unit));
+    let cycle = |unit: &String| {
+        let both_ways = reached[unit].iter().filter(|other| leads_to(other, unit));
+        both_ways.cloned().collect()
+    };
+    in_a_cycle.map(cycle).collect()
 }
 
-/// The two files or folders that an import connects, where the paths of both files part. `None` if
-/// one of them is the `mod.rs` (or `lib.rs`) of the folder that holds the other.
-fn units(from: &str, to: &str) -> Option<(String, String)> {
+/// The two files or folders of the same folder that an import connects. `None` if one of them is the
+/// `mod.rs` (or `lib.rs`) of that folder.
+fn siblings(from: &str, to: &str) -> Option<(String, String)> {
     let (mut from, mut to) = (from.split('/'), to.split('/'));
     let mut folder = String::new();
     loop {
@@ -171,6 +190,13 @@ fn modules_import_only_what_the_rules_allow() {
     let broken = broken_rules(sources());
 
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let cycles = cycles(sources());
+
+    assert!(cycles.is_empty(), "{cycles:#?}");
 }
 
 #[test]
