@@ -111,6 +111,8 @@ begin
         ) d
         where not exists (
             select from %1$I.order_views v where v.id = d.id and v.position > $1
+        ) and not exists (
+            select from read_model_next.order_views v where v.id = d.id and v.position > $1
         )
     $query$, live) using up_to;
     select count(*) into differs from read_model_next.differences;

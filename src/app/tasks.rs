@@ -13,13 +13,13 @@ use super::{
     key_expiry,
 };
 use crate::{
-    event_sourcing::{
-        Epoch, Position, StoreError,
-        projection::{Delivery, Projection},
+    event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection},
+    http::{orders::history_entry_path, request::context::new_id},
+    nats::{
+        Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberPorts,
+        ownership::StreamOwnership,
     },
-    http::request::context::new_id,
-    nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, ownership::StreamOwnership},
-    order::upcasters::lift_where_possible,
+    order::upcasters::lift_shared,
     postgres::{PgEventStore, PgLease, PgStoreIdentity, idempotency},
     read_model::{
         InvalidatingLease, InvalidatingProjection,
@@ -41,8 +41,19 @@ impl<P: Projection> Projection for NotifyingProjection<P> {
         self.projection.checkpoint().await
     }
 
-    async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
-        let position = self.projection.apply(deliveries, epoch).await?;
+    async fn apply(
+        &self,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
+        epoch: Epoch,
+    ) -> Result<Position, StoreError> {
+        let position = self.projection.apply(after, events, epoch).await?;
+        self.projected.notify_waiters();
+        Ok(position)
+    }
+
+    async fn rebuild(&self) -> Result<Position, StoreError> {
+        let position = self.projection.rebuild().await?;
         self.projected.notify_waiters();
         Ok(position)
     }
@@ -62,8 +73,9 @@ pub(super) fn start(
         store: components.store.clone(),
         identity: Arc::new(PgStoreIdentity::new(components.pool.clone(), "relay")),
     };
-    start_relay(tasks, components, ownership.clone(), alarm, holder);
-    start_subscriber(tasks, components, ownership, holder);
+    let stream = ownership.stream.clone();
+    start_relay(tasks, components, ownership, alarm.clone(), holder);
+    start_subscriber(tasks, components, stream, alarm, holder);
     if config.verify_per_second > 0 {
         let pool = components.pool.clone();
         let lease = PgLease::new(pool, self_check::LEASE, holder, self_check::LEASE_TTL);
@@ -91,7 +103,8 @@ fn start_relay(
     let upcasters = Arc::clone(&components.upcasters);
     let projector = Arc::new(components.projector());
     let ports = RelayPorts {
-        lift: Arc::new(move |event| lift_where_possible(&upcasters, event)),
+        lift: Arc::new(move |event| lift_shared(&upcasters, event)),
+        href: |event| history_entry_path(event.aggregate_id, event.version),
         checkpoint: Arc::new(move || {
             let projector = Arc::clone(&projector);
             Box::pin(async move { projector.checkpoint().await })
@@ -99,7 +112,6 @@ fn start_relay(
         identity: ownership.identity,
         alarm,
         fresh: components.fresh.clone(),
-        awaited: Arc::clone(&components.awaited),
         lease_ttl: LEASE_TTL,
     };
     let relay = Relay::new(ownership.stream, ownership.store, lease, ports);
@@ -109,7 +121,8 @@ fn start_relay(
 fn start_subscriber(
     tasks: &mut BackgroundTasks,
     components: &Components,
-    ownership: StreamOwnership<PgEventStore>,
+    stream: EventStream,
+    alarm: Alarm,
     holder: Uuid,
 ) {
     let lease = PgLease::new(components.pool.clone(), "projector", holder, LEASE_TTL);
@@ -121,13 +134,15 @@ fn start_subscriber(
         ),
         projected: Arc::clone(&components.projected),
     };
-    let subscriber = Subscriber::new(
-        ownership.stream.clone(),
-        ownership.into_check(),
-        projection,
-        InvalidatingLease::new(lease, LEASE_TTL, components.hot_views.clone()),
-        LEASE_TTL,
-    );
+    let ports = SubscriberPorts {
+        store: components.store.clone(),
+        fresh: components.fresh.clone(),
+        awaited: Arc::clone(&components.awaited),
+        alarm,
+        lease_ttl: LEASE_TTL,
+    };
+    let lease = InvalidatingLease::new(lease, LEASE_TTL, components.hot_views.clone());
+    let subscriber = Subscriber::new(stream, projection, lease, ports);
     tasks.spawn_until_cancelled("subscriber", |cancel| subscriber.run(cancel));
 }
 

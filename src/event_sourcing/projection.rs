@@ -1,7 +1,7 @@
-//! What a projection promises: each event applied once, in position order, with its cursor in the
-//! same transaction as its rows.
+//! What a projection promises: it applies each event once, in position order, and moves its checkpoint
+//! in the transaction that writes its rows.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use super::{
     event::{Position, RecordedEvent},
@@ -9,31 +9,29 @@ use super::{
     store::StoreError,
 };
 
-/// An event as it arrives over a broker: with the position of the event that stands before it in
-/// the store. The chain of positions shows a lost message where holes in the numbers cannot
-/// (identity values are burnt by failed transactions).
-#[derive(Debug, Clone)]
-pub struct Delivery {
-    /// The position of the event before this one; zero for the first.
-    pub previous: Position,
-    /// The event.
-    pub event: RecordedEvent,
-}
-
-/// A read model that is kept from a stream of deliveries.
+/// A read model that is kept from the events of the store.
 pub trait Projection: Send + Sync + 'static {
-    /// Up to where the events are applied.
+    /// The position up to which all events are applied.
     fn checkpoint(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
 
-    /// Applies what is new in `deliveries` and returns the new checkpoint, all in one transaction.
-    /// What was applied before is skipped; what is missing between is read from the event store.
-    /// Nothing is written where `epoch` is no longer the newest.
+    /// Applies `events` and returns the new checkpoint, all in one transaction. `events` are all that
+    /// the store holds after `after`, up to the last of them, in position order. Those that are applied
+    /// already are skipped. Nothing is written if `epoch` is no longer the newest.
     ///
     /// # Errors
-    /// Where the store fails, or another projector has moved the checkpoint meanwhile.
+    /// If the store fails, if the checkpoint is before `after`, or if another projector has moved it
+    /// meanwhile.
     fn apply(
         &self,
-        deliveries: Vec<Delivery>,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
         epoch: Epoch,
     ) -> impl Future<Output = Result<Position, StoreError>> + Send;
+
+    /// Makes the projection anew from the first event and returns its checkpoint: what its rows hold
+    /// comes from events that the store does not have.
+    ///
+    /// # Errors
+    /// If the store fails.
+    fn rebuild(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
 }

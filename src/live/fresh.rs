@@ -1,8 +1,9 @@
-//! A buffer of the events that this process appended last, so that its one consumer need not read them
-//! back from the store.
+//! Fresh events: what this process has just appended, kept in memory, so that those who follow the store
+//! in this process (the relay and the projector) need not read it back.
 //!
-//! The consumer takes events only if they follow its position without a hole: then no event of another
-//! process can be between them. It reads all other events from the store.
+//! A reader gets a run of events only if it begins directly after the reader's position and has no gap.
+//! Everything else (events of other processes, older events, events that found no room here) is read
+//! from the store.
 
 use std::{
     collections::VecDeque,
@@ -11,33 +12,47 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified};
 
-use crate::event_sourcing::event::{Position, RecordedEvent};
+use crate::event_sourcing::{Position, RecordedEvent};
 
-/// The largest number of buffered events.
+/// How many events are kept.
 const MAX_EVENTS: usize = 2048;
 
-/// The largest number of buffered bytes of event data. The last event stays even if it is larger.
+/// How many bytes of event data are kept; a single larger event is kept all the same.
 const MAX_BYTES: usize = 4 << 20;
 
-/// The events that this process appended last. There is one consumer: a read removes what it returns.
+/// The events that this process appended last. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct FreshEvents {
-    buffer: Arc<Mutex<Buffer>>,
+    kept: Arc<Mutex<Kept>>,
     appended: Arc<Notify>,
 }
 
+/// The events, with rising positions.
 #[derive(Debug, Default)]
-struct Buffer {
-    events: VecDeque<RecordedEvent>,
+struct Kept {
+    events: VecDeque<Arc<RecordedEvent>>,
     bytes: usize,
-    newest: Position,
 }
 
-impl Buffer {
-    fn pop(&mut self) -> Option<RecordedEvent> {
-        let event = self.events.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(size(&event));
-        Some(event)
+impl Kept {
+    fn push(&mut self, event: Arc<RecordedEvent>) {
+        // A position that does not rise: the store went back. What was kept may be gone from it.
+        if event.position <= self.newest() {
+            *self = Self::default();
+        }
+        self.bytes = self.bytes.saturating_add(size(&event));
+        self.events.push_back(event);
+        while self.events.len() > MAX_EVENTS || (self.bytes > MAX_BYTES && self.events.len() > 1) {
+            if let Some(oldest) = self.events.pop_front() {
+                self.bytes = self.bytes.saturating_sub(size(&oldest));
+            }
+        }
+    }
+
+    fn newest(&self) -> Position {
+        self.events
+            .back()
+            .map_or(Position::ZERO, |event| event.position)
     }
 }
 
@@ -46,61 +61,55 @@ fn size(event: &RecordedEvent) -> usize {
 }
 
 impl FreshEvents {
-    /// Adds stored events in position order, and wakes the consumer.
+    /// Keeps stored events, in position order, and wakes those who wait in [`Self::appended`].
     pub fn push(&self, events: impl IntoIterator<Item = RecordedEvent>) {
-        let mut buffer = self.lock();
+        let mut kept = self.lock();
         for event in events {
-            buffer.newest = event.position;
-            buffer.bytes = buffer.bytes.saturating_add(size(&event));
-            buffer.events.push_back(event);
-            while buffer.events.len() > MAX_EVENTS
-                || (buffer.bytes > MAX_BYTES && buffer.events.len() > 1)
-            {
-                buffer.pop();
-            }
+            kept.push(Arc::new(event));
         }
-        drop(buffer);
+        drop(kept);
         self.appended.notify_waiters();
     }
 
-    /// Returns at most `limit` events that follow `position` without a hole, and removes them. Returns
-    /// none if the next events have to be read from the store.
+    /// Returns at most `limit` events that follow `position` one after another without a gap; none if
+    /// the store must be asked.
     #[must_use]
-    pub fn take_after(&self, position: Position, limit: u32) -> Vec<RecordedEvent> {
-        let mut buffer = self.lock();
-        let (mut run, mut last) = (Vec::new(), position);
-        while let Some(next) = buffer.events.front().map(|event| event.position) {
-            if next <= last {
-                buffer.pop();
-            } else if next == last.next() && run.len() < limit as usize {
-                run.extend(buffer.pop());
-                last = next;
-            } else {
-                break;
-            }
-        }
-        run
+    pub fn run_after(&self, position: Position, limit: usize) -> Vec<Arc<RecordedEvent>> {
+        let kept = self.lock();
+        let start = kept
+            .events
+            .partition_point(|event| event.position <= position);
+        let follows =
+            |(event, expected): &(&Arc<RecordedEvent>, Position)| event.position == *expected;
+        let expected = std::iter::successors(Some(position.next()), |last| Some(last.next()));
+        let run = kept
+            .events
+            .range(start..)
+            .zip(expected)
+            .take(limit)
+            .take_while(follows);
+        run.map(|(event, _)| Arc::clone(event)).collect()
     }
 
-    /// Whether the event at `position` is the last one that this process appended.
+    /// Whether the event at `position` is the last one that this process has appended.
     #[must_use]
     pub fn ends_at(&self, position: Position) -> bool {
-        self.lock().newest == position && position > Position::ZERO
+        position > Position::ZERO && self.lock().newest() == position
     }
 
-    /// Clears the buffer when the connection to the store was lost: the store may have been restored to
-    /// an earlier point, without these events.
+    /// Forgets all events. Called when the store may have been replaced by an earlier state of itself:
+    /// what was appended before must then be read from the store.
     pub fn forget(&self) {
-        *self.lock() = Buffer::default();
+        *self.lock() = Kept::default();
     }
 
-    /// Completes when events are pushed after this call, or after the future was enabled.
+    /// Completes when events are pushed after this call (or, for the future, after it was enabled).
     pub fn appended(&self) -> Notified<'_> {
         self.appended.notified()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
-        self.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,56 +141,60 @@ mod tests {
         }
     }
 
-    fn taken(fresh: &FreshEvents, after: i64, limit: u32) -> Vec<i64> {
-        let run = fresh.take_after(Position::new(after), limit);
+    fn run(fresh: &FreshEvents, after: i64, limit: usize) -> Vec<i64> {
+        let run = fresh.run_after(Position::new(after), limit);
         run.iter().map(|event| event.position.get()).collect()
     }
 
     #[test]
-    fn a_run_begins_directly_after_the_position() {
+    fn a_run_begins_directly_after_the_reader_and_stays_for_other_readers() {
         let fresh = FreshEvents::default();
         fresh.push([3, 4, 5].map(event));
 
-        assert_eq!(taken(&fresh, 1, 10), [0_i64; 0]);
-        assert_eq!(taken(&fresh, 2, 2), [3, 4]);
-        assert_eq!(taken(&fresh, 4, 10), [5]);
-        assert_eq!(taken(&fresh, 5, 10), [0_i64; 0]);
+        for _ in 0..2 {
+            assert_eq!(run(&fresh, 1, 10), [0_i64; 0]);
+            assert_eq!(run(&fresh, 2, 2), [3, 4]);
+            assert_eq!(run(&fresh, 4, 10), [5]);
+            assert_eq!(run(&fresh, 5, 10), [0_i64; 0]);
+        }
     }
 
     #[test]
-    fn a_run_ends_before_a_hole_and_older_events_are_dropped() {
+    fn a_run_ends_before_a_gap() {
         let fresh = FreshEvents::default();
         fresh.push([1, 2, 3, 5, 6].map(event));
 
-        assert_eq!(taken(&fresh, 2, 10), [3]);
-        assert_eq!(taken(&fresh, 3, 10), [0_i64; 0]);
-        assert_eq!(taken(&fresh, 4, 10), [5, 6]);
+        assert_eq!(run(&fresh, 2, 10), [3]);
+        assert_eq!(run(&fresh, 3, 10), [0_i64; 0]);
+        assert_eq!(run(&fresh, 4, 10), [5, 6]);
     }
 
     #[test]
-    fn events_out_of_order_are_not_a_run() {
+    fn a_position_that_falls_shows_that_the_store_went_back() {
         let fresh = FreshEvents::default();
-        fresh.push([2, 1].map(event));
+        fresh.push([1, 2, 3].map(event));
 
-        assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
-        assert_eq!(taken(&fresh, 1, 10), [2]);
+        fresh.push([2].map(event));
+
+        assert_eq!(run(&fresh, 0, 10), [0_i64; 0]);
+        assert_eq!(run(&fresh, 1, 10), [2]);
     }
 
     #[test]
-    fn only_the_newest_events_are_buffered() {
+    fn only_the_newest_are_kept() {
         let fresh = FreshEvents::default();
         fresh.push((1..=3000).map(event));
-        assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
-        assert_eq!(taken(&fresh, 3000 - 2048, 1), [3000 - 2047]);
+        assert_eq!(run(&fresh, 0, 10), [0_i64; 0]);
+        assert_eq!(run(&fresh, 3000 - 2048, 1), [3000 - 2047]);
 
         let fresh = FreshEvents::default();
         fresh.push((1..=5).map(|position| event_of(position, 1 << 20)));
-        assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
-        assert_eq!(taken(&fresh, 1, 10), [2, 3, 4, 5]);
+        assert_eq!(run(&fresh, 0, 10), [0_i64; 0]);
+        assert_eq!(run(&fresh, 1, 10), [2, 3, 4, 5]);
     }
 
     #[test]
-    fn the_last_appended_event_is_known_after_it_was_taken() {
+    fn the_end_is_the_newest_event() {
         let fresh = FreshEvents::default();
         assert!(!fresh.ends_at(Position::ZERO));
 
@@ -189,30 +202,28 @@ mod tests {
 
         assert!(!fresh.ends_at(Position::new(6)));
         assert!(fresh.ends_at(Position::new(7)));
-        assert_eq!(taken(&fresh, 6, 10), [7]);
-        assert!(fresh.ends_at(Position::new(7)));
     }
 
     #[test]
-    fn a_cleared_buffer_returns_nothing() {
+    fn forgotten_events_must_be_read_from_the_store() {
         let fresh = FreshEvents::default();
         fresh.push([1, 2].map(event));
 
         fresh.forget();
 
-        assert_eq!(taken(&fresh, 0, 10), [0_i64; 0]);
+        assert_eq!(run(&fresh, 0, 10), [0_i64; 0]);
         assert!(!fresh.ends_at(Position::new(2)));
     }
 
     #[tokio::test]
-    async fn a_push_wakes_the_consumer() {
+    async fn a_push_wakes_those_who_wait() {
         let fresh = FreshEvents::default();
-        let appended = fresh.appended();
-        tokio::pin!(appended);
-        appended.as_mut().enable();
+        let woken = fresh.appended();
+        tokio::pin!(woken);
+        woken.as_mut().enable();
 
         fresh.push([event(1)]);
 
-        appended.await;
+        woken.await;
     }
 }

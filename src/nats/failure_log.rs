@@ -1,6 +1,7 @@
 //! Log lines and pauses for a loop whose steps may fail many times in a row.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,23 +20,26 @@ pub enum Severity {
     Alarm,
 }
 
-/// The problem that an operator has to solve now. Readiness shows it.
+/// The problems that an operator has to solve now, one per task. Readiness shows them.
 #[derive(Debug, Clone, Default)]
-pub struct Alarm(Arc<Mutex<Option<String>>>);
+pub struct Alarm(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Alarm {
-    /// The problem; `None` if there is none.
+    /// The problems; `None` if there is none.
     #[must_use]
     pub fn text(&self) -> Option<String> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        let problems = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts: Vec<_> = problems.values().map(String::as_str).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
     }
 
-    fn set(&self, task: &'static str, text: Option<String>) {
+    pub(super) fn set(&self, task: &'static str, text: Option<String>) {
         metrics::gauge!("orders_alarm", "task" => task).set(f64::from(text.is_some()));
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        let mut problems = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => problems.insert(task, text),
+            None => problems.remove(task),
+        };
     }
 }
 

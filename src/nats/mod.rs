@@ -6,21 +6,20 @@
 //!
 //! Reading order: [`message`] (an event as a message) → [`stream`] (where messages are kept),
 //! [`stream_config`] and [`owner`] → [`tail`], [`ownership`], [`lifecycle`], [`window`] and
-//! [`relay`] (store to stream) → [`start_sequence`], [`consumer`] and [`subscriber`] (stream to
-//! projection). [`connection`], [`lease_keeper`] and [`failure_log`] support them.
+//! [`relay`] (store to stream) → [`bell`] and [`subscriber`] (store to projection, when the stream
+//! rings). [`connection`], [`lease_keeper`] and [`failure_log`] support them.
 //!
 //! Guarantees:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
-//!   is the relay's only cursor. Each publication names the sequence that it expects before it, so
-//!   a second relay, a late packet or a repeated packet changes nothing.
-//! - A stream of another store is neither written nor read. This store's stream from before a
-//!   restore is deleted and created again.
-//! - A projection receives each event at least once and in order; its own checkpoint decides which
-//!   events are new. Each message names the position of the event before it, so the projection
-//!   notices a lost message and reads the event from the store.
+//!   is the relay's only cursor. Each publication names the sequence that it expects before it, so a
+//!   second relay, a late packet or a repeated packet changes nothing.
+//! - A stream of another store is not written. This store's stream from before a restore is deleted
+//!   and created again.
+//! - A projection receives each event at least once and in order, from the store; its own checkpoint
+//!   decides which events are new. Messages only say when to look, so none of them can harm it.
 
+pub mod bell;
 pub mod connection;
-pub mod consumer;
 pub mod failure_log;
 pub mod lease_keeper;
 pub mod lifecycle;
@@ -31,12 +30,10 @@ pub mod ownership;
 pub mod relay;
 pub mod relay_error;
 pub mod relay_ports;
-pub mod start_sequence;
 pub mod stream;
 pub mod stream_config;
 pub mod stream_error;
 pub mod subscriber;
-pub mod subscriber_error;
 pub mod tail;
 pub mod window;
 
@@ -48,5 +45,4 @@ pub use relay_error::RelayError;
 pub use relay_ports::RelayPorts;
 pub use stream::EventStream;
 pub use stream_error::StreamError;
-pub use subscriber::Subscriber;
-pub use subscriber_error::SubscriberError;
+pub use subscriber::{Subscriber, SubscriberPorts};

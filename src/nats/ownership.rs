@@ -6,17 +6,12 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
-
 use super::{
-    stream::{EventStream, StreamState},
+    stream::EventStream,
     stream_error::{MismatchKind, StreamError},
-    tail::{self, StreamEnd},
+    tail::StreamEnd,
 };
 use crate::event_sourcing::{EventStore, Position, StoreError, StoreIdentity};
-
-/// Checks the stream and returns its state. After a good check its events may be applied.
-pub type StreamCheck<E> = Arc<dyn Fn() -> BoxFuture<'static, Result<StreamState, E>> + Send + Sync>;
 
 /// A stream and the store that should fill it.
 #[derive(Clone)]
@@ -63,40 +58,5 @@ impl<S: EventStore> StreamOwnership<S> {
             position,
             kind,
         }
-    }
-
-    /// Checks that the stream belongs to this store, and returns its state. Changes nothing.
-    ///
-    /// # Errors
-    /// The stream does not exist or belongs to another store, or NATS or the store fails.
-    pub async fn check<E>(&self) -> Result<StreamState, E>
-    where
-        E: From<StoreError> + From<StreamError>,
-    {
-        let store_id = self.identity.id().await?;
-        let state = self.stream.state().await?;
-        let state = state.ok_or_else(|| self.stream.missing())?;
-        self.stream.ensure_not_foreign(&state, store_id)?;
-        let tail = tail::find(&self.stream, state.clone()).await?;
-        if self.store_contains(&tail.end).await? {
-            return Ok(state);
-        }
-        let kind = match state.owner {
-            Some(_) => MismatchKind::AfterRestore,
-            None => MismatchKind::UnknownOwner,
-        };
-        Err(self.mismatch(&tail.end, kind).into())
-    }
-
-    /// [`Self::check`] as a function, for the subscriber.
-    pub fn into_check<E>(self) -> StreamCheck<E>
-    where
-        E: From<StoreError> + From<StreamError> + 'static,
-    {
-        let ownership = Arc::new(self);
-        Arc::new(move || {
-            let ownership = Arc::clone(&ownership);
-            Box::pin(async move { ownership.check().await })
-        })
     }
 }

@@ -29,6 +29,7 @@ use super::{
     failure_log::FailureLog,
     lease_keeper::LeaseKeeper,
     lifecycle::StreamLifecycle,
+    message::Encoding,
     ownership::StreamOwnership,
     relay_error::RelayError,
     relay_ports::RelayPorts,
@@ -47,9 +48,6 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// steady load of single commands the pause leaves the processors to them (`make bench`:
 /// add-item@1). An event after a quiet time is published at once.
 const WINDOW_PAUSE: Duration = Duration::from_millis(3);
-
-/// For how long the relay does not pause after a read has waited: more reads are likely to wait.
-const NO_PAUSE_AFTER_WAITING_READ: Duration = Duration::from_secs(1);
 
 /// How often an idle relay checks the stream's end.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -127,8 +125,6 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     /// end.
     pub async fn run(mut self, cancel: CancellationToken) {
         let fresh = self.ports.fresh.clone();
-        let awaited = Arc::clone(&self.ports.awaited);
-        let mut no_pause_until = Instant::now();
         let mut failures = FailureLog::new("relay").with_alarm(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let appended = fresh.appended();
@@ -152,13 +148,9 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
                 Ok(published) => {
                     failures.record_success();
                     // A window of large events holds fewer, and `self.batch` is then as small.
-                    let is_all = published < batch.min(self.batch) as usize;
-                    if is_all && Instant::now() >= no_pause_until {
+                    if published < batch.min(self.batch) as usize {
                         select! {
                             () = sleep(self.window_pause) => {}
-                            () = awaited.notified() => {
-                                no_pause_until = Instant::now() + NO_PAUSE_AFTER_WAITING_READ;
-                            }
                             () = cancel.cancelled() => {}
                         }
                     }
@@ -213,8 +205,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
 
     /// The next events after a position. Those that this process has appended are in memory; for
     /// others the store is read, at most once in a poll interval.
-    async fn read_after(&mut self, after: Position) -> Result<Vec<RecordedEvent>, StoreError> {
-        let fresh = self.ports.fresh.take_after(after, self.batch);
+    async fn read_after(&mut self, after: Position) -> Result<Vec<Arc<RecordedEvent>>, StoreError> {
+        let fresh = self.ports.fresh.run_after(after, self.batch as usize);
         let is_just_read = self
             .store_read_at
             .is_some_and(|read_at| read_at.elapsed() < self.poll_interval);
@@ -223,7 +215,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         }
         let events = self.store.read_all(after, self.batch).await?;
         self.store_read_at = Some(Instant::now());
-        Ok(events)
+        Ok(events.into_iter().map(Arc::new).collect())
     }
 
     /// Compares the stream's end with the cursor. If they differ, returns a new cursor from the
@@ -293,12 +285,17 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
     async fn publish(
         &mut self,
         cursor: Cursor,
-        events: Vec<RecordedEvent>,
+        events: Vec<Arc<RecordedEvent>>,
     ) -> Result<(Cursor, usize), RelayError> {
         let read = events.len();
-        let prefix = &self.stream.options().subject_prefix;
+        let encoding = Encoding {
+            prefix: &self.stream.options().subject_prefix,
+            // As the server says now: it may be another one after a reconnection.
+            max_payload: self.stream.context().client().server_info().max_payload,
+            href: self.ports.href,
+        };
         let lifted = events.into_iter().map(|event| (self.ports.lift)(event));
-        let window = window::encode(prefix, cursor.position, lifted);
+        let window = window::encode(encoding, lifted);
         let published = window.len();
         // Large events do not fit a window: the next read is smaller, so that less is thrown away.
         self.batch = if published < read {

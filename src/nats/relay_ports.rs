@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::sync::Notify;
 
 use super::failure_log::Alarm;
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
 };
 
 /// Lifts an event to today's schema version; an event that cannot be lifted is returned unchanged.
-pub type Lift = Arc<dyn Fn(RecordedEvent) -> RecordedEvent + Send + Sync>;
+pub type Lift = Arc<dyn Fn(Arc<RecordedEvent>) -> Arc<RecordedEvent> + Send + Sync>;
 
 /// Reads the position up to which the read model has applied the events.
 pub type ReadCheckpoint =
@@ -23,6 +22,8 @@ pub type ReadCheckpoint =
 pub struct RelayPorts {
     /// Lifts events before they are published.
     pub lift: Lift,
+    /// Makes the link to an event's history entry, for events that are too large for NATS.
+    pub href: fn(&RecordedEvent) -> String,
     /// The read model's checkpoint. A purged stream is filled from there on.
     pub checkpoint: ReadCheckpoint,
     /// The id of the store.
@@ -32,8 +33,6 @@ pub struct RelayPorts {
     /// Events that this process has just appended: they wake the relay and are published without
     /// being read from the store.
     pub fresh: FreshEvents,
-    /// Notified when a read waits for events that are still to be published.
-    pub awaited: Arc<Notify>,
     /// How long the lease lasts.
     pub lease_ttl: Duration,
 }

@@ -1,94 +1,106 @@
-//! The subscriber: feeds a projection from the stream.
+//! The subscriber: brings the events of the store to a projection, whenever the stream says that there
+//! may be some.
 //!
-//! The only cursor is the projection's checkpoint. The consumer is disposable: it is replaced after
-//! an error, a gap in its deliveries, missed heartbeats, a recreated stream, or when messages that
-//! the stream holds do not arrive. The next consumer starts at the checkpoint. Only the holder of
-//! the lease consumes, and what it applies carries the lease's epoch.
+//! NATS is only the doorbell ([`super::bell`]). What is applied comes from the store: from memory, if
+//! this process has just appended it, else from `events` after the checkpoint. So nothing on the wire
+//! can forge, skip, repeat, reorder or swell an event, and reads go on without NATS: when the bell is
+//! silent, the store is looked at every 250 ms, and at once while a read waits.
 //!
-//! Before a consumer is created, the stream is checked: events of another store, or of this store
-//! from before a restore, are never applied. A restore cannot happen while a consumer lives:
-//! without an answer of the store the lease is not renewed, and the consumer is dropped.
-//!
-//! Events are applied in chunks of whatever has arrived, so chunks are small while the service is
-//! idle and large while it catches up.
+//! The only cursor is the projection's checkpoint. Only the holder of the lease applies events, under
+//! the lease's epoch. After an error, or when the lease is taken anew, the checkpoint is read again. A
+//! checkpoint beyond the end of the store belongs to another store, or to a future that a restore has
+//! undone: the alarm is raised and the projection is rebuilt.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     select,
-    time::{Instant, sleep, timeout},
+    sync::{Notify, watch},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::error;
 
 use super::{
-    consumer::{Chunk, Consumer, DeliveryProgress},
-    failure_log::FailureLog,
+    bell::Bell,
+    failure_log::{Alarm, FailureLog, Severity},
     lease_keeper::LeaseKeeper,
-    ownership::StreamCheck,
     stream::{DEADLINE, EventStream},
-    subscriber_error::SubscriberError,
 };
-use crate::event_sourcing::{Epoch, Lease, Position, StoreError, projection::Projection};
+use crate::{
+    event_sourcing::{
+        Epoch, EventStore, Lease, Position, RecordedEvent, StoreError, projection::Projection,
+    },
+    live::FreshEvents,
+};
 
-/// How long no message may arrive before the stream itself is checked.
-const SILENCE: Duration = Duration::from_millis(700);
+/// The most events in one chunk.
+const CHUNK: u32 = 1000;
 
-/// After how many checks in a row a consumer that stays behind is replaced at the latest.
-const MAX_CHECKS_BEHIND: u32 = 8;
+/// How long the store is not looked at while the bell is silent.
+const SILENCE: Duration = Duration::from_millis(250);
+
+/// How long the store is not looked at again after a bell that announced nothing: a forged one.
+const FALSE_ALARM_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a subscriber without the lease waits.
-const STANDBY_PAUSE: Duration = Duration::from_millis(250);
+const STANDBY_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a step of the subscriber did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SubscriberStep {
     /// Nothing: another process holds the lease.
     Standby,
-    /// It waited, and no message arrived.
+    /// It looked, and the store holds nothing new.
     Idle,
     /// It applied so many events.
     Applied(usize),
 }
 
-/// The present consumer, and what the subscriber remembers about it.
-struct Subscription {
-    consumer: Consumer,
-    epoch: Epoch,
-    /// How many checks in a row have found it behind.
-    checks_behind: u32,
+/// What the subscriber is given.
+pub struct SubscriberPorts<S> {
+    /// Where the events are.
+    pub store: S,
+    /// What this process has just appended.
+    pub fresh: FreshEvents,
+    /// Notified whenever a read waits for the projection.
+    pub awaited: Arc<Notify>,
+    /// Tells others that an operator has to act.
+    pub alarm: Alarm,
+    /// How long the lease lasts.
+    pub lease_ttl: Duration,
 }
 
-/// Feeds the projection `P` while it holds the lease `L`.
-pub struct Subscriber<P, L> {
-    stream: EventStream,
-    check: StreamCheck<SubscriberError>,
+/// Where the projection stands, as this process knows it.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    epoch: Epoch,
+    checkpoint: Position,
+}
+
+/// Feeds the projection `P` from the store `S` while it holds the lease `L`.
+pub struct Subscriber<S, P, L> {
+    bell: Arc<Bell>,
+    heard: watch::Receiver<Position>,
+    ports: SubscriberPorts<S>,
     projection: P,
     lease: LeaseKeeper<L>,
-    subscription: Option<Subscription>,
-    /// How many checks in a row may find a consumer behind before it is replaced. It doubles each
-    /// time, so that a slow consumer is not replaced for ever.
-    allowed_checks_behind: u32,
+    place: Option<Place>,
 }
 
-impl<P: Projection, L: Lease> Subscriber<P, L> {
-    /// A subscriber from `stream`, which passes `check`, to `projection`. Only the holder of
-    /// `lease`, which lasts `lease_ttl`, applies events.
+impl<S: EventStore, P: Projection, L: Lease> Subscriber<S, P, L> {
+    /// A subscriber that brings the events of `ports.store` to `projection` when `stream` rings. Only the
+    /// holder of `lease` applies events.
     #[must_use]
-    pub fn new(
-        stream: EventStream,
-        check: StreamCheck<SubscriberError>,
-        projection: P,
-        lease: L,
-        lease_ttl: Duration,
-    ) -> Self {
+    pub fn new(stream: EventStream, projection: P, lease: L, ports: SubscriberPorts<S>) -> Self {
+        let (bell, heard) = Bell::new(stream);
         Self {
-            stream,
-            check,
+            bell: Arc::new(bell),
+            heard,
             projection,
-            lease: LeaseKeeper::new(lease, "projector", lease_ttl),
-            subscription: None,
-            allowed_checks_behind: 1,
+            lease: LeaseKeeper::new(lease, "projector", ports.lease_ttl),
+            ports,
+            place: None,
         }
     }
 
@@ -96,7 +108,17 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
     ///
     /// A step that is dropped before its end has applied its whole chunk or nothing.
     pub async fn run(mut self, cancel: CancellationToken) {
-        let mut failures = FailureLog::new("subscriber");
+        let bell = Arc::clone(&self.bell);
+        select! {
+            () = bell.listen() => {}
+            () = self.apply_until(&cancel) => {}
+        }
+        // Bounded, because the store may hang; the lease then runs out.
+        let _ = timeout(DEADLINE, self.lease.release()).await;
+    }
+
+    async fn apply_until(&mut self, cancel: &CancellationToken) {
+        let mut failures = FailureLog::new("subscriber").with_alarm(self.ports.alarm.clone());
         while !cancel.is_cancelled() {
             let step = select! {
                 step = self.run_once() => step,
@@ -104,93 +126,125 @@ impl<P: Projection, L: Lease> Subscriber<P, L> {
             };
             let pause = match step {
                 Ok(SubscriberStep::Standby) => STANDBY_PAUSE,
-                Ok(SubscriberStep::Idle | SubscriberStep::Applied(_)) => {
+                Ok(SubscriberStep::Idle) => {
                     failures.record_success();
-                    continue;
+                    FALSE_ALARM_PAUSE
                 }
-                Err(error) => failures.record_failure(&error, error.severity()),
+                Ok(SubscriberStep::Applied(events)) => {
+                    failures.record_success();
+                    // A full chunk: there may be more.
+                    if events >= CHUNK as usize {
+                        continue;
+                    }
+                    Duration::ZERO
+                }
+                Err(error) => failures.record_failure(&error, severity(&error)),
             };
             select! {
-                () = sleep(pause) => {}
+                () = self.pause(pause) => {}
                 () = cancel.cancelled() => {}
             }
         }
-        self.subscription = None;
-        // Bounded, because the store may hang; the lease then runs out.
-        let _ = timeout(DEADLINE, self.lease.release()).await;
     }
 
-    /// One step: waits a moment for messages and applies those that have arrived.
+    /// Pauses, and then waits until there may be new events.
+    async fn pause(&mut self, pause: Duration) {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        let Some(Place { checkpoint, .. }) = self.place else {
+            return;
+        };
+        let silence = sleep(SILENCE);
+        tokio::pin!(silence);
+        loop {
+            select! {
+                rung = self.heard.changed() => {
+                    if rung.is_err() || *self.heard.borrow_and_update() > checkpoint {
+                        return;
+                    }
+                }
+                () = self.ports.awaited.notified() => return,
+                () = &mut silence => return,
+            }
+        }
+    }
+
+    /// One step: applies the next events after the checkpoint, if there are any.
     ///
     /// # Errors
-    /// See [`SubscriberError`]. The next step creates a new consumer at the checkpoint.
-    pub async fn run_once(&mut self) -> Result<SubscriberStep, SubscriberError> {
-        // Taken out, so that no consumer is left after an error or a dropped step.
-        let subscription = self.subscription.take();
+    /// If the store, the projection or the lease fails. The next step reads the checkpoint again.
+    pub async fn run_once(&mut self) -> Result<SubscriberStep, StoreError> {
+        // Taken out, so that nothing is believed after an error or a dropped step.
+        let place = self.place.take();
         let Some(epoch) = self.lease.hold().await? else {
             return Ok(SubscriberStep::Standby);
         };
-        let mut subscription = match subscription.filter(|current| current.epoch == epoch) {
-            Some(subscription) => subscription,
-            None => self.subscribe(epoch).await?,
+        let place = match place.filter(|place| place.epoch == epoch) {
+            Some(place) => place,
+            None => self.find_place(epoch).await?,
         };
-        // Not longer than an answer about the lease is valid.
-        let wait = SILENCE.min(self.lease.renewal_interval());
-        let Some(Chunk { events, failure }) = subscription.consumer.next_chunk(wait).await else {
-            self.subscription = self.check_silence(subscription).await?;
+        let events = self.read(place.checkpoint).await?;
+        if events.is_empty() {
+            self.place = Some(place);
             return Ok(SubscriberStep::Idle);
-        };
-        subscription.checks_behind = 0;
-        let applied = events.len();
-        if applied > 0 {
-            let checkpoint = self.projection.apply(events, epoch).await?;
-            metrics::counter!("orders_projection_applied_total").increment(applied as u64);
-            record_checkpoint(checkpoint);
         }
-        // Returned only now, so that a failing consumer still makes progress.
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        self.subscription = Some(subscription);
-        Ok(SubscriberStep::Applied(applied))
-    }
-
-    /// Creates a consumer that starts after the checkpoint.
-    async fn subscribe(&self, epoch: Epoch) -> Result<Subscription, SubscriberError> {
-        let started = Instant::now();
-        let state = (self.check)().await?;
-        let checkpoint = timeout(DEADLINE, self.projection.checkpoint()).await;
-        let checkpoint = checkpoint.map_err(StoreError::unavailable)??;
+        let checkpoint = self
+            .projection
+            .apply(place.checkpoint, &events, epoch)
+            .await?;
+        metrics::counter!("orders_projection_applied_total").increment(events.len() as u64);
         record_checkpoint(checkpoint);
-        let consumer = Consumer::create(self.stream.clone(), state, checkpoint).await?;
-        debug!(elapsed = ?started.elapsed(), "subscribed");
-        Ok(Subscription {
-            consumer,
-            epoch,
-            checks_behind: 0,
-        })
+        self.place = Some(Place { epoch, checkpoint });
+        Ok(SubscriberStep::Applied(events.len()))
     }
 
-    /// Checks a consumer without new messages; `None` if it must be replaced.
-    async fn check_silence(
-        &mut self,
-        mut subscription: Subscription,
-    ) -> Result<Option<Subscription>, SubscriberError> {
-        match subscription.consumer.progress().await? {
-            DeliveryProgress::StreamReplaced => Ok(None),
-            DeliveryProgress::CaughtUp => {
-                self.allowed_checks_behind = 1;
-                Ok(Some(subscription))
-            }
-            DeliveryProgress::Behind => {
-                subscription.checks_behind += 1;
-                if subscription.checks_behind < self.allowed_checks_behind {
-                    return Ok(Some(subscription));
-                }
-                let doubled = self.allowed_checks_behind.saturating_mul(2);
-                self.allowed_checks_behind = doubled.min(MAX_CHECKS_BEHIND);
-                Ok(None)
-            }
+    /// The next events after a position: from memory, or else from the store.
+    async fn read(&self, after: Position) -> Result<Vec<Arc<RecordedEvent>>, StoreError> {
+        let fresh = self.ports.fresh.run_after(after, CHUNK as usize);
+        if !fresh.is_empty() {
+            return Ok(fresh);
+        }
+        let events = bounded(self.ports.store.read_all(after, CHUNK)).await?;
+        Ok(events.into_iter().map(Arc::new).collect())
+    }
+
+    /// Reads the checkpoint, and rebuilds the projection if that is beyond the end of the store.
+    async fn find_place(&self, epoch: Epoch) -> Result<Place, StoreError> {
+        // The store may have been restored: it may lack what this process once appended.
+        self.ports.fresh.forget();
+        let checkpoint = bounded(self.projection.checkpoint()).await?;
+        let newest = bounded(self.ports.store.newest()).await?;
+        if checkpoint <= newest {
+            record_checkpoint(checkpoint);
+            return Ok(Place { epoch, checkpoint });
+        }
+        let (at, end) = (checkpoint.get(), newest.get());
+        error!(
+            checkpoint = at,
+            end, "the checkpoint is beyond the end of the store, rebuilding"
+        );
+        let problem = format!("the checkpoint {at} is beyond the end of the store, {end}");
+        self.ports.alarm.set("subscriber", Some(problem));
+        let checkpoint = self.projection.rebuild().await?;
+        self.ports.alarm.set("subscriber", None);
+        record_checkpoint(checkpoint);
+        Ok(Place { epoch, checkpoint })
+    }
+}
+
+/// Gives up waiting for a store that does not answer.
+async fn bounded<T>(asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    timeout(DEADLINE, asked)
+        .await
+        .map_err(StoreError::unavailable)?
+}
+
+fn severity(error: &StoreError) -> Severity {
+    match error {
+        StoreError::Corrupt { .. } => Severity::Alarm,
+        StoreError::Unavailable(_) | StoreError::Overloaded | StoreError::Unknown(_) => {
+            Severity::Warning
         }
     }
 }

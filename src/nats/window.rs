@@ -15,6 +15,8 @@
 //! takes a refusal for a damaged replica and closes the whole stream ("last msgid mismatch",
 //! "critical write error"). One message at a time needs no such id.
 
+use std::sync::Arc;
+
 use async_nats::{
     client,
     header::{
@@ -29,7 +31,7 @@ use async_nats::{
 use tokio::time::timeout;
 
 use super::{
-    message::{self, OutgoingMessage},
+    message::{self, Encoding, OutgoingMessage},
     relay_error::RelayError,
     stream::{DEADLINE, EventStream},
 };
@@ -64,24 +66,19 @@ fn is_one_by_one(stream: &EventStream) -> bool {
     stream.options().replicas > 1
 }
 
-/// Writes the events after the position `previous` as messages, as many as fit a window.
+/// Writes events as messages, as many as fit a window.
 #[must_use]
-pub fn encode(
-    prefix: &str,
-    mut previous: Position,
-    events: impl Iterator<Item = RecordedEvent>,
-) -> Window {
+pub fn encode(encoding: Encoding<'_>, events: impl Iterator<Item = Arc<RecordedEvent>>) -> Window {
     let mut bytes = 0_usize;
     let mut window = Window::new();
     for event in events {
         let position = event.position;
-        let message = message::encode(prefix, previous, &event);
+        let message = message::encode(encoding, &event);
         bytes = bytes.saturating_add(message.size());
         if bytes > MAX_BYTES && !window.is_empty() {
             break;
         }
         window.push((position, message));
-        previous = position;
     }
     window
 }

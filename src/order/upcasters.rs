@@ -4,6 +4,8 @@
 //! - version 2: adds `customerId`
 //! - version 3: replaces `total` by `items` and names the currency
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -41,11 +43,21 @@ pub fn upcasters(default_currency: Currency) -> Result<UpcasterChain, ChainError
 /// lifted, even if they have the same name.
 #[must_use]
 pub fn lift_where_possible(upcasters: &UpcasterChain, event: RecordedEvent) -> RecordedEvent {
-    if event.aggregate_type != Order::TYPE || upcasters.is_current(&event) {
-        event
-    } else {
-        upcasters.lift(event.clone()).unwrap_or(event)
+    lifted(upcasters, &event).unwrap_or(event)
+}
+
+/// [`lift_where_possible`] for an event that others hold, too: most events are current and not copied.
+#[must_use]
+pub fn lift_shared(upcasters: &UpcasterChain, event: Arc<RecordedEvent>) -> Arc<RecordedEvent> {
+    lifted(upcasters, &event).map_or(event, Arc::new)
+}
+
+/// The event in today's shape, where it is an old one that can be lifted.
+fn lifted(upcasters: &UpcasterChain, event: &RecordedEvent) -> Option<RecordedEvent> {
+    if event.aggregate_type != Order::TYPE || upcasters.is_current(event) {
+        return None;
     }
+    upcasters.lift(event.clone()).ok()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the signature of every upcaster")]

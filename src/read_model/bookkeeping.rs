@@ -97,6 +97,21 @@ pub(super) async fn lock(connection: &mut PgConnection) -> Result<Position, Erro
     Ok(Position::new(position))
 }
 
+/// Moves the checkpoint in a transaction that has locked it.
+pub(super) async fn move_to(
+    connection: &mut PgConnection,
+    position: Position,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "update projection_checkpoint set position = $2, updated_at = now() where name = $1",
+        CHECKPOINT,
+        position.get(),
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Reads all parked orders, the longest parked first.
 pub(super) async fn read_parked(connection: &mut PgConnection) -> Result<Vec<ParkedOrder>, Error> {
     sqlx::query_as!(

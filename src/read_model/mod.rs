@@ -27,6 +27,7 @@ mod bookkeeping;
 mod changed_rows;
 mod chunk;
 mod error;
+mod projection;
 mod row_cache;
 mod row_writer;
 mod tables;

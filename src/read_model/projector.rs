@@ -2,7 +2,7 @@
 //!
 //! The cursor is the checkpoint row. It moves in the transaction that writes the rows, and every writer
 //! of rows (the projector, the switch of a rebuild, a refold) counts up its revision. So each event is
-//! applied once, even if it is delivered twice or out of order.
+//! applied once, even if it is brought several times.
 //!
 //! No lock is held while a chunk is folded. The rows are written only if the checkpoint is still as it
 //! was read; if not, the chunk is folded again (optimistic concurrency, as for the aggregates).
@@ -24,7 +24,6 @@ use super::{
 use crate::{
     event_sourcing::{
         Epoch, EventStore, Position, Pulse, RecordedEvent, StoreError, UpcasterChain,
-        projection::{Delivery, Projection},
         testing::sabotage::{self, Safeguard},
     },
     sql::run_query,
@@ -33,7 +32,7 @@ use crate::{
 /// How long a chunk may take, also if the server does not answer at all.
 pub(super) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How many events of a gap, or of a catch-up, are applied in one transaction.
+/// How many events of a catch-up are applied in one transaction.
 const PAGE: u32 = 1000;
 
 /// How often a chunk is folded before it fails, if another writer is faster each time.
@@ -50,14 +49,6 @@ pub struct Projector<S> {
     pub(super) rows: RowWriter,
     pub(super) store: S,
     pub(super) upcasters: Arc<UpcasterChain>,
-}
-
-/// What one transaction achieved.
-struct Applied {
-    /// The position of the checkpoint afterwards.
-    checkpoint: Position,
-    /// Whether all deliveries are applied. If not, a long gap before them needs more transactions.
-    is_complete: bool,
 }
 
 impl<S: EventStore> Projector<S> {
@@ -85,14 +76,32 @@ impl<S: EventStore> Projector<S> {
             if events.is_empty() {
                 return Ok(checkpoint.position);
             }
-            let mut previous = checkpoint.position;
-            let deliveries = events.into_iter().map(|event| {
-                let delivery = Delivery { previous, event };
-                previous = delivery.event.position;
-                delivery
-            });
-            progress(self.apply(deliveries.collect(), checkpoint.epoch).await?);
+            let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+            let Checkpoint {
+                position, epoch, ..
+            } = checkpoint;
+            progress(self.apply_events(position, &events, epoch).await?);
         }
+    }
+
+    /// Applies events that follow `after` in the store, in one transaction, and returns the new
+    /// checkpoint. See [`crate::event_sourcing::projection::Projection::apply`].
+    pub(super) async fn apply_events(
+        &self,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
+        epoch: Epoch,
+    ) -> Result<Position, StoreError> {
+        let applied = timeout(DEADLINE, self.apply_fast(after, events, epoch)).await;
+        let applied = match applied.map_err(StoreError::unavailable)? {
+            Err(WriteError::Data(error)) => {
+                warn!(%error, "the database refuses the data of a chunk, looking for the order");
+                let applied = timeout(DEADLINE, self.apply_bisecting(after, events, epoch)).await;
+                applied.map_err(StoreError::unavailable)?
+            }
+            applied => applied,
+        };
+        Ok(applied?)
     }
 
     /// Reads the checkpoint.
@@ -108,24 +117,22 @@ impl<S: EventStore> Projector<S> {
         run_query(&self.pool, &Pulse::unwatched(), query).await
     }
 
-    /// Applies the deliveries, or the first events of a long gap before them, in one transaction.
+    /// Applies the events that follow the checkpoint, in one transaction.
     async fn apply_fast(
         &self,
-        deliveries: &[Delivery],
+        after: Position,
+        events: &[Arc<RecordedEvent>],
         epoch: Epoch,
-    ) -> Result<Applied, WriteError> {
+    ) -> Result<Position, WriteError> {
         for _ in 0..ATTEMPTS {
             let mut writer = self.rows.take().await?;
-            let mut baseline = baseline(&mut writer, deliveries, epoch).await?;
+            let mut baseline = baseline(&mut writer, after, epoch).await?;
             let from = baseline.checkpoint;
-            let (events, is_complete) = self.fill_gaps(deliveries, from.position).await?;
-            let Some(to) = events.last().map(|event| event.position) else {
+            let new = new_events(from.position, after, events)?;
+            let Some(to) = new.last().map(|event| event.position) else {
                 writer.baseline = Some(baseline);
                 self.rows.keep(writer);
-                return Ok(Applied {
-                    checkpoint: from.position,
-                    is_complete,
-                });
+                return Ok(from.position);
             };
             let mut guard = Some(Guard { from, to, epoch });
             if sabotage::is_out(Safeguard::CheckpointInTheTransaction) {
@@ -137,7 +144,7 @@ impl<S: EventStore> Projector<S> {
                 &mut writer.connection,
                 &self.store,
                 &self.upcasters,
-                events,
+                cloned(new),
                 &mut baseline.cache,
                 WriteMode::Fast(guard),
             )
@@ -154,10 +161,7 @@ impl<S: EventStore> Projector<S> {
                 });
             self.rows.keep(writer);
             if written.is_some() {
-                return Ok(Applied {
-                    checkpoint: to,
-                    is_complete,
-                });
+                return Ok(to);
             }
         }
         Err(StoreError::unavailable(TooManyConflicts).into())
@@ -167,109 +171,67 @@ impl<S: EventStore> Projector<S> {
     /// lock of the checkpoint while it looks for the order to blame.
     async fn apply_bisecting(
         &self,
-        deliveries: &[Delivery],
+        after: Position,
+        events: &[Arc<RecordedEvent>],
         epoch: Epoch,
-    ) -> Result<Applied, WriteError> {
+    ) -> Result<Position, WriteError> {
         let mut locked = self.rows.lock_checkpoint().await?;
         let from = locked.checkpoint;
-        if let Err(stale) = check_epoch(epoch, from) {
+        let new = check_epoch(epoch, from).and_then(|()| new_events(from.position, after, events));
+        let new = match new {
+            Ok(new) => new,
+            Err(error) => {
+                locked.rollback().await?;
+                return Err(error.into());
+            }
+        };
+        let Some(checkpoint) = new.last().map(|event| event.position) else {
             locked.rollback().await?;
-            return Err(stale.into());
-        }
-        let (events, is_complete) = self.fill_gaps(deliveries, from.position).await?;
-        let Some(checkpoint) = events.last().map(|event| event.position) else {
-            locked.rollback().await?;
-            return Ok(Applied {
-                checkpoint: from.position,
-                is_complete,
-            });
+            return Ok(from.position);
         };
         let cache = &mut RowCache::new(locked.has_parked);
         let (connection, mode) = (locked.connection(), WriteMode::Bisect);
         let (store, upcasters) = (&self.store, &self.upcasters);
-        chunk::apply(connection, store, upcasters, events, cache, mode).await?;
+        chunk::apply(connection, store, upcasters, cloned(new), cache, mode).await?;
         locked.commit_at(checkpoint, epoch).await?;
-        Ok(Applied {
-            checkpoint,
-            is_complete,
-        })
-    }
-
-    /// The events after the checkpoint, up to the last delivery. Reads those that were not delivered
-    /// from the store. The flag is `false` if a long gap leaves more for the next transaction.
-    async fn fill_gaps(
-        &self,
-        deliveries: &[Delivery],
-        checkpoint: Position,
-    ) -> Result<(Vec<RecordedEvent>, bool), StoreError> {
-        let mut cursor = checkpoint;
-        let mut events = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            if delivery.event.position <= cursor {
-                continue;
-            }
-            if delivery.previous > cursor {
-                let mut missing = self.store.read_all(cursor, PAGE).await?;
-                let Some(newest) = missing.last().map(|event| event.position) else {
-                    return Err(StoreError::unavailable(NotInStore(delivery.previous)));
-                };
-                missing.retain(|event| event.position <= delivery.previous);
-                events.append(&mut missing);
-                if newest < delivery.previous {
-                    return Ok((events, false));
-                }
-            }
-            cursor = delivery.event.position;
-            events.push(delivery.event.clone());
-        }
-        Ok((events, true))
+        Ok(checkpoint)
     }
 }
 
-impl<S: EventStore> Projection for Projector<S> {
-    async fn checkpoint(&self) -> Result<Position, StoreError> {
-        Ok(self.read_checkpoint().await?.position)
-    }
-
-    async fn apply(
-        &self,
-        mut deliveries: Vec<Delivery>,
-        epoch: Epoch,
-    ) -> Result<Position, StoreError> {
-        deliveries.sort_unstable_by_key(|delivery| delivery.event.position);
-        loop {
-            let applied = timeout(DEADLINE, self.apply_fast(&deliveries, epoch)).await;
-            let applied = match applied.map_err(StoreError::unavailable)? {
-                Err(WriteError::Data(error)) => {
-                    warn!(%error, "the database refuses the data of a chunk, looking for the order");
-                    let applied = timeout(DEADLINE, self.apply_bisecting(&deliveries, epoch)).await;
-                    applied.map_err(StoreError::unavailable)?
-                }
-                applied => applied,
-            }?;
-            if applied.is_complete {
-                return Ok(applied.checkpoint);
-            }
-        }
-    }
-}
-
-/// The kept baseline if the deliveries follow it directly; otherwise reads it.
+/// The kept baseline if `after` is its position; otherwise reads it.
 async fn baseline(
     writer: &mut WriterConnection,
-    deliveries: &[Delivery],
+    after: Position,
     epoch: Epoch,
 ) -> Result<Baseline, StoreError> {
-    let kept = writer.baseline.take().filter(|baseline| {
-        let follows = |first: &Delivery| first.previous == baseline.checkpoint.position;
-        deliveries.first().is_some_and(follows)
-    });
-    let baseline = match kept {
+    let kept = writer.baseline.take();
+    let baseline = match kept.filter(|baseline| baseline.checkpoint.position == after) {
         Some(baseline) => baseline,
         None => writer.read_baseline().await?,
     };
     check_epoch(epoch, baseline.checkpoint)?;
     Ok(baseline)
+}
+
+/// The events after the checkpoint. Refuses events that do not reach back to it: there may be others
+/// between.
+fn new_events(
+    checkpoint: Position,
+    after: Position,
+    events: &[Arc<RecordedEvent>],
+) -> Result<&[Arc<RecordedEvent>], StoreError> {
+    if checkpoint < after {
+        return Err(StoreError::unavailable(CheckpointBehind {
+            checkpoint,
+            after,
+        }));
+    }
+    let applied = events.partition_point(|event| event.position <= checkpoint);
+    Ok(events.get(applied..).unwrap_or_default())
+}
+
+fn cloned(events: &[Arc<RecordedEvent>]) -> impl Iterator<Item = RecordedEvent> {
+    events.iter().map(|event| RecordedEvent::clone(event))
 }
 
 /// Refuses to write under an epoch that is no longer the newest.
@@ -296,7 +258,10 @@ struct StaleEpoch {
     newest: i64,
 }
 
-/// A delivery names a preceding event that the store does not have.
+/// The events follow a position that the checkpoint has not reached.
 #[derive(Debug, thiserror::Error)]
-#[error("the event store has no event up to position {0}")]
-struct NotInStore(Position);
+#[error("the events follow position {after}, but the checkpoint is at {checkpoint}")]
+struct CheckpointBehind {
+    checkpoint: Position,
+    after: Position,
+}

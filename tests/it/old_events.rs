@@ -89,7 +89,11 @@ fn projector(app: &TestApp) -> Projector<PgEventStore> {
 async fn messages(app: &TestApp, at_least: u64) -> Vec<(String, Value)> {
     let client = async_nats::connect(&servers().nats_url).await.unwrap();
     let context = jetstream::new(client);
-    let stream = context.get_stream(&app.config.nats_stream).await.unwrap();
+    let name = &app.config.nats_stream;
+    let stream = eventually("the stream exists", || async {
+        context.get_stream(name).await.ok()
+    })
+    .await;
     let last = eventually("the messages are there", || async {
         let last = stream.get_info().await.unwrap().state.last_sequence;
         (last >= at_least).then_some(last)

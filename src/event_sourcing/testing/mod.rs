@@ -22,5 +22,5 @@ pub mod sabotage;
 pub mod specification;
 
 pub use in_memory::InMemoryEventStore;
-pub use projection::deliver_twice_and_late;
+pub use projection::apply_twice_and_late;
 pub use specification::{given, instant};

@@ -1,33 +1,28 @@
-//! Delivers events to a projection as a broker with at-least-once delivery can.
+//! Brings events to a projection again and again, as a subscriber does that has lost its place.
 
-use crate::event_sourcing::{
-    Epoch, Position, RecordedEvent,
-    projection::{Delivery, Projection},
-};
+use std::sync::Arc;
 
-/// Delivers each event twice, in order, and then all of them once more. A correct projection shows
-/// the same afterwards as after a single delivery.
-pub async fn deliver_twice_and_late<P: Projection>(
+use crate::event_sourcing::{Epoch, Position, RecordedEvent, projection::Projection};
+
+/// Applies `events`, which are all of a store, one after another and each of them twice, and then all of
+/// them once more. A correct projection shows the same afterwards as after applying each once.
+pub async fn apply_twice_and_late<P: Projection>(
     projection: &P,
-    events: &[RecordedEvent],
+    events: &[Arc<RecordedEvent>],
     epoch: Epoch,
 ) {
-    let mut previous = Position::ZERO;
-    let mut deliveries = vec![];
+    let mut after = Position::ZERO;
     for event in events {
-        deliveries.push(Delivery {
-            previous,
-            event: event.clone(),
-        });
-        previous = event.position;
+        let event = std::slice::from_ref(event);
+        for _ in 0..2 {
+            projection.apply(after, event, epoch).await.unwrap();
+        }
+        after = event[0].position;
     }
-    for delivery in &deliveries {
-        let twice = vec![delivery.clone(), delivery.clone()];
-        projection.apply(twice, epoch).await.unwrap();
-    }
-    let reached = projection.apply(deliveries, epoch).await.unwrap();
+    let reached = projection.apply(Position::ZERO, events, epoch).await;
     assert_eq!(
-        reached, previous,
+        reached.unwrap(),
+        after,
         "the checkpoint is that of the last event"
     );
 }

@@ -13,3 +13,13 @@ pub mod reads;
 pub mod sse;
 pub mod streams;
 pub mod views;
+
+use uuid::Uuid;
+
+use crate::event_sourcing::Version;
+
+/// The path of one entry of an order's history.
+#[must_use]
+pub fn history_entry_path(order: Uuid, version: Version) -> String {
+    format!("/v1/orders/{order}/events?fromVersion={version}&limit=1")
+}

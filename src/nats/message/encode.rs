@@ -7,11 +7,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::headers::{EVENT_ID, EVENT_POSITION, EVENT_PREVIOUS_POSITION, TRACEPARENT};
-use crate::event_sourcing::{Position, RecordedEvent, json::JsonText};
+use super::headers::{EVENT_ID, EVENT_POSITION, TRACEPARENT};
+use crate::event_sourcing::{RecordedEvent, json::JsonText};
 
 /// The member of `metadata` that repeats `occurredAt`.
 pub(super) const TIMESTAMP: &str = "timestamp";
+
+/// The most bytes that the headers of a message take.
+const MAX_HEADERS: usize = 1024;
 
 /// An event ready to be published.
 #[derive(Debug, Clone)]
@@ -33,28 +36,46 @@ impl OutgoingMessage {
     }
 }
 
-/// Writes `event` as a message; `previous` is the position of the event before it in the store.
+/// How events are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Encoding<'a> {
+    /// What every subject begins with.
+    pub prefix: &'a str,
+    /// The largest message that the server takes, in bytes, with its headers.
+    pub max_payload: usize,
+    /// Makes the link to an event's history entry, for messages without `data`.
+    pub href: fn(&RecordedEvent) -> String,
+}
+
+/// Writes `event` as a message. One that is larger than the server takes comes without `data`.
 ///
 /// It cannot fail, because an event that cannot be published would stop all later ones: metadata
 /// that is not a JSON object is left out, and characters that a subject cannot hold become `_`.
 #[must_use]
-pub fn encode(prefix: &str, previous: Position, event: &RecordedEvent) -> OutgoingMessage {
+pub fn encode(encoding: Encoding<'_>, event: &RecordedEvent) -> OutgoingMessage {
     let mut headers = HeaderMap::new();
     let mut insert = |name, value: String| headers.insert(HeaderName::from_static(name), value);
     insert(EVENT_ID, event.event_id.to_string());
     insert(EVENT_POSITION, event.position.to_string());
-    insert(EVENT_PREVIOUS_POSITION, previous.to_string());
     if let Some(traceparent) = traceparent(event.metadata.get()) {
         headers.insert(TRACEPARENT, traceparent);
     }
+    let subject = format!(
+        "{}.{}.{}",
+        encoding.prefix,
+        token(&event.aggregate_type),
+        token(&event.event_type)
+    );
+    let payload = body(event, None);
+    let payload = if payload.len().saturating_add(MAX_HEADERS) <= encoding.max_payload {
+        payload
+    } else {
+        body(event, Some(&(encoding.href)(event)))
+    };
     OutgoingMessage {
-        subject: format!(
-            "{prefix}.{}.{}",
-            token(&event.aggregate_type),
-            token(&event.event_type)
-        ),
+        subject,
         headers,
-        payload: body(event).into(),
+        payload: payload.into(),
     }
 }
 
@@ -69,9 +90,12 @@ fn traceparent(metadata: &str) -> Option<HeaderValue> {
     traced.traceparent?.parse().ok()
 }
 
-fn body(event: &RecordedEvent) -> String {
+/// The body. With `href`, that link to the event's history entry stands in place of its `data`.
+fn body(event: &RecordedEvent, href: Option<&str>) -> String {
     let (data, metadata) = (event.data.get(), event.metadata.get());
-    let length = data.len().saturating_add(metadata.len());
+    let length = href
+        .map_or(data.len(), str::len)
+        .saturating_add(metadata.len());
     let mut json = JsonText::with_capacity(length.saturating_add(512));
     json.raw(r#"{"eventId":"#).uuid(event.event_id);
     json.raw(r#","aggregateId":"#).uuid(event.aggregate_id);
@@ -85,7 +109,10 @@ fn body(event: &RecordedEvent) -> String {
     json.raw(r#","schemaVersion":"#)
         .number(event.schema_version);
     json.raw(r#","occurredAt":"#).instant(event.occurred_at);
-    json.raw(r#","data":"#).raw(data);
+    match href {
+        None => json.raw(r#","data":"#).raw(data),
+        Some(href) => json.raw(r#","dataOmitted":true,"href":"#).string(href),
+    };
     json.raw(r#","metadata":{"timestamp":"#)
         .instant(event.occurred_at);
     append_members(&mut json, metadata);
@@ -145,9 +172,30 @@ mod tests {
     use super::super::test_event::{TRACE, event};
     use super::*;
 
+    const ENCODING: Encoding<'_> = Encoding {
+        prefix: "events",
+        max_payload: 1 << 20,
+        href: |event| format!("/events/{}", event.position),
+    };
+
+    #[test]
+    fn an_event_that_is_larger_than_the_server_takes_comes_with_a_link_instead_of_its_data() {
+        let mut event = event();
+        let data = format!("\"{}\"", "x".repeat(1 << 20));
+        event.data = RawValue::from_string(data).unwrap();
+
+        let message = encode(ENCODING, &event);
+
+        let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+        assert_eq!(body.get("data"), None);
+        assert_eq!(body["dataOmitted"], true);
+        assert_eq!(body["href"], "/events/18342");
+        assert_eq!(body["position"], 18342);
+    }
+
     #[test]
     fn a_message_is_the_history_entry_with_its_aggregate_type_and_id() {
-        let message = encode("events", Position::new(18340), &event());
+        let message = encode(ENCODING, &event());
 
         assert_eq!(message.subject, "events.Order.OrderItemQuantityChanged");
         insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor": null, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
@@ -157,7 +205,6 @@ mod tests {
             Some("00000000-0000-0000-0000-000000000001")
         );
         assert_eq!(header(EVENT_POSITION).as_deref(), Some("18342"));
-        assert_eq!(header(EVENT_PREVIOUS_POSITION).as_deref(), Some("18340"));
         assert_eq!(header(TRACEPARENT).as_deref(), Some(TRACE));
     }
 
@@ -167,7 +214,7 @@ mod tests {
             let mut event = event();
             event.metadata = RawValue::from_string(metadata.to_owned()).unwrap();
 
-            let message = encode("events", Position::ZERO, &event);
+            let message = encode(ENCODING, &event);
 
             assert!(message.headers.get(TRACEPARENT).is_none(), "{metadata}");
         }

@@ -9,8 +9,6 @@ use crate::event_sourcing::Position;
 pub const EVENT_ID: &str = "Event-Id";
 /// Header: the event's position.
 pub const EVENT_POSITION: &str = "Event-Position";
-/// Header: the position of the previous event in the store; zero for the first event.
-pub const EVENT_PREVIOUS_POSITION: &str = "Event-Previous-Position";
 /// Header: the W3C trace context of the request that caused the event, if it had one.
 pub const TRACEPARENT: &str = "traceparent";
 
@@ -20,12 +18,6 @@ pub enum InvalidMessage {
     /// A header is missing or cannot be read.
     #[error("the header {0} is missing or cannot be read")]
     Header(&'static str),
-    /// The body is not the JSON of an event.
-    #[error("the body is not an event")]
-    Body(#[source] serde_json::Error),
-    /// Headers and body describe different events.
-    #[error("headers and body describe different events")]
-    Contradiction,
 }
 
 /// Reads the event's position and id from the headers alone.
@@ -33,7 +25,7 @@ pub enum InvalidMessage {
 /// # Errors
 /// A header is missing or cannot be read.
 pub fn identify(headers: &HeaderMap) -> Result<(Position, Uuid), InvalidMessage> {
-    let position = position_header(headers, EVENT_POSITION)?;
+    let position = position(headers).ok_or(InvalidMessage::Header(EVENT_POSITION))?;
     let event_id = headers
         .get(EVENT_ID)
         .and_then(|value| Uuid::parse_str(value.as_str()).ok())
@@ -41,18 +33,9 @@ pub fn identify(headers: &HeaderMap) -> Result<(Position, Uuid), InvalidMessage>
     Ok((position, event_id))
 }
 
-/// Reads a header that holds a position.
-///
-/// # Errors
-/// The header is missing, or is not a number from zero on.
-pub fn position_header(
-    headers: &HeaderMap,
-    name: &'static str,
-) -> Result<Position, InvalidMessage> {
-    headers
-        .get(name)
-        .and_then(|value| value.as_str().parse().ok())
-        .filter(|position| *position >= 0)
-        .map(Position::new)
-        .ok_or(InvalidMessage::Header(name))
+/// Reads the event's position; `None` if the header is missing or is not a number from zero on.
+#[must_use]
+pub fn position(headers: &HeaderMap) -> Option<Position> {
+    let position = headers.get(EVENT_POSITION)?.as_str().parse().ok()?;
+    (position >= 0).then(|| Position::new(position))
 }

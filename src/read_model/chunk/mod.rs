@@ -39,7 +39,7 @@ pub(super) async fn apply<S: EventStore>(
     connection: &mut PgConnection,
     store: &S,
     upcasters: &UpcasterChain,
-    events: Vec<RecordedEvent>,
+    events: impl IntoIterator<Item = RecordedEvent>,
     cache: &mut RowCache,
     mode: WriteMode,
 ) -> Result<Option<i64>, WriteError> {

@@ -26,8 +26,7 @@ use moka::sync::Cache;
 use uuid::Uuid;
 
 use crate::event_sourcing::{
-    Epoch, Lease, Position, StoreError, Version,
-    projection::{Delivery, Projection},
+    Epoch, Lease, Position, RecordedEvent, StoreError, Version, projection::Projection,
 };
 
 /// How many bytes of views are kept.
@@ -130,16 +129,12 @@ impl HotViews {
     }
 
     /// The projector is about to apply a chunk.
-    fn chunk_started(&self, deliveries: &[Delivery]) {
+    fn chunk_started(&self, after: Position, events: &[Arc<RecordedEvent>]) {
         let mut projector = self.write();
-        if projector
-            .position
-            .is_some_and(|position| have_no_gap(position, deliveries))
-        {
-            for delivery in deliveries {
-                let id = delivery.event.aggregate_id;
-                self.views.invalidate(&id);
-                projector.changing.insert(id);
+        if projector.position == Some(after) {
+            for event in events {
+                self.views.invalidate(&event.aggregate_id);
+                projector.changing.insert(event.aggregate_id);
             }
         } else {
             self.invalidate_all(&mut projector);
@@ -149,9 +144,9 @@ impl HotViews {
     /// The projector has applied a chunk up to `last`; its checkpoint is at `position`.
     fn chunk_applied(&self, last: Position, position: Position) {
         let mut projector = self.write();
-        // If the checkpoint is beyond the chunk, events were applied that were not delivered to this
-        // process, so their orders are not known.
-        if projector.position.map(|before| before.max(last)) != Some(position) {
+        // If the checkpoint is beyond the chunk, another process has applied events, of orders that are
+        // not known here.
+        if projector.position.is_none() || position != last {
             self.invalidate_all(&mut projector);
         }
         projector.changing.clear();
@@ -175,16 +170,6 @@ impl HotViews {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether the deliveries hold every event after `position`, up to the last of them.
-fn have_no_gap(position: Position, deliveries: &[Delivery]) -> bool {
-    let mut reached = position;
-    deliveries.iter().all(|delivery| {
-        let follows = delivery.previous <= reached;
-        reached = reached.max(delivery.event.position);
-        follows
-    })
 }
 
 /// A projection that reports its steps to [`HotViews`], which removes the views that they change.
@@ -243,15 +228,24 @@ impl<P: Projection> Projection for InvalidatingProjection<P> {
         Ok(position)
     }
 
-    async fn apply(&self, deliveries: Vec<Delivery>, epoch: Epoch) -> Result<Position, StoreError> {
+    async fn apply(
+        &self,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
+        epoch: Epoch,
+    ) -> Result<Position, StoreError> {
         let unless_applied = InvalidateOnDrop(Some(&self.views));
-        self.views.chunk_started(&deliveries);
-        let last = deliveries.iter().map(|delivery| delivery.event.position);
-        let last = last.max().unwrap_or_default();
-        let position = self.projection.apply(deliveries, epoch).await?;
+        self.views.chunk_started(after, events);
+        let last = events.last().map_or(after, |event| event.position);
+        let position = self.projection.apply(after, events, epoch).await?;
         unless_applied.defuse();
         self.views.chunk_applied(last, position);
         Ok(position)
+    }
+
+    async fn rebuild(&self) -> Result<Position, StoreError> {
+        let _unless_known = InvalidateOnDrop(Some(&self.views));
+        self.projection.rebuild().await
     }
 }
 

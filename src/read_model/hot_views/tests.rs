@@ -6,7 +6,6 @@ use chrono::DateTime;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::event_sourcing::RecordedEvent;
 
 const TTL: Duration = Duration::from_mins(1);
 
@@ -27,15 +26,24 @@ impl Projection for &'static Stub {
         position.ok_or_else(|| StoreError::unavailable(std::io::Error::other("set by the test")))
     }
 
-    async fn apply(&self, chunk: Vec<Delivery>, _: Epoch) -> Result<Position, StoreError> {
-        for delivery in chunk {
-            let id = delivery.event.aggregate_id;
+    async fn apply(
+        &self,
+        _after: Position,
+        events: &[Arc<RecordedEvent>],
+        _: Epoch,
+    ) -> Result<Position, StoreError> {
+        for event in events {
+            let id = event.aggregate_id;
             self.views.keep(id, Position::new(7), view(1));
             assert!(
                 self.views.get(id).is_none(),
                 "a view was kept while its chunk is applied"
             );
         }
+        self.checkpoint().await
+    }
+
+    async fn rebuild(&self) -> Result<Position, StoreError> {
         self.checkpoint().await
     }
 }
@@ -86,9 +94,12 @@ impl Fixture {
         self.lease.hold().await.unwrap();
     }
 
-    async fn apply(&self, chunk: Vec<Delivery>) {
+    /// Applies an event of an order, which follows `after` in the store.
+    async fn apply(&self, after: i64, position: i64, order: u128) {
+        let events = [Arc::new(event(position, order))];
+        let after = Position::new(after);
         // The result is what the test has set.
-        let _ = self.projection.apply(chunk, Epoch(1)).await;
+        let _ = self.projection.apply(after, &events, Epoch(1)).await;
     }
 
     /// The position up to which the kept view of an order is complete.
@@ -110,23 +121,29 @@ fn view(version: i32) -> HotView {
     }
 }
 
-fn delivery(previous: i64, position: i64, order: u128) -> Delivery {
+fn event(position: i64, order: u128) -> RecordedEvent {
     let empty = || RawValue::from_string("{}".to_owned()).unwrap();
-    Delivery {
-        previous: Position::new(previous),
-        event: RecordedEvent {
-            position: Position::new(position),
-            event_id: Uuid::from_u128(9),
-            aggregate_type: "Order".to_owned(),
-            aggregate_id: id(order),
-            version: Version::new(2),
-            event_type: "OrderCompleted".to_owned(),
-            schema_version: 1,
-            data: empty(),
-            metadata: empty(),
-            occurred_at: DateTime::UNIX_EPOCH,
-        },
+    RecordedEvent {
+        position: Position::new(position),
+        event_id: Uuid::from_u128(9),
+        aggregate_type: "Order".to_owned(),
+        aggregate_id: id(order),
+        version: Version::new(2),
+        event_type: "OrderCompleted".to_owned(),
+        schema_version: 1,
+        data: empty(),
+        metadata: empty(),
+        occurred_at: DateTime::UNIX_EPOCH,
     }
+}
+
+#[tokio::test]
+async fn a_rebuild_removes_all_views() {
+    let fixture = Fixture::new().await;
+
+    fixture.projection.rebuild().await.unwrap();
+
+    assert_eq!((fixture.kept(1), fixture.kept(2)), (None, None));
 }
 
 #[tokio::test]
@@ -134,7 +151,7 @@ async fn a_chunk_removes_the_views_of_its_orders_and_moves_the_position_of_the_o
     let fixture = Fixture::new().await;
     fixture.set_checkpoint(Some(8));
 
-    fixture.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(7, 8, 1).await;
 
     assert_eq!((fixture.kept(1), fixture.kept(2)), (None, Some(8)));
 }
@@ -143,7 +160,7 @@ async fn a_chunk_removes_the_views_of_its_orders_and_moves_the_position_of_the_o
 async fn a_view_that_was_read_before_the_last_chunk_is_not_kept() {
     let fixture = Fixture::new().await;
     fixture.set_checkpoint(Some(8));
-    fixture.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(7, 8, 1).await;
 
     fixture.views.keep(id(1), Position::new(7), view(1));
 
@@ -155,7 +172,7 @@ async fn a_chunk_with_a_gap_before_it_removes_all_views() {
     let fixture = Fixture::new().await;
     fixture.set_checkpoint(Some(9));
 
-    fixture.apply(vec![delivery(8, 9, 1)]).await;
+    fixture.apply(8, 9, 1).await;
 
     assert_eq!((fixture.kept(1), fixture.kept(2)), (None, None));
 }
@@ -165,7 +182,7 @@ async fn a_checkpoint_that_another_process_moved_removes_all_views() {
     let fixture = Fixture::new().await;
     fixture.set_checkpoint(Some(20));
 
-    fixture.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(7, 8, 1).await;
 
     assert_eq!(fixture.kept(2), None);
 }
@@ -174,7 +191,7 @@ async fn a_checkpoint_that_another_process_moved_removes_all_views() {
 async fn a_failed_chunk_removes_all_views_until_the_checkpoint_is_read() {
     let fixture = Fixture::new().await;
     fixture.set_checkpoint(None);
-    fixture.apply(vec![delivery(7, 8, 1)]).await;
+    fixture.apply(7, 8, 1).await;
     fixture.views.keep(id(2), Position::new(7), view(1));
     assert_eq!(fixture.kept(2), None);
 

@@ -64,7 +64,7 @@ impl Filled {
     }
 }
 
-/// Folds events into the new tables until few are left up to the live checkpoint.
+/// Folds events into the new tables until few are left up to the end of the store.
 pub(super) async fn fill<S: EventStore>(
     projector: &Projector<S>,
     mut filled: Filled,
@@ -72,7 +72,7 @@ pub(super) async fn fill<S: EventStore>(
 ) -> Result<Filled, StoreError> {
     let store = &projector.store;
     loop {
-        let target = projector.read_checkpoint().await?.position;
+        let target = store.newest().await?;
         let mut page = store.read_all(filled.position, CHUNK).await?;
         page.retain(|event| event.position <= target);
         let is_short = page.len() < MAX_LEFT_FOR_SWITCH;

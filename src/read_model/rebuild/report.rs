@@ -25,7 +25,7 @@ pub struct RebuildProgress {
     pub phase: Phase,
     /// The events up to this position are folded.
     pub position: Position,
-    /// The events up to this position will be folded: the live checkpoint, which moves meanwhile.
+    /// The events up to this position will be folded: the end of the store, which moves meanwhile.
     pub target: Position,
     /// How many events were folded.
     pub events: u64,
@@ -49,6 +49,8 @@ pub struct RebuildDifference {
 pub struct Rebuilt {
     /// How many events were folded.
     pub events: u64,
+    /// The events up to this position were folded.
+    pub position: Position,
     /// How many live orders differed from the rebuilt ones.
     pub differing: u64,
     /// The differences of the first ten of them.

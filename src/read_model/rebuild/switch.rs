@@ -57,8 +57,9 @@ pub(super) async fn switch<S: EventStore>(
     }
 }
 
-/// Applies the remaining events up to the checkpoint and switches, in one transaction that holds the
-/// lock of the checkpoint.
+/// Applies the remaining events up to the end of the store, moves the checkpoint there and switches, in
+/// one transaction that holds the lock of the checkpoint. The checkpoint moves back if it was beyond the
+/// end of the store.
 async fn switch_once<S: EventStore>(
     projector: &Projector<S>,
     lock: &mut PgConnection,
@@ -66,23 +67,29 @@ async fn switch_once<S: EventStore>(
 ) -> Result<Filled, StoreError> {
     let (store, upcasters) = (&projector.store, &projector.upcasters);
     let mut transaction = Transaction::begin(&projector.pool, BEGIN).await?;
-    let target = bookkeeping::lock(transaction.connection()).await;
-    let target = target.map_err(store_error)?;
+    let locked = bookkeeping::lock(transaction.connection()).await;
+    locked.map_err(store_error)?;
     transaction.run(USE_NEW_TABLES).await?;
     // While the other connection lives, it holds the lock of the rebuild: no other rebuild has begun and
     // replaced the new tables.
     lock.ping().await.map_err(lost_lock)?;
     loop {
-        let mut rest = store.read_all(filled.position, CHUNK).await?;
-        rest.retain(|event| event.position <= target);
+        let rest = store.read_all(filled.position, CHUNK).await?;
         let Some(last) = rest.last().map(|event| event.position) else {
             break;
         };
+        // Appends go on meanwhile. A page that is not full has reached where the end was.
+        let is_last = rest.len() < CHUNK as usize;
         filled.advance(last, rest.len());
         let (connection, cache) = (transaction.connection(), &mut RowCache::new(true));
         let mode = WriteMode::Bisect;
         chunk::apply(connection, store, upcasters, rest, cache, mode).await?;
+        if is_last {
+            break;
+        }
     }
+    let moved = bookkeeping::move_to(transaction.connection(), filled.position).await;
+    moved.map_err(store_error)?;
     transaction.run(SWITCH).await?;
     transaction.commit().await?;
     Ok(filled)

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use orders::{
     event_sourcing::{
-        Aggregate, Epoch, EventStore, Position, RecordedEvent, StoreError, UpcasterChain,
-        projection::{Delivery, Projection},
+        Aggregate, Epoch, Position, RecordedEvent, StoreError, UpcasterChain,
+        projection::Projection,
     },
-    postgres::PgEventStore,
     sql::error::store_error,
 };
 use sqlx::{PgConnection, PgPool};
@@ -15,13 +14,9 @@ use uuid::Uuid;
 
 use super::account::{AccountEvent, BankAccount, upcasters};
 
-/// How many events are read from the store at a time.
-const PAGE: u32 = 1000;
-
 /// Keeps the table `account_balances` from the events.
 pub struct Balances {
     pool: PgPool,
-    store: PgEventStore,
     upcasters: Arc<UpcasterChain>,
 }
 
@@ -35,7 +30,7 @@ struct Stale;
 
 impl Balances {
     /// Creates the table and the checkpoint.
-    pub async fn create(pool: PgPool, store: PgEventStore) -> Self {
+    pub async fn create(pool: PgPool) -> Self {
         sqlx::raw_sql(
             "create table account_balances (
                  id uuid primary key, owner text not null, currency text not null,
@@ -47,11 +42,7 @@ impl Balances {
         .await
         .expect("a table is created");
         let upcasters = Arc::new(upcasters().expect("a chain"));
-        Self {
-            pool,
-            store,
-            upcasters,
-        }
+        Self { pool, upcasters }
     }
 
     /// All rows, by id.
@@ -103,27 +94,6 @@ impl Balances {
         query.execute(connection).await.map_err(store_error)?;
         Ok(())
     }
-
-    /// All events after `cursor` up to the delivered one. Lost events are read from the store.
-    async fn with_missing(
-        &self,
-        mut cursor: Position,
-        delivery: Delivery,
-    ) -> Result<Vec<RecordedEvent>, StoreError> {
-        let mut events = vec![];
-        while cursor < delivery.previous {
-            let page = self.store.read_all(cursor, PAGE).await?;
-            let page = page
-                .into_iter()
-                .filter(|event| event.position <= delivery.previous);
-            events.extend(page);
-            cursor = events
-                .last()
-                .map_or(delivery.previous, |event| event.position);
-        }
-        events.push(delivery.event);
-        Ok(events)
-    }
 }
 
 type Query = sqlx::query::Query<'static, sqlx::Postgres, sqlx::postgres::PgArguments>;
@@ -152,10 +122,10 @@ impl Projection for Balances {
 
     async fn apply(
         &self,
-        mut deliveries: Vec<Delivery>,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
         epoch: Epoch,
     ) -> Result<Position, StoreError> {
-        deliveries.sort_by_key(|delivery| delivery.event.position);
         let mut transaction = self.pool.begin().await.map_err(store_error)?;
         let (position, newest): (i64, i64) = sqlx::query_as(
             "select position, epoch from projection_checkpoint
@@ -168,14 +138,15 @@ impl Projection for Balances {
             return Err(StoreError::unavailable(Stale));
         }
         let mut cursor = Position::new(position);
-        for delivery in deliveries {
-            if delivery.event.position <= cursor {
-                continue;
-            }
-            for event in self.with_missing(cursor, delivery).await? {
-                cursor = event.position;
-                self.apply_event(&mut transaction, event).await?;
-            }
+        if cursor < after {
+            return Err(StoreError::unavailable(Stale));
+        }
+        for event in events.iter().filter(|event| event.position > cursor) {
+            self.apply_event(&mut transaction, RecordedEvent::clone(event))
+                .await?;
+        }
+        if let Some(last) = events.last() {
+            cursor = cursor.max(last.position);
         }
         sqlx::query(
             "update projection_checkpoint set position = $1, epoch = $2
@@ -188,5 +159,16 @@ impl Projection for Balances {
         .map_err(store_error)?;
         transaction.commit().await.map_err(store_error)?;
         Ok(cursor)
+    }
+
+    async fn rebuild(&self) -> Result<Position, StoreError> {
+        sqlx::query(
+            "with cleared as (delete from account_balances)
+             update projection_checkpoint set position = 0 where name = 'account_balances'",
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(store_error)?;
+        Ok(Position::ZERO)
     }
 }

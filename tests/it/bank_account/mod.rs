@@ -10,11 +10,11 @@ use std::{sync::Arc, time::Duration};
 use orders::{
     event_sourcing::{
         EventStore, ExecuteError, Executed, Metadata, Position, Repository, Request, Version,
-        projection::{Delivery, Projection},
+        projection::Projection,
         repository::{RepositoryOptions, stream_of},
         snapshot::keep_snapshots,
         store::Until,
-        testing::{deliver_twice_and_late, instant},
+        testing::{apply_twice_and_late, instant},
     },
     live::FreshEvents,
     order::Order,
@@ -253,12 +253,13 @@ async fn histories(bank: &Bank) -> [Uuid; 3] {
 #[tokio::test]
 async fn the_projection_of_accounts_accepts_events_twice_and_late() {
     let bank = Bank::start().await;
-    let balances = Balances::create(bank.pool.clone(), bank.store.clone()).await;
+    let balances = Balances::create(bank.pool.clone()).await;
     let [old, closed, other] = histories(&bank).await;
     let events = bank.store.read_all(Position::ZERO, 100).await.unwrap();
     assert_eq!(events.len(), 7);
 
-    deliver_twice_and_late(&balances, &events, orders::event_sourcing::Epoch(1)).await;
+    let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+    apply_twice_and_late(&balances, &events, orders::event_sourcing::Epoch(1)).await;
 
     let row = |id, owner: &str, currency: &str, balance, is_open, version| {
         (
@@ -281,23 +282,35 @@ async fn the_projection_of_accounts_accepts_events_twice_and_late() {
 }
 
 #[tokio::test]
-async fn the_projection_of_accounts_reads_lost_events_from_the_store() {
+async fn the_projection_of_accounts_refuses_a_gap_and_a_stale_epoch() {
     let bank = Bank::start().await;
-    let balances = Balances::create(bank.pool.clone(), bank.store.clone()).await;
+    let balances = Balances::create(bank.pool.clone()).await;
     histories(&bank).await;
     let events = bank.store.read_all(Position::ZERO, 100).await.unwrap();
-    let last = Delivery {
-        previous: events[5].position,
-        event: events[6].clone(),
-    };
+    let events: Vec<_> = events.into_iter().map(Arc::new).collect();
+    let (newer, older) = (
+        orders::event_sourcing::Epoch(2),
+        orders::event_sourcing::Epoch(1),
+    );
 
-    let epoch = orders::event_sourcing::Epoch(2);
-    let reached = balances.apply(vec![last.clone()], epoch).await.unwrap();
+    let after_a_gap = balances
+        .apply(events[5].position, &events[6..], newer)
+        .await;
+    assert!(after_a_gap.is_err());
+    assert!(balances.rows().await.is_empty());
 
-    assert_eq!(reached, last.event.position);
+    let reached = balances
+        .apply(Position::ZERO, &events, newer)
+        .await
+        .unwrap();
+    assert_eq!(reached, events[6].position);
     assert_eq!(balances.rows().await.len(), 3);
-    let stale = orders::event_sourcing::Epoch(1);
-    assert!(balances.apply(vec![last], stale).await.is_err());
+    assert!(
+        balances
+            .apply(Position::ZERO, &events, older)
+            .await
+            .is_err()
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_nats_only_delays_the_read_side() {
+async fn a_stopped_nats_delays_no_read() {
     let data = DataDir::new("nats-stopped");
     let service = Service::embedded(&data).await;
     let shop = Shop::at(&service.url, orders());
@@ -26,9 +26,8 @@ async fn a_stopped_nats_only_delays_the_read_side() {
 
     // Every command was accepted at the first attempt.
     assert_eq!(shop.ledger.count(|o| !matches!(o, Outcome::Done(_))), 0);
-    let behind = read_last_write(&shop, &service.url).await;
-    assert_eq!(behind.0, 503, "{}", behind.1);
-    assert_eq!(behind.1["code"], "read_model_behind");
+    let (status, read) = read_last_write(&shop, &service.url).await;
+    assert_eq!(status, 200, "{read}");
     // The NATS client notices the missing answers to its pings first.
     let ready = format!("{}/health/ready", service.url);
     eventually("readiness is degraded", || async {
@@ -41,16 +40,11 @@ async fn a_stopped_nats_only_delays_the_read_side() {
 
     kill(nats, Signal::SIGCONT).unwrap();
 
-    eventually("the read side catches up", || async {
-        let (status, _) = read_last_write(&shop, &service.url).await;
-        (status == 200).then_some(())
-    })
-    .await;
     assert_all_is_well(&shop, &data, &service.url).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_nats_only_delays_the_read_side() {
+async fn a_nats_that_is_killed_again_and_again_loses_nothing() {
     let data = DataDir::new("nats-killed");
     let service = Service::embedded(&data).await;
     let shop = Shop::at(&service.url, orders());

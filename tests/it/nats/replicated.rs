@@ -22,6 +22,7 @@ async fn events_flow_while_the_leader_is_killed_and_restarted() {
 
     store.append(300, 10);
     projection.caught_up().await;
+    filled(&stream, &store).await;
     let state = stream.context().get_stream("EVENTS").await.unwrap();
     let info = state.cached_info().cluster.clone().unwrap();
     let leader = info.leader.unwrap();
@@ -31,6 +32,7 @@ async fn events_flow_while_the_leader_is_killed_and_restarted() {
     cluster.kill(index).unwrap();
     store.append(300, 10);
     projection.caught_up().await;
+    filled(&stream, &store).await;
     cluster.restart(index).unwrap();
     store.append(300, 10);
     projection.caught_up().await;

@@ -2,14 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use orders::{
-    event_sourcing::{EventStore, Position},
-    nats::{EventStream, Subscriber, subscriber::SubscriberStep},
-};
+use orders::{event_sourcing::Position, nats::subscriber::SubscriberStep};
 
 use super::support::{
-    FixedLease, NatsServer, RecordingProjection, TTL, TestStore, drain, eventually, filled, relay,
-    run_relay, run_subscriber, stream_check,
+    FixedLease, NatsServer, RecordingProjection, TestStore, drain, eventually, relay, run_relay,
+    run_subscriber, subscriber,
 };
 
 #[tokio::test]
@@ -42,49 +39,82 @@ async fn events_are_applied_once_and_in_order_while_the_server_is_killed() {
 }
 
 #[tokio::test]
-async fn a_consumer_starts_at_the_checkpoint() {
+async fn events_are_applied_from_the_checkpoint_on() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     let store = TestStore::default();
     store.append(700, 10);
-    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
 
-    for applied in [0, 1, 350, 699] {
+    for applied in [0, 1, 350, 699, 700] {
         let projection = RecordingProjection::with_applied(&store, applied);
         let running = run_subscriber(stream.clone(), &projection);
         projection.caught_up().await;
         running.stop().await;
-
-        assert_eq!(projection.delivered.load(Ordering::SeqCst), 700 - applied);
     }
 }
 
 #[tokio::test]
-async fn messages_that_are_not_events_and_deleted_messages_are_skipped() {
+async fn forged_messages_change_nothing_and_stop_nothing() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     let store = TestStore::default();
     store.append(10, 10);
     drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
-    for _ in 0..5 {
-        let sent = stream
-            .context()
-            .publish("events.Order.Nonsense", "hello".into());
-        sent.await.unwrap().await.unwrap();
-    }
-    store.append(10, 10);
-    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
-    let handle = stream.handle().await.unwrap();
-    for sequence in [3, 8, 9, 12, 19] {
-        handle.delete_message(sequence).await.unwrap();
+    let projection = RecordingProjection::new(&store);
+    let running = run_subscriber(stream.clone(), &projection);
+    projection.caught_up().await;
+
+    for position in ["1", "11", "9223372036854775807", "-1", "nonsense"] {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Event-Position", position);
+        headers.insert("Event-Id", "00000000-0000-0000-0000-000000000001");
+        let body = r#"{"type": "OrderCreated", "data": {}}"#;
+        for _ in 0..20 {
+            let sent = stream.context().publish_with_headers(
+                "events.Order.OrderCreated",
+                headers.clone(),
+                body.into(),
+            );
+            sent.await.unwrap().await.unwrap();
+        }
+        store.append(3, 10);
+        projection.caught_up().await;
     }
 
-    for applied in 0..20 {
-        let projection = RecordingProjection::with_applied(&store, applied);
-        let running = run_subscriber(stream.clone(), &projection);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn events_are_applied_while_nats_is_away() {
+    let mut server = NatsServer::start();
+    let stream = server.stream().await;
+    let store = TestStore::default();
+    let projection = RecordingProjection::new(&store);
+    let running = run_subscriber(stream.clone(), &projection);
+    server.kill();
+
+    for _ in 0..3 {
+        store.append(5, 10);
         projection.caught_up().await;
-        running.stop().await;
     }
+
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_beyond_the_end_of_the_store_is_never_waited_for() {
+    let server = NatsServer::start();
+    let store = TestStore::default();
+    store.append(5, 10);
+    let projection = RecordingProjection::beyond(&store);
+    let running = run_subscriber(server.stream().await, &projection);
+
+    projection.caught_up().await;
+    assert_eq!(projection.rebuilds.load(Ordering::SeqCst), 1);
+
+    store.append(5, 10);
+    projection.caught_up().await;
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -104,7 +134,7 @@ async fn a_failing_projection_is_retried_from_its_checkpoint() {
 }
 
 #[tokio::test]
-async fn a_purged_or_deleted_stream_is_read_from_the_checkpoint_again() {
+async fn a_purged_or_deleted_stream_does_not_disturb_the_projection() {
     let server = NatsServer::start();
     let stream = server.stream().await;
     let store = TestStore::default();
@@ -115,6 +145,10 @@ async fn a_purged_or_deleted_stream_is_read_from_the_checkpoint_again() {
     projection.caught_up().await;
 
     for round in 0..4 {
+        eventually("the stream exists", async || {
+            matches!(stream.state().await, Ok(Some(_)))
+        })
+        .await;
         if round % 2 == 0 {
             stream.handle().await.unwrap().purge().await.unwrap();
         } else {
@@ -161,8 +195,7 @@ async fn a_subscriber_without_the_lease_stands_by() {
     drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
     let (projection, lease) = (RecordingProjection::new(&store), FixedLease::held());
     lease.epoch.store(0, Ordering::SeqCst);
-    let check = stream_check(&stream, &store);
-    let mut subscriber = Subscriber::new(stream, check, projection.clone(), lease.clone(), TTL);
+    let mut subscriber = subscriber(stream, &projection, lease.clone());
 
     assert_eq!(
         subscriber.run_once().await.unwrap(),
@@ -175,86 +208,4 @@ async fn a_subscriber_without_the_lease_stands_by() {
     .await;
 
     projection.caught_up().await;
-}
-
-#[tokio::test]
-async fn a_quiet_stream_keeps_its_consumer() {
-    let server = NatsServer::start();
-    let stream = server.stream().await;
-    let store = TestStore::default();
-    store.append(5, 10);
-    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
-    filled(&stream, &store).await;
-    let handle = stream.handle().await.unwrap();
-    // A deleted message never arrives.
-    handle.delete_message(5).await.unwrap();
-    let projection = RecordingProjection::new(&store);
-    let check = stream_check(&stream, &store);
-    let mut subscriber = Subscriber::new(
-        stream.clone(),
-        check,
-        projection.clone(),
-        FixedLease::held(),
-        TTL,
-    );
-
-    let mut idle = 0;
-    eventually("five idle steps", async || {
-        idle += usize::from(matches!(
-            subscriber.run_once().await,
-            Ok(SubscriberStep::Idle)
-        ));
-        idle == 5
-    })
-    .await;
-
-    // The first one, and its replacement when the deleted message did not arrive.
-    let consumers = stream.context().get_stream("EVENTS").await.unwrap();
-    assert!(consumers.cached_info().state.consumer_count <= 2);
-    assert_eq!(
-        store
-            .read_all(projection.position(), 10)
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-}
-
-#[tokio::test]
-async fn large_events_are_applied() {
-    let server = NatsServer::start();
-    let stream = server.stream().await;
-    let store = TestStore::default();
-    store.append(60, 400_000);
-    store.append(300, 10);
-    store.append(20, 900_000);
-    drain(&mut relay(stream.clone(), &store, Position::ZERO)).await;
-    let projection = RecordingProjection::new(&store);
-    let running = run_subscriber(stream.clone(), &projection);
-
-    projection.caught_up().await;
-
-    assert_eq!(projection.delivered.load(Ordering::SeqCst), 380);
-    running.stop().await;
-}
-
-#[tokio::test]
-async fn messages_that_the_client_dropped_are_read_again() {
-    let server = NatsServer::start();
-    let store = TestStore::default();
-    store.append(100, 10);
-    drain(&mut relay(server.stream().await, &store, Position::ZERO)).await;
-    // It requests more messages than its buffer holds.
-    let client = async_nats::ConnectOptions::new()
-        .subscription_capacity(40)
-        .connect(server.options().url)
-        .await
-        .unwrap();
-    let projection = RecordingProjection::new(&store);
-    let running = run_subscriber(EventStream::new(client, server.options()), &projection);
-
-    projection.caught_up().await;
-
-    running.stop().await;
 }

@@ -33,15 +33,6 @@ impl SeededRandom {
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         (z ^ (z >> 31)) % end
     }
-
-    pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        for index in (1..items.len()).rev() {
-            items.swap(
-                index,
-                usize::try_from(self.below(index as u64 + 1)).unwrap(),
-            );
-        }
-    }
 }
 
 /// An event that a test stores.

@@ -19,8 +19,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use orders::{
     event_sourcing::{
-        Epoch, EventStore, Position, RecordedEvent,
-        projection::{Delivery, Projection},
+        Epoch, EventStore, Position, RecordedEvent, StoreError, projection::Projection,
     },
     live::FreshEvents,
     order::{OrderId, upcasters::upcasters},
@@ -34,6 +33,18 @@ use self::history::{TestEvent, eur, histories, store};
 use crate::support::servers::fresh_database;
 
 const EPOCH: Epoch = Epoch(1);
+
+/// Applies events that follow one another in the store.
+async fn apply(
+    projector: &Projector<PgEventStore>,
+    events: &[Arc<RecordedEvent>],
+    epoch: Epoch,
+) -> Result<Position, StoreError> {
+    let first = events.first().map_or(1, |event| event.position.get());
+    projector
+        .apply(Position::new(first - 1), events, epoch)
+        .await
+}
 
 /// A database with its event store, the projector and the queries on the read model.
 struct Fixture {
@@ -76,27 +87,15 @@ impl Fixture {
         Self::connect(options.application_name(name)).projector
     }
 
-    /// All events, each with the position of the one before it.
-    async fn deliveries(&self) -> Vec<Delivery> {
-        let mut previous = Position::ZERO;
-        let events = self
-            .store
-            .read_all(Position::ZERO, 1_000_000)
-            .await
-            .unwrap();
-        let deliveries = events.into_iter().map(|event| {
-            let delivery = Delivery { previous, event };
-            previous = delivery.event.position;
-            delivery
-        });
-        deliveries.collect()
+    /// All events.
+    async fn events(&self) -> Vec<Arc<RecordedEvent>> {
+        let events = self.store.read_all(Position::ZERO, 1_000_000).await;
+        events.unwrap().into_iter().map(Arc::new).collect()
     }
 
-    async fn apply(&self, deliveries: &[Delivery]) -> Position {
-        self.projector
-            .apply(deliveries.to_vec(), EPOCH)
-            .await
-            .unwrap()
+    /// Applies events that follow one another in the store.
+    async fn apply(&self, events: &[Arc<RecordedEvent>]) -> Position {
+        apply(&self.projector, events, EPOCH).await.unwrap()
     }
 
     /// All orders of the read model.
@@ -126,10 +125,10 @@ impl Fixture {
     /// The orders as they should be: the fold of each order's events, up to one that cannot be applied.
     async fn expected_orders(&self) -> BTreeMap<OrderId, OrderWithItems> {
         let events = self
-            .deliveries()
+            .events()
             .await
             .into_iter()
-            .map(|delivery| delivery.event);
+            .map(|event| RecordedEvent::clone(&event));
         fold(events)
     }
 
@@ -137,11 +136,7 @@ impl Fixture {
     async fn assert_complete(&self) {
         assert_eq!(self.stored_orders().await, self.expected_orders().await);
         assert!(self.parked().await.is_empty());
-        let last = self
-            .deliveries()
-            .await
-            .last()
-            .map(|delivery| delivery.event.position);
+        let last = self.events().await.last().map(|event| event.position);
         assert_eq!(
             self.projector.checkpoint().await.unwrap(),
             last.unwrap_or_default()

@@ -16,7 +16,7 @@ async fn an_event_that_cannot_be_applied_parks_its_order_and_no_other() {
     let right_type = std::mem::replace(&mut events[index].event_type, "OrderMelted".to_owned());
     store(&fixture.pool, &events).await;
 
-    for chunk in fixture.deliveries().await.chunks(50) {
+    for chunk in fixture.events().await.chunks(50) {
         fixture.apply(chunk).await;
     }
 
@@ -68,7 +68,7 @@ async fn data_that_the_database_refuses_parks_only_its_order() {
     .await
     .unwrap();
 
-    fixture.apply(&fixture.deliveries().await).await;
+    fixture.apply(&fixture.events().await).await;
 
     assert_eq!(fixture.parked().await, [culprit]);
     let mut folded = fixture.expected_orders().await;

@@ -1,39 +1,38 @@
-//! Projecting deliveries: in order, repeated, out of order, lost.
+//! Projecting events: in order, repeated, with a gap before them.
 
-use orders::{event_sourcing::Position, order::OrderId};
+use orders::{
+    event_sourcing::{Position, StoreError, projection::Projection},
+    order::OrderId,
+};
 use uuid::Uuid;
 
 use super::{
-    Fixture,
-    history::{SeededRandom, TestEvent, at, store},
+    EPOCH, Fixture, apply,
+    history::{TestEvent, at, store},
 };
 
 #[tokio::test]
-async fn deliveries_in_order_give_the_fold_of_the_events() {
+async fn events_in_order_give_the_fold_of_the_events() {
     let (fixture, _) = Fixture::with_histories(1, 40, 600).await;
 
-    for chunk in fixture.deliveries().await.chunks(70) {
+    for chunk in fixture.events().await.chunks(70) {
         let checkpoint = fixture.apply(chunk).await;
-        assert_eq!(
-            Some(checkpoint),
-            chunk.last().map(|last| last.event.position)
-        );
+        assert_eq!(Some(checkpoint), chunk.last().map(|last| last.position));
     }
 
     fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn repeated_deliveries_change_nothing() {
+async fn repeated_events_change_nothing() {
     let (fixture, _) = Fixture::with_histories(2, 30, 400).await;
-    let deliveries = fixture.deliveries().await;
+    let events = fixture.events().await;
 
-    for chunk in deliveries.chunks(37) {
-        let twice: Vec<_> = chunk.iter().chain(chunk).cloned().collect();
-        fixture.apply(&twice).await;
+    for chunk in events.chunks(37) {
+        fixture.apply(chunk).await;
         fixture.apply(chunk).await;
     }
-    fixture.apply(&deliveries).await;
+    fixture.apply(&events).await;
 
     fixture.assert_complete().await;
 }
@@ -41,13 +40,13 @@ async fn repeated_deliveries_change_nothing() {
 #[tokio::test]
 async fn events_repeated_after_the_checkpoint_was_set_back_change_nothing() {
     let (fixture, _) = Fixture::with_histories(3, 30, 400).await;
-    let deliveries = fixture.deliveries().await;
-    fixture.apply(&deliveries).await;
+    let events = fixture.events().await;
+    fixture.apply(&events).await;
 
     fixture
         .run("update projection_checkpoint set position = 0")
         .await;
-    for chunk in deliveries.chunks(23) {
+    for chunk in events.chunks(23) {
         fixture.apply(chunk).await;
     }
 
@@ -55,47 +54,26 @@ async fn events_repeated_after_the_checkpoint_was_set_back_change_nothing() {
 }
 
 #[tokio::test]
-async fn deliveries_out_of_order_give_the_fold_of_the_events() {
+async fn events_after_a_gap_are_refused_and_change_nothing() {
     let (fixture, _) = Fixture::with_histories(4, 30, 500).await;
-    let mut deliveries = fixture.deliveries().await;
-    SeededRandom::new(4).shuffle(&mut deliveries);
+    let events = fixture.events().await;
+    let checkpoint = fixture.apply(&events[..100]).await;
+    let before = fixture.stored_orders().await;
 
-    for chunk in deliveries.chunks(11) {
-        fixture.apply(chunk).await;
-    }
+    let refused = apply(&fixture.projector, &events[101..], EPOCH).await;
 
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(fixture.projector.checkpoint().await.unwrap(), checkpoint);
+    assert_eq!(fixture.stored_orders().await, before);
+    fixture.apply(&events[50..]).await;
     fixture.assert_complete().await;
 }
 
 #[tokio::test]
-async fn lost_deliveries_are_read_from_the_store() {
-    let (fixture, _) = Fixture::with_histories(5, 30, 500).await;
-    let mut random = SeededRandom::new(5);
-    let deliveries = fixture.deliveries().await;
-
-    for chunk in deliveries.chunks(40) {
-        let last = chunk.last().map(|last| last.event.position);
-        let kept = chunk
-            .iter()
-            .filter(|delivery| random.below(3) == 0 || Some(delivery.event.position) == last);
-        fixture.apply(&kept.cloned().collect::<Vec<_>>()).await;
-    }
-
-    fixture.assert_complete().await;
-}
-
-#[tokio::test]
-async fn a_gap_longer_than_a_page_is_closed_in_several_transactions() {
-    let (fixture, _) = Fixture::with_histories(6, 60, 2600).await;
-
-    let last = fixture.deliveries().await.pop().unwrap();
-    fixture.apply(&[last]).await;
-
-    fixture.assert_complete().await;
-}
-
-#[tokio::test]
-async fn catching_up_reads_the_store_without_deliveries() {
+async fn catching_up_reads_the_store() {
     let (fixture, _) = Fixture::with_histories(7, 50, 2300).await;
 
     fixture.projector.catch_up(|_| ()).await.unwrap();
@@ -115,7 +93,7 @@ async fn events_of_other_aggregates_only_move_the_checkpoint() {
         )
         .await;
 
-    let checkpoint = fixture.apply(&fixture.deliveries().await).await;
+    let checkpoint = fixture.apply(&fixture.events().await).await;
 
     assert_ne!(checkpoint, Position::ZERO);
     fixture.assert_complete().await;
@@ -124,8 +102,8 @@ async fn events_of_other_aggregates_only_move_the_checkpoint() {
 #[tokio::test]
 async fn rows_that_lack_events_are_filled_from_the_store() {
     let (fixture, _) = Fixture::with_histories(8, 5, 120).await;
-    let deliveries = fixture.deliveries().await;
-    let (before, after) = deliveries.split_at(60);
+    let events = fixture.events().await;
+    let (before, after) = events.split_at(60);
     fixture.apply(before).await;
 
     fixture.run("truncate order_views, order_items").await;
@@ -133,8 +111,8 @@ async fn rows_that_lack_events_are_filled_from_the_store() {
 
     let shown = fixture.stored_orders().await;
     let folded = fixture.expected_orders().await;
-    for delivery in after {
-        let id = OrderId::new(delivery.event.aggregate_id);
+    for event in after {
+        let id = OrderId::new(event.aggregate_id);
         assert_eq!(shown.get(&id), folded.get(&id));
     }
 }
@@ -142,14 +120,14 @@ async fn rows_that_lack_events_are_filled_from_the_store() {
 #[tokio::test]
 async fn a_deleted_row_is_folded_again() {
     let (fixture, _) = Fixture::with_histories(16, 20, 400).await;
-    let deliveries = fixture.deliveries().await;
-    fixture.apply(&deliveries[..200]).await;
+    let events = fixture.events().await;
+    fixture.apply(&events[..200]).await;
     let before: Vec<OrderId> = fixture.stored_orders().await.into_keys().collect();
 
     fixture
         .run("delete from order_views; delete from order_items")
         .await;
-    fixture.apply(&deliveries[200..]).await;
+    fixture.apply(&events[200..]).await;
 
     // Orders with later events are complete. `verify` finds the others.
     let shown = fixture.stored_orders().await;
@@ -174,7 +152,7 @@ async fn an_old_creation_event_is_upcast() {
     };
     store(&fixture.pool, &[old]).await;
 
-    fixture.apply(&fixture.deliveries().await).await;
+    fixture.apply(&fixture.events().await).await;
 
     let view = fixture.views.find(id).await.unwrap().order.unwrap();
     assert_eq!(view.order.customer_id, "unknown");

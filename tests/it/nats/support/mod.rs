@@ -1,5 +1,6 @@
 //! A NATS server for one test, and small implementations of what relay and subscriber need.
 
+pub mod decode;
 pub mod projection;
 pub mod run;
 pub mod server;
@@ -9,8 +10,9 @@ pub mod wait;
 use async_nats::jetstream::message::StreamMessage;
 use orders::nats::{EventStream, message::identify};
 
+pub use decode::decode;
 pub use projection::RecordingProjection;
-pub use run::{TTL, drain, ports, relay, run, run_relay, run_subscriber, stream_check};
+pub use run::{TTL, drain, ports, relay, run, run_relay, run_subscriber, subscriber};
 pub use server::NatsServer;
 pub use store::{FixedIdentity, FixedLease, TestStore};
 pub use wait::eventually;

@@ -5,21 +5,17 @@ use std::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-use orders::event_sourcing::{
-    Epoch, Position, StoreError,
-    projection::{Delivery, Projection},
-};
+use orders::event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection};
 
 use super::{store::TestStore, wait::eventually};
 
-/// A projection that records the positions that it applies, and reads missing events from the
-/// store.
+/// A projection that records the positions that it applies.
 #[derive(Clone)]
 pub struct RecordingProjection {
     store: TestStore,
     applied: Arc<Mutex<Vec<i64>>>,
-    /// How many events came from the stream, not from the store.
-    pub delivered: Arc<AtomicUsize>,
+    /// How often it was made anew.
+    pub rebuilds: Arc<AtomicUsize>,
     /// How many of the next chunks fail.
     pub failures: Arc<AtomicU32>,
 }
@@ -29,7 +25,7 @@ impl RecordingProjection {
         Self {
             store: store.clone(),
             applied: Arc::default(),
-            delivered: Arc::default(),
+            rebuilds: Arc::default(),
             failures: Arc::default(),
         }
     }
@@ -38,6 +34,13 @@ impl RecordingProjection {
     pub fn with_applied(store: &TestStore, count: usize) -> Self {
         let projection = Self::new(store);
         *projection.applied.lock().unwrap() = store.positions()[..count].to_vec();
+        projection
+    }
+
+    /// A projection whose checkpoint is beyond the end of the store.
+    pub fn beyond(store: &TestStore) -> Self {
+        let projection = Self::with_applied(store, store.positions().len());
+        projection.applied.lock().unwrap().push(i64::MAX / 2);
         projection
     }
 
@@ -69,24 +72,31 @@ impl Projection for RecordingProjection {
         Ok(self.position())
     }
 
-    async fn apply(&self, deliveries: Vec<Delivery>, _: Epoch) -> Result<Position, StoreError> {
+    async fn apply(
+        &self,
+        after: Position,
+        events: &[Arc<RecordedEvent>],
+        _: Epoch,
+    ) -> Result<Position, StoreError> {
         let failing = self.failures.load(Ordering::SeqCst);
         if failing > 0 {
             self.failures.store(failing - 1, Ordering::SeqCst);
             return Err(StoreError::Overloaded);
         }
         let mut applied = self.applied.lock().unwrap();
-        for delivery in deliveries {
-            self.delivered.fetch_add(1, Ordering::SeqCst);
-            let checkpoint = applied.last().copied().unwrap_or(0);
-            let (previous, position) = (delivery.previous.get(), delivery.event.position.get());
-            if position <= checkpoint {
-                continue;
-            }
-            let missing = self.store.positions().into_iter();
-            applied.extend(missing.filter(|missed| (checkpoint + 1..=previous).contains(missed)));
-            applied.push(position);
-        }
+        let checkpoint = applied.last().copied().unwrap_or(0);
+        assert!(
+            after.get() <= checkpoint,
+            "events may be missing before these"
+        );
+        let new = events.iter().map(|event| event.position.get());
+        applied.extend(new.filter(|position| *position > checkpoint));
         Ok(Position::new(applied.last().copied().unwrap_or(0)))
+    }
+
+    async fn rebuild(&self) -> Result<Position, StoreError> {
+        *self.applied.lock().unwrap() = self.store.positions();
+        self.rebuilds.fetch_add(1, Ordering::SeqCst);
+        Ok(self.position())
     }
 }

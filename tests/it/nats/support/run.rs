@@ -5,10 +5,7 @@ use std::{sync::Arc, time::Duration};
 use orders::{
     event_sourcing::Position,
     live::FreshEvents,
-    nats::{
-        Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberError,
-        ownership::{StreamCheck, StreamOwnership},
-    },
+    nats::{Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberPorts},
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,16 +18,6 @@ use super::{
 
 /// How long a lease lasts in these tests.
 pub const TTL: Duration = Duration::from_millis(900);
-
-/// The check that the stream belongs to `store`.
-pub fn stream_check(stream: &EventStream, store: &TestStore) -> StreamCheck<SubscriberError> {
-    let ownership = StreamOwnership {
-        stream: stream.clone(),
-        store: store.clone(),
-        identity: Arc::new(FixedIdentity::default_store()),
-    };
-    ownership.into_check()
-}
 
 /// A task that runs until the test stops it.
 pub struct RunningTask(CancellationToken, JoinHandle<()>);
@@ -46,11 +33,11 @@ impl RunningTask {
 pub fn ports(checkpoint: Position) -> RelayPorts {
     RelayPorts {
         lift: Arc::new(|event| event),
+        href: |event| format!("/events/{}", event.position),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
         identity: Arc::new(FixedIdentity::default_store()),
         alarm: Alarm::default(),
         fresh: FreshEvents::default(),
-        awaited: Arc::default(),
         lease_ttl: TTL,
     }
 }
@@ -87,9 +74,24 @@ pub fn run(relay: Relay<TestStore, FixedLease>) -> RunningTask {
     RunningTask(cancel.clone(), tokio::spawn(relay.run(cancel)))
 }
 
+/// A subscriber that holds `lease`.
+pub fn subscriber(
+    stream: EventStream,
+    projection: &RecordingProjection,
+    lease: FixedLease,
+) -> Subscriber<TestStore, RecordingProjection, FixedLease> {
+    let ports = SubscriberPorts {
+        store: projection.store().clone(),
+        fresh: FreshEvents::default(),
+        awaited: Arc::default(),
+        alarm: Alarm::default(),
+        lease_ttl: TTL,
+    };
+    Subscriber::new(stream, projection.clone(), lease, ports)
+}
+
 pub fn run_subscriber(stream: EventStream, projection: &RecordingProjection) -> RunningTask {
-    let check = stream_check(&stream, projection.store());
-    let subscriber = Subscriber::new(stream, check, projection.clone(), FixedLease::held(), TTL);
+    let subscriber = subscriber(stream, projection, FixedLease::held());
     let cancel = CancellationToken::new();
     RunningTask(cancel.clone(), tokio::spawn(subscriber.run(cancel)))
 }
