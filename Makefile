@@ -65,7 +65,7 @@ lint: ## Check formatting, lints, documentation and dependencies; warnings are e
 advisories: ## Look for known weaknesses of the dependencies (installs cargo-deny)
 	$(CARGO_DENY) --locked check advisories
 
-# For example MUTANTS='--file src/order/money.rs', or MUTANTS=--list.
+# For example MUTANTS='--re order/money.rs' for the mutants of one file, or MUTANTS=--list.
 MUTANTS ?=
 
 .PHONY: mutants
