@@ -10,7 +10,7 @@ export BUILDAH_ISOLATION=chroot
 mapfile -t bases < <(sed -n 's/^FROM \([^ ]*\).*/docker.io\/library\/\1/p' Dockerfile)
 rust=${bases[0]} debian=${bases[1]}
 
-if ! command -v buildah debootstrap >/dev/null; then
+if ! command -v buildah >/dev/null || ! command -v debootstrap >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah debootstrap
 fi

@@ -66,9 +66,9 @@
 //! # Who may import whom
 //! `event_sourcing` and `embedded` import no other module of ours. [`order`], [`live`] and [`sql`]
 //! import only `event_sourcing`. [`postgres`] also imports `live` and `sql`, [`nats`] also `live`,
-//! [`read_model`] also `order` and `sql`. [`http`] imports neither `postgres` nor `nats`. Only [`app`]
-//! and [`cli`] import everything. The test `tests/it/architecture.rs` reads the sources and fails on
-//! any other import.
+//! [`read_model`] also `order` and `sql`. [`http`] imports neither `postgres` nor `nats`. [`app`]
+//! imports everything but `cli`, and [`cli`] everything. The test `tests/it/architecture/` reads the
+//! sources and fails on any other import.
 //!
 //! # What the guarantees rest on
 //! The reasons are in `docs/adr/`.
