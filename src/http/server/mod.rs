@@ -6,6 +6,5 @@ pub mod context;
 pub mod cors;
 pub mod error_body;
 pub mod rate_limit;
-pub mod repoll;
 pub mod request_metrics;
 pub mod serve;

@@ -21,7 +21,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::{rate_limit::ClientAddress, repoll::RepollOnSelfWake};
+use super::rate_limit::ClientAddress;
 use crate::http::orders::sse::EndlessBody;
 
 /// How long the rest of an ended stream may take to reach its client when the service stops.
@@ -44,7 +44,7 @@ pub async fn serve(mut listener: TcpListener, router: Router, stopping: Cancella
         }
         let client = ClientAddress(address.ip());
         let connection = serve_connection(stream, client, router.clone(), stopping.clone());
-        connections.spawn(RepollOnSelfWake::new(connection));
+        connections.spawn(connection);
     }
     drop((listener, router));
     connections.close();
