@@ -1,4 +1,5 @@
-//! Serves the OpenAPI document at `/openapi.json` and the Swagger UI at `/docs`, both from the binary.
+//! Serves the OpenAPI document at `/openapi.json` and the Swagger UI at `/docs`, both from the
+//! binary.
 
 use axum::{Router, http::header, routing::get};
 use utoipa::openapi::OpenApi;

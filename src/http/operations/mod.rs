@@ -1,5 +1,5 @@
-//! The endpoints for operators and developers: health, metrics, and the documentation of the API. Orders
-//! do not belong here.
+//! The endpoints for operators and developers: health, metrics, and the documentation of the API.
+//! Orders do not belong here.
 
 pub mod checks;
 pub mod description;

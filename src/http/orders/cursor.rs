@@ -1,5 +1,5 @@
-//! Cursors: the place where the next page of a list starts. A cursor is valid only for the filters and
-//! the sort that it was made with.
+//! Cursors: the place where the next page of a list starts. A cursor is valid only for the filters
+//! and the sort that it was made with.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Datelike};
@@ -13,7 +13,8 @@ use crate::{
     read_model::{ListQuery, ListSort},
 };
 
-/// The bytes of the digest in a cursor. They detect a cursor of another list; they are not a secret.
+/// The bytes of the digest in a cursor. They detect a cursor of another list; they are not a
+/// secret.
 const DIGEST: usize = 8;
 
 /// Makes the cursor of the page that follows the order with this sort key.

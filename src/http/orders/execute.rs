@@ -1,7 +1,7 @@
 //! From the headers of a command request through the write side to the response.
 //!
-//! The write side tells whether anything changed, and the version; the status and the headers follow
-//! from these here. So a replayed response is the same as the first one.
+//! The write side tells whether anything changed, and the version; the status and the headers
+//! follow from these here. So a replayed response is the same as the first one.
 
 use axum::{
     body::Body,
@@ -102,8 +102,8 @@ impl CommandContext {
         self.headers.contains_key(name)
     }
 
-    /// Executes the command. It runs in a task of its own, so that a client that disconnects does not
-    /// stop it halfway.
+    /// Executes the command. It runs in a task of its own, so that a client that disconnects does
+    /// not stop it halfway.
     pub(super) async fn execute(
         self,
         api: &Api,

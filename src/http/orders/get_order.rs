@@ -167,8 +167,8 @@ async fn show_current(
     let position = found.projection_position;
     if let Some(parked) = found.parked {
         let stored = show_stored(api, id, min_version, conditions, position).await;
-        // The event store may not be able to read the event either. Then the answer is an error, and
-        // the header says why.
+        // The event store may not be able to read the event either. Then the answer is an error,
+        // and the header says why.
         let mut response = stored.unwrap_or_else(|error| refuse(error, consistency, position));
         write_parked(parked, response.headers_mut());
         return Ok(response);

@@ -1,5 +1,5 @@
-//! The endpoints of orders: commands, queries, lists and live streams, with their request bodies and the
-//! JSON of their answers. What every endpoint needs is in [`super::request`].
+//! The endpoints of orders: commands, queries, lists and live streams, with their request bodies
+//! and the JSON of their answers. What every endpoint needs is in [`super::request`].
 
 pub mod bodies;
 pub mod commands;

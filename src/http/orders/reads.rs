@@ -108,8 +108,8 @@ impl Reads {
     }
 }
 
-/// An error with the position of the read model, as every read has: what is missing at this position
-/// may be there at a later one.
+/// An error with the position of the read model, as every read has: what is missing at this
+/// position may be there at a later one.
 pub(super) fn refuse(error: ApiError, consistency: &Consistency, position: Position) -> Response {
     let mut response = error.into_response();
     consistency.write(position, response.headers_mut());

@@ -57,8 +57,8 @@ pub struct StreamsParameters {
 ///
 /// Each event is one message: `id` is its position, `event` its type, `data` a history entry. With
 /// `Last-Event-ID` the stream continues right after that event, and no event is lost or repeated.
-/// Without it, the stream begins with the first event after its opening comment. If the id is ahead of
-/// the store, one message `resync` is sent.
+/// Without it, the stream begins with the first event after its opening comment. If the id is ahead
+/// of the store, one message `resync` is sent.
 #[utoipa::path(
     get, path = "/v1/orders/{id}/stream", tag = "Queries", params(OrderPath, StreamParameters),
     responses(
@@ -131,7 +131,8 @@ fn read_last_event_id(
     }
 }
 
-/// Reads a position. A number that is too large becomes [`i64::MAX`], which is ahead of every store.
+/// Reads a position. A number that is too large becomes [`i64::MAX`], which is ahead of every
+/// store.
 fn position(text: &str) -> Option<Position> {
     let number = whole_number(text)?;
     Some(Position::new(i64::try_from(number).unwrap_or(i64::MAX)))

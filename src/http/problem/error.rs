@@ -1,8 +1,8 @@
 //! [`ApiError`]: the one place that turns inner errors into codes.
 //!
 //! Handlers return it. [`crate::http::server::error_body`] writes the body, because only that layer
-//! knows the path and the id of the request. It also logs the internal cause, once; a cause never gets
-//! into a body.
+//! knows the path and the id of the request. It also logs the internal cause, once; a cause never
+//! gets into a body.
 
 use std::{borrow::Cow, error::Error, sync::Arc};
 

@@ -12,8 +12,8 @@ use crate::http::problem::{ApiError, Code};
 /// The largest body, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// How many bytes of a body that is too large are read and dropped. Many clients send the whole body
-/// before they read: without this they would see a broken connection instead of the 413.
+/// How many bytes of a body that is too large are read and dropped. Many clients send the whole
+/// body before they read: without this they would see a broken connection instead of the 413.
 const MAX_DRAINED: usize = 16 << 20;
 
 /// A complete body with a JSON media type; empty if the request has no body.

@@ -1,5 +1,5 @@
-//! Reads requests strictly: body, JSON, parameters, preconditions, consistency headers, and what the
-//! audit trail needs. Code that knows a single endpoint does not belong here.
+//! Reads requests strictly: body, JSON, parameters, preconditions, consistency headers, and what
+//! the audit trail needs. Code that knows a single endpoint does not belong here.
 
 pub mod body;
 pub mod consistency;

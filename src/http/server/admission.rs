@@ -14,8 +14,8 @@ use crate::http::problem::{ApiError, Code};
 
 /// Runs a request, or refuses it: 429 `rate_limited` if its address sends too many requests, 406
 /// `not_acceptable` if `Accept` excludes the media type of the answer, 503 `timeout` if the handler
-/// takes longer than `limit`. A command that has started is not stopped by the timeout; a stream has
-/// started its answer before.
+/// takes longer than `limit`. A command that has started is not stopped by the timeout; a stream
+/// has started its answer before.
 pub async fn admit(
     rate_limit: Option<Arc<RateLimit>>,
     limit: Duration,

@@ -1,7 +1,7 @@
 //! Counts and times requests by method, route and status.
 //!
-//! Looking up an instrument by its labels takes longer than answering a request from memory. There are
-//! only a few instruments, so each is looked up once and kept.
+//! Looking up an instrument by its labels takes longer than answering a request from memory. There
+//! are only a few instruments, so each is looked up once and kept.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! The bodies of commands as the OpenAPI document shows them. [`super::read`] reads them; a test there
-//! compares the members.
+//! The bodies of commands as the OpenAPI document shows them. [`super::read`] reads them; a test
+//! there compares the members.
 
 use utoipa::ToSchema;
 use uuid::Uuid;

@@ -1,5 +1,5 @@
-//! The bodies of commands: how they are documented and how they are read. What a body means for an order
-//! is decided in [`crate::order`].
+//! The bodies of commands: how they are documented and how they are read. What a body means for an
+//! order is decided in [`crate::order`].
 
 mod documented;
 mod read;

@@ -122,8 +122,8 @@ fn created_item(
 }
 
 /// Reads the members of a line. While the currency is not known, a price is refused only if no
-/// currency allows it. The currency with the most decimals decides that, except about prices that are
-/// too large for it: another currency may allow them.
+/// currency allows it. The currency with the most decimals decides that, except about prices that
+/// are too large for it: another currency may allow them.
 fn item(
     object: &mut Object<'_>,
     currency: Option<Currency>,

@@ -1,5 +1,5 @@
-//! Live streams: events as messages of `text/event-stream`, filtered for each client. The endpoints and
-//! their parameters are in [`super::streams`].
+//! Live streams: events as messages of `text/event-stream`, filtered for each client. The endpoints
+//! and their parameters are in [`super::streams`].
 
 mod frames;
 mod messages;

@@ -1,5 +1,5 @@
-//! The JSON of answers: the shapes, and how they are made from folded orders, rows and events. Headers
-//! and statuses do not belong here.
+//! The JSON of answers: the shapes, and how they are made from folded orders, rows and events.
+//! Headers and statuses do not belong here.
 
 pub mod history;
 pub mod json;

@@ -1,5 +1,5 @@
-//! The strict reader of JSON bodies. It reads without building a tree of the whole body, and it reports
-//! all invalid fields at once. What a certain body looks like does not belong here.
+//! The strict reader of JSON bodies. It reads without building a tree of the whole body, and it
+//! reports all invalid fields at once. What a certain body looks like does not belong here.
 
 mod errors;
 mod object;

@@ -87,7 +87,8 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Opens the object at `pointer`. A value that is not an object and a repeated member are errors.
+    /// Opens the object at `pointer`. A value that is not an object and a repeated member are
+    /// errors.
     pub fn open(value: &'a RawValue, pointer: impl Into<String>, errors: &mut FieldErrors) -> Self {
         let pointer = pointer.into();
         let members = match serde_json::from_str::<Members<'a>>(value.get()) {
