@@ -1,9 +1,9 @@
 //! Executes a command: load → decide → append, with retries after lost races.
 //!
-//! Commands on one aggregate run one after the other within a process. The cached state may be stale:
-//! another process may have appended meanwhile. The store checks the expected version, so an append on
-//! stale state costs a retry. A refusal, or a decision without events, appends nothing; it counts only
-//! if the state was freshly loaded.
+//! Commands on one aggregate run one after the other within a process. The cached state may be
+//! stale: another process may have appended meanwhile. The store checks the expected version, so an
+//! append on stale state costs a retry. A refusal, or a decision without events, appends nothing;
+//! it counts only if the state was freshly loaded.
 
 use std::sync::Arc;
 
@@ -88,8 +88,8 @@ pub enum ExecuteError<A: Aggregate> {
 
 impl<A: Aggregate, S: EventStore> Repository<A, S> {
     /// Executes a command. `output` makes the result from the aggregate after the command and its
-    /// version. It must depend on these two only: for a used key it is called with the aggregate as it
-    /// was after the first command.
+    /// version. It must depend on these two only: for a used key it is called with the aggregate as
+    /// it was after the first command.
     ///
     /// # Errors
     /// See [`ExecuteError`]. Nothing has changed, except perhaps after [`StoreError::Unknown`].
@@ -105,8 +105,9 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         let lock = self.locks.of(request.id);
         let mut held = lock.lock().await;
         for attempt in 0..MAX_ATTEMPTS {
-            // The rare branches await boxed futures: unboxed they would treble the size of this future,
-            // and every command moves it. They release the lock before a replay, which only reads.
+            // The rare branches await boxed futures: unboxed they would treble the size of this
+            // future, and every command moves it. They release the lock before a replay, which only
+            // reads.
             let (baseline, is_fresh) = match held.take() {
                 Some(cached) => (cached, false),
                 None if request.is_new && attempt == 0 => (Loaded::default(), false),
@@ -164,8 +165,8 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         *held = Some(loaded);
     }
 
-    /// Evolves the baseline, appends the events, and queues a snapshot if one is due. The baseline is
-    /// evolved in place: after a failed append the caller loads anew.
+    /// Evolves the baseline, appends the events, and queues a snapshot if one is due. The baseline
+    /// is evolved in place: after a failed append the caller loads anew.
     async fn append(
         &self,
         request: &Request<A::Command>,
@@ -257,8 +258,9 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         })
     }
 
-    /// Loads the aggregate as it was after a key's first command. Its id can differ from the request's:
-    /// an id that was generated for the first request is generated anew for a repeated one.
+    /// Loads the aggregate as it was after a key's first command. Its id can differ from the
+    /// request's: an id that was generated for the first request is generated anew for a repeated
+    /// one.
     async fn load_used(&self, used: &UsedKey) -> Result<Loaded<A>, StoreError> {
         let expected = used.version;
         let loaded = match used.aggregate_id {

@@ -1,5 +1,5 @@
-//! Locks within one process: commands on one aggregate run one after the other, and an idempotency key
-//! is used by one command at a time.
+//! Locks within one process: commands on one aggregate run one after the other, and an idempotency
+//! key is used by one command at a time.
 
 use std::{
     collections::HashSet,
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::store::IdempotencyKey;
 
-/// How many bytes of state count as one aggregate in the cache. A larger state counts as several. The
-/// cache entry itself takes about half as much again.
+/// How many bytes of state count as one aggregate in the cache. A larger state counts as several.
+/// The cache entry itself takes about half as much again.
 const ORDINARY_WEIGHT: usize = 1024;
 
 /// The locks of aggregates. Each lock holds a value that its last owner left for the next one. The
-/// number of locks is bounded: the least recently used one is evicted first, with its value, which can
-/// be loaded again.
+/// number of locks is bounded: the least recently used one is evicted first, with its value, which
+/// can be loaded again.
 pub struct AggregateLocks<T>(Cache<Uuid, AggregateLock<T>>);
 
 /// The lock of one aggregate.
@@ -62,8 +62,8 @@ impl<T: Send + Sync + 'static> AggregateLocks<T> {
         let cache = Cache::builder()
             .max_capacity(capacity)
             .weigher(|_, lock: &AggregateLock<T>| lock.weight)
-            // New aggregates get the next commands. The default policy would evict them in favour of
-            // those that were used often in the past.
+            // New aggregates get the next commands. The default policy would evict them in favour
+            // of those that were used often in the past.
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(Duration::from_hours(1));
         Self(cache.build())

@@ -1,5 +1,5 @@
-//! The repository of one type of aggregate: loads aggregates as they are now or were in the past, and
-//! executes commands on them (see [`super::execute`]).
+//! The repository of one type of aggregate: loads aggregates as they are now or were in the past,
+//! and executes commands on them (see [`super::execute`]).
 
 use std::sync::Arc;
 
@@ -84,8 +84,8 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         &self.upcasters
     }
 
-    /// Loads the aggregate as it was at `until`, from a snapshot and the events after it. `None` if it
-    /// did not exist then.
+    /// Loads the aggregate as it was at `until`, from a snapshot and the events after it. `None` if
+    /// it did not exist then.
     ///
     /// # Errors
     /// If the store fails, or an event cannot be read ([`StoreError::Corrupt`]).

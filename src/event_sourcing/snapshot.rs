@@ -1,9 +1,9 @@
 //! Snapshots: a cache of folded state, never a source of truth.
 //!
-//! A snapshot is taken after the commit and outside the request, when an append *crosses* a multiple
-//! of the interval: `version % n == 0` would miss appends of several events. It replaces only an older
-//! snapshot. A snapshot of another state schema, or one that does not decode, is ignored together with
-//! its version.
+//! A snapshot is taken after the commit and outside the request, when an append *crosses* a
+//! multiple of the interval: `version % n == 0` would miss appends of several events. It replaces
+//! only an older snapshot. A snapshot of another state schema, or one that does not decode, is
+//! ignored together with its version.
 
 use std::future::Future;
 
@@ -30,7 +30,8 @@ pub struct NewSnapshot<A> {
 
 /// A store of snapshots.
 pub trait SnapshotStore: Send + Sync + 'static {
-    /// Stores `state` (JSON of state schema `schema`) at `version`, unless a newer snapshot is stored.
+    /// Stores `state` (JSON of state schema `schema`) at `version`, unless a newer snapshot is
+    /// stored.
     fn save(
         &self,
         stream: StreamId,

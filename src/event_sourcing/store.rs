@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use super::event::{NewEvent, Position, RecordedEvent, StreamId, Timestamp, Version};
 
-/// The error beneath a [`StoreError`]; shared, because one failed statement can answer many commands.
+/// The error beneath a [`StoreError`]; shared, because one failed statement can answer many
+/// commands.
 type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why an operation of a store failed.
@@ -73,8 +74,8 @@ pub struct IdempotencyKey {
     pub fingerprint: [u8; 32],
 }
 
-/// What is stored under a used idempotency key. Events never change, so the first answer can be made
-/// again from the aggregate at `version`.
+/// What is stored under a used idempotency key. Events never change, so the first result can be
+/// made again from the aggregate at `version`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UsedKey {
     /// SHA-256 of the request that used the key.
@@ -190,8 +191,9 @@ pub enum Until {
 
 /// An append-only store of events. Every implementation passes [`super::testing::contract`].
 pub trait EventStore: Clone + Send + Sync + 'static {
-    /// Reads a stream up to `until` in one round trip. With `snapshot`, a state schema, it starts from
-    /// the newest snapshot of that schema, if there is one. A stream that does not exist is empty.
+    /// Reads a stream up to `until` in one round trip. With `snapshot`, a state schema, it starts
+    /// from the newest snapshot of that schema, if there is one. A stream that does not exist is
+    /// empty.
     fn load(
         &self,
         stream: StreamId,

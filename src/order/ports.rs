@@ -29,7 +29,8 @@ pub trait OrderHistory: Send + Sync + 'static {
         until: Until,
     ) -> BoxFuture<'_, Result<Option<Loaded<Order>>, StoreError>>;
 
-    /// At most `limit` events of an order from version `from` on, lifted to today's schema versions.
+    /// At most `limit` events of an order from version `from` on, lifted to today's schema
+    /// versions.
     fn events(
         &self,
         id: OrderId,
@@ -40,9 +41,9 @@ pub trait OrderHistory: Send + Sync + 'static {
     /// The position of the newest event in the store.
     fn newest(&self) -> BoxFuture<'_, Result<Position, StoreError>>;
 
-    /// At most `limit` events after a position, in position order: of the order `of`, or of all streams.
-    /// Events of orders are lifted to today's schema versions; one that cannot be lifted is returned as
-    /// it is stored.
+    /// At most `limit` events after a position, in position order: of the order `of`, or of all
+    /// streams. Events of orders are lifted to today's schema versions; one that cannot be lifted
+    /// is returned as it is stored.
     fn events_after(
         &self,
         after: Position,

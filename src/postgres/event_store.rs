@@ -26,8 +26,8 @@ pub struct PgEventStore {
 }
 
 impl PgEventStore {
-    /// Creates a store that reads through `pool` and appends through `writer`. Idempotency keys expire
-    /// after `key_ttl`.
+    /// Creates a store that reads through `pool` and appends through `writer`. Idempotency keys
+    /// expire after `key_ttl`.
     #[must_use]
     pub fn new(pool: PgPool, writer: WriterHandle, key_ttl: Duration) -> Self {
         Self {
@@ -159,10 +159,10 @@ impl EventStore for PgEventStore {
         limit: u32,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
         let rows = run_query(&self.pool, &self.pulse, async |connection| {
-            // There is no index of a stream's positions. They rise with the versions, so a binary search
-            // on the primary key finds the last version up to `after`: 31 look-ups, whatever the stream's
-            // length. A version that does not exist counts as later. The version also bounds the events
-            // from above: no plan can read the rest of a long stream.
+            // There is no index of a stream's positions. They rise with the versions, so a binary
+            // search on the primary key finds the last version up to `after`: 31 look-ups, whatever
+            // the stream's length. A version that does not exist counts as later. The version also
+            // bounds the events from above: no plan can read the rest of a long stream.
             sqlx::query_as!(
                 EventRow,
                 r#"with recursive search (version, step) as (

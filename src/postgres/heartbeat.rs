@@ -1,8 +1,8 @@
 //! Checks all the time whether PostgreSQL answers, on a connection of its own.
 //!
-//! A server that is stopped, cut off or overloaded keeps its connections open and does not answer. Each
-//! query would wait until its own deadline. The heartbeat pings all the time, so that all queries can
-//! fail at once after 1.4 seconds without an answer.
+//! A server that is stopped, cut off or overloaded keeps its connections open and does not answer.
+//! Each query would wait until its own deadline. The heartbeat pings all the time, so that all
+//! queries can fail at once after 1.4 seconds without an answer.
 
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ use crate::event_sourcing::pulse::Beat;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The pause while the server does not answer. It is short, so that its return is noticed soon.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-/// After this time without an answer a second ping is sent on a new connection: the old one may be cut.
+/// After this time without an answer a second ping is sent on a new connection: the old one may be
+/// cut.
 const SECOND_PING_AFTER: Duration = Duration::from_millis(700);
 /// After this time without any answer the server counts as dead.
 const DEADLINE: Duration = Duration::from_millis(1400);

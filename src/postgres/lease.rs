@@ -21,7 +21,8 @@ pub struct PgLease {
 }
 
 impl PgLease {
-    /// Creates the lease `name` for the process `holder`. It expires `ttl` after it was last renewed.
+    /// Creates the lease `name` for the process `holder`. It expires `ttl` after it was last
+    /// renewed.
     #[must_use]
     pub fn new(pool: PgPool, name: &'static str, holder: Uuid, ttl: Duration) -> Self {
         Self {

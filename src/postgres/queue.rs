@@ -26,8 +26,8 @@ const MAX_BYTES: usize = 1 << 20;
 /// How long a caller waits for the outcome of its command.
 const OUTCOME_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The state of a queued command: its caller gives it up or the writer takes it for sending, never both.
-/// So a command that was given up is certainly not applied.
+/// The state of a queued command: its caller gives it up or the writer takes it for sending, never
+/// both. So a command that was given up is certainly not applied.
 #[derive(Debug, Clone, Default)]
 struct Ticket(Arc<AtomicU8>);
 
@@ -95,8 +95,8 @@ impl WriterHandle {
     ///
     /// # Errors
     /// [`StoreError::Overloaded`] at once if the queue is full; [`StoreError::Unavailable`] if the
-    /// command was not sent in time; [`StoreError::Unknown`] if it was sent, but its outcome was not
-    /// known in time.
+    /// command was not sent in time; [`StoreError::Unknown`] if it was sent, but its outcome was
+    /// not known in time.
     pub async fn append(&self, append: Append) -> Reply {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket::default();
@@ -127,8 +127,8 @@ impl WriterHandle {
     }
 }
 
-/// Takes the commands of the next statement: in order, at most one per aggregate and one per key, within
-/// the limits. The others keep waiting; commands that were given up are dropped.
+/// Takes the commands of the next statement: in order, at most one per aggregate and one per key,
+/// within the limits. The others keep waiting; commands that were given up are dropped.
 pub(super) fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
     let (mut batch, mut later) = (Vec::new(), VecDeque::new());
     let (mut aggregates, mut keys) = (HashSet::new(), HashSet::new());
@@ -149,7 +149,8 @@ pub(super) fn take_batch(waiting: &mut VecDeque<Pending>) -> Vec<Pending> {
             .map(|key| (key.scope.clone(), key.key.clone()));
         let is_taken =
             aggregates.contains(&aggregate) || key.as_ref().is_some_and(|key| keys.contains(key));
-        // A command that keeps waiting counts, too: a later one on its aggregate must not overtake it.
+        // A command that keeps waiting counts, too: a later one on its aggregate must not overtake
+        // it.
         aggregates.insert(aggregate);
         keys.extend(key);
         if is_taken || !fits {

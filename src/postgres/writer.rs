@@ -1,11 +1,11 @@
-//! The writer: one task with one connection that appends all waiting commands in one statement (group
-//! commit).
+//! The writer: one task with one connection that appends all waiting commands in one statement
+//! (group commit).
 //!
-//! The store's lock serialises appends, so they are fast only in batches. The writer takes all commands
-//! that wait, without a timer, and appends them in one statement; meanwhile the next batch queues up. A
-//! command that cannot be stored does not fail the others: the batch is halved until that command is
-//! alone. After a lost connection the outcome is unknown: the batch is sent again, and the store
-//! recognises what it has by the ids. A caller that disconnects cancels nothing.
+//! The store's lock serialises appends, so they are fast only in batches. The writer takes all
+//! commands that wait, without a timer, and appends them in one statement; meanwhile the next batch
+//! queues up. A command that cannot be stored does not fail the others: the batch is halved until
+//! that command is alone. After a lost connection the outcome is unknown: the batch is sent again,
+//! and the store recognises what it has by the ids. A caller that disconnects cancels nothing.
 
 use std::{collections::VecDeque, error::Error, sync::Arc, time::Duration};
 
@@ -29,7 +29,8 @@ use crate::{
     sql::error::{broken_constraint, has_stored_nothing, is_about_data},
 };
 
-/// How long a batch is tried while the server does not answer, from the arrival of its oldest command.
+/// How long a batch is tried while the server does not answer, from the arrival of its oldest
+/// command.
 const BATCH_DEADLINE: Duration = Duration::from_millis(1800);
 /// After this time without an answer the connection of a statement is closed.
 const STATEMENT_DEADLINE: Duration = Duration::from_secs(10);
@@ -38,8 +39,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// The pause between two attempts.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Keeps one plan per statement. The writer's statements look rows up by key, whatever the size of the
-/// batch; planning one anew costs as much as running it with twenty commands.
+/// Keeps one plan per statement. The writer's statements look rows up by key, whatever the size of
+/// the batch; planning one anew costs as much as running it with twenty commands.
 const ONE_PLAN: (&str, &str) = ("plan_cache_mode", "force_generic_plan");
 
 /// Settings of the writer.
@@ -118,9 +119,9 @@ impl Writer {
         }
     }
 
-    /// Takes all queued commands. The clients of the last batch often send their next command at once, so
-    /// this yields to the other tasks as long as that brings more commands. There is no timer. A single
-    /// command after a single command is written without yielding.
+    /// Takes all queued commands. The clients of the last batch often send their next command at
+    /// once, so this yields to the other tasks as long as that brings more commands. There is no
+    /// timer. A single command after a single command is written without yielding.
     async fn gather(&mut self) {
         let mut before = None;
         loop {
@@ -190,8 +191,8 @@ impl Writer {
         self.fresh.push(stored);
     }
 
-    /// Finds what the used key is stored with. If that fails, the command can be repeated: it was not
-    /// applied.
+    /// Finds what the used key is stored with. If that fails, the command can be repeated: it was
+    /// not applied.
     async fn duplicate(&mut self, append: &Append) -> Reply {
         let (Some(key), Some(connection)) = (&append.key, &mut self.connection) else {
             return Err(StoreError::unavailable(Stopped).into());
@@ -297,8 +298,8 @@ enum Failure {
     Rejected(Arc<sqlx::Error>),
 }
 
-/// Why a single command was rejected: a version conflict, found by the primary key of `events`, or data
-/// that cannot be stored.
+/// Why a single command was rejected: a version conflict, found by the primary key of `events`, or
+/// data that cannot be stored.
 fn rejected(error: Arc<sqlx::Error>, stream: StreamId) -> AppendError {
     if broken_constraint(&error) == Some("events_pkey") {
         return AppendError::VersionConflict;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use crate::event_sourcing::{Position, RecordedEvent, Timestamp, Version};
 
-/// A row of `events`, for `query_as!`. The query must name `type` as `event_type`, and give `data` and
-/// `metadata` the type `Json<Box<RawValue>>`.
+/// A row of `events`, for `query_as!`. The query must name `type` as `event_type`, and give `data`
+/// and `metadata` the type `Json<Box<RawValue>>`.
 #[derive(Debug)]
 pub struct EventRow {
     /// Place in the store.

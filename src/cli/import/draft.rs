@@ -8,8 +8,8 @@ use crate::order::{
     ProductId, Quantity, command::Price,
 };
 
-/// The name space of imported orders' ids. They are derived from the order numbers, so that a repeated
-/// import finds the same orders.
+/// The name space of imported orders' ids. They are derived from the order numbers, so that a
+/// repeated import finds the same orders.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8f2b_6d1c_52f4_4a0e_9b67_0c6f_4f1d_a3e5);
 
 /// The settings that all orders of an import share.

@@ -68,8 +68,8 @@ impl Import {
     /// Imports every order of the file.
     ///
     /// # Errors
-    /// If the file cannot be read, the rejects cannot be written, or the store does not answer for too
-    /// long. Imported orders stay, and the import can be repeated.
+    /// If the file cannot be read, the rejects cannot be written, or the store does not answer for
+    /// too long. Imported orders stay, and the import can be repeated.
     pub async fn run(
         self,
         orders: Arc<dyn Orders<()>>,
@@ -190,8 +190,8 @@ fn refused(refusal: &OrderError) -> OrderOutcome {
     })
 }
 
-/// Executes a command, and repeats it while the store does not answer. Creating and completing an order
-/// can be repeated safely.
+/// Executes a command, and repeats it while the store does not answer. Creating and completing an
+/// order can be repeated safely.
 async fn execute(
     orders: &dyn Orders<()>,
     id: OrderId,

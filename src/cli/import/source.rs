@@ -1,7 +1,9 @@
-//! Reads a CSV file of order lines, optionally compressed by zstd, and groups the lines into orders.
+//! Reads a CSV file of order lines, optionally compressed by zstd, and groups the lines into
+//! orders.
 //!
-//! The lines of an order usually follow one another. A first pass over the file counts the lines and
-//! finds the orders whose lines do not; only these are kept in memory until their last line is read.
+//! The lines of an order usually follow one another. A first pass over the file counts the lines
+//! and finds the orders whose lines do not; only these are kept in memory until their last line is
+//! read.
 
 use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
@@ -111,8 +113,8 @@ pub struct Source {
     pub places: Places,
     /// The number of lines below the heading.
     pub lines: u64,
-    /// For each order whose lines do not follow one another: how many lines are still to be read. The
-    /// key is the hash of the order's number.
+    /// For each order whose lines do not follow one another: how many lines are still to be read.
+    /// The key is the hash of the order's number.
     scattered: HashMap<u64, u64>,
     hasher: RandomState,
 }

@@ -27,8 +27,8 @@ async fn a_cached_aggregate_is_not_loads_with_counters_at() {
     assert_eq!(versions(&store).await, [1, 2, 3]);
 }
 
-/// Opens 300 counters, sets them to `n`, then adds 1 to each, with a cache of 400. Returns how many were
-/// loaded.
+/// Opens 300 counters, sets them to `n`, then adds 1 to each, with a cache of 400. Returns how many
+/// were loaded.
 async fn loads_with_counters_at(n: u32) -> usize {
     let store = ObservedStore::default();
     let options = RepositoryOptions {
@@ -93,8 +93,9 @@ async fn an_existing_aggregate_that_was_called_new_is_loaded() {
     );
 }
 
-/// Two processes on one store: the first has cached the counter at version 2 with the number `cached`,
-/// then the second has executed the command `meanwhile`. Returns the store and the first process.
+/// Two processes on one store: the first has cached the counter at version 2 with the number
+/// `cached`, then the second has executed the command `meanwhile`. Returns the store and the first
+/// process.
 async fn a_stale_process(
     cached: u32,
     meanwhile: Command,

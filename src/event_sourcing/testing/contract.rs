@@ -170,8 +170,8 @@ pub async fn of_racing_appends_one_wins<S: EventStore>(store: &S) {
     assert_eq!(versions(&events), [1, 2]);
 }
 
-/// A key is stored with its events; the second append under it stores nothing and gets the first one's
-/// result.
+/// A key is stored with its events; the second append under it stores nothing and gets the first
+/// one's result.
 pub async fn a_key_is_used_once<S: EventStore>(store: &S) {
     let stream = new_stream();
     let first = with_key(append(stream, 0, 1), "k");
@@ -278,7 +278,8 @@ pub async fn positions_rise_over_all_streams<S: EventStore>(store: &S) {
     assert_eq!(store.newest().await.unwrap(), after);
 }
 
-/// The newest snapshot is used; one of another schema, or one newer than the requested past, is not.
+/// The newest snapshot is used; one of another schema, or one newer than the requested past, is
+/// not.
 pub async fn snapshots_are_a_cache<S: EventStore + SnapshotStore>(store: &S) {
     let stream = new_stream();
     store.append(append(stream, 0, 5)).await.unwrap();

@@ -2,8 +2,8 @@
 //!
 //! For tests only. Without the feature `sabotage`, which no release build has, [`is_out`] is the
 //! constant `false` and the compiler removes every check. With it, the environment variable
-//! `ORDERS_SABOTAGE` names the one safeguard that is switched off while the process runs. Safeguards
-//! that are written in SQL are switched off by the tests themselves (`tests/it/chaos`).
+//! `ORDERS_SABOTAGE` names the one safeguard that is switched off while the process runs.
+//! Safeguards that are written in SQL are switched off by the tests themselves (`tests/it/chaos`).
 
 /// A safeguard that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
