@@ -135,7 +135,7 @@
 //!   (`order/event_json.rs`). The compiler then names every fold that must handle it. Stored names
 //!   and shapes can never change.
 //! - **Add a version of an event**: in `order/event_json.rs` raise its schema version and change its shape.
-//!   Add one step to [`order::upcasters`]. Without the step the service refuses to start.
+//!   Add one upcaster to [`order::upcasters`]. Without it the service refuses to start.
 //! - **Add an aggregate**: implement [`event_sourcing::Aggregate`] and
 //!   [`event_sourcing::DomainEvent`]. Stores and core do not change.
 //! - **Add a read model**: implement [`event_sourcing::projection::Projection`], with its checkpoint

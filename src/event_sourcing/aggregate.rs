@@ -1,45 +1,45 @@
-//! What an aggregate is: a consistency boundary whose state is the fold of its events.
+//! The aggregate: a consistency boundary. Its state is the fold of its events.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::event::{DomainEvent, Timestamp};
 
-/// A consistency boundary: `decide` turns a command into events, `evolve` folds events into state.
+/// A consistency boundary: `decide` turns a command into events, `evolve` folds events into the state.
 ///
-/// The value of `Default` is the *first state*, before any event; it must refuse every command
-/// but the one that creates. Identity and version stand outside the state, so that neither can be
-/// forgotten or counted twice (the shape follows Emmett's decider and the synchronous trait of
-/// `esrs`).
+/// The default value is the *first state*, before any event. It must refuse every command except the
+/// one that creates. The id and the version are outside the state: the repository counts them, so no
+/// aggregate can count them wrong.
 pub trait Aggregate:
     Default + Clone + Serialize + DeserializeOwned + Send + Sync + 'static
 {
-    /// The stored name of this kind of aggregate (`Order`): a promise, never renamed.
+    /// The stored name of this kind of aggregate, such as `Order`. It must never change.
     const TYPE: &'static str;
 
-    /// The schema of the serialised state. Raise it whenever the state's shape or meaning changes:
-    /// snapshots of any other schema are then ignored.
+    /// The schema version of the serialised state. Raise it when the shape or the meaning of the state
+    /// changes: snapshots of other versions are ignored.
     const STATE_SCHEMA: i32;
 
-    /// What may be asked of the aggregate.
+    /// The commands on the aggregate.
     type Command: Send + Sync;
 
-    /// What may happen to the aggregate.
+    /// The events of the aggregate.
     type Event: DomainEvent;
 
-    /// Why a command may be refused.
+    /// Why the aggregate refuses a command.
     type Refusal: std::error::Error + Clone + Send + Sync + 'static;
 
-    /// Decides what happens when `command` meets this state: no events mean that it holds already.
+    /// Decides which events follow from `command` in this state. No events mean that the command changes
+    /// nothing.
     ///
     /// # Errors
-    /// The refusal, when the command breaks a rule. A refusal changes nothing.
+    /// The refusal, if the command breaks a rule.
     fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Refusal>;
 
-    /// Folds one event that happened `at` into the state. It has no rules: what was stored
-    /// happened.
+    /// Folds an event that occurred `at` this time into the state. It has no rules: stored events are
+    /// facts.
     fn evolve(&mut self, event: &Self::Event, at: Timestamp);
 
-    /// The number of bytes that the state holds, roughly: what a cache budgets by.
+    /// The approximate size of the state in bytes, for the memory limit of the cache.
     fn weight(&self) -> usize {
         size_of::<Self>()
     }

@@ -1,4 +1,4 @@
-//! Events before and after storage, and the numbers that order them.
+//! Events before and after they are stored, and the numbers that order them.
 
 use std::fmt;
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// A point in time, UTC. Stored instants have microseconds: see [`to_micros`].
+/// A point in time, UTC. Stored times have microseconds: see [`to_micros`].
 pub type Timestamp = DateTime<Utc>;
 
-/// Cuts an instant to the microseconds that a store keeps, so that the state folded before an
-/// append equals the state folded from what was stored.
+/// Cuts a time to the microseconds that a store keeps. Without this, the state in memory would differ
+/// from the state that is folded from stored events.
 #[must_use]
 pub fn to_micros(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
 }
 
-/// An event's place in its stream: 1, 2, 3 … without a hole; 0 is the stream before any event.
+/// The number of an event in its stream: 1, 2, 3 … without a gap. 0 is a stream without events.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -25,7 +25,7 @@ pub fn to_micros(at: Timestamp) -> Timestamp {
 pub struct Version(i32);
 
 impl Version {
-    /// The version of a stream that has no event yet.
+    /// The version of a stream without events.
     pub const ZERO: Self = Self(0);
 
     /// Wraps a number read from a store or a client.
@@ -56,7 +56,7 @@ impl fmt::Display for Version {
     }
 }
 
-/// An event's place in the whole store. It equals commit order; it rises, but may have holes.
+/// The number of an event in the whole store. Positions rise in the order of commits and may have gaps.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -64,7 +64,7 @@ impl fmt::Display for Version {
 pub struct Position(i64);
 
 impl Position {
-    /// The place before the first event.
+    /// The position before the first event.
     pub const ZERO: Self = Self(0);
 
     /// Wraps a number read from a store or a client.
@@ -79,16 +79,16 @@ impl Position {
         self.0
     }
 
-    /// The place directly behind this one; the store may leave it empty.
+    /// The position directly after this one. It may have no event.
     #[must_use]
     pub const fn next(self) -> Self {
         self.plus(1)
     }
 
-    /// The place so many behind this one.
+    /// The position `count` after this one.
     #[must_use]
-    pub const fn plus(self, places: i64) -> Self {
-        Self(self.0.saturating_add(places))
+    pub const fn plus(self, count: i64) -> Self {
+        Self(self.0.saturating_add(count))
     }
 }
 
@@ -98,7 +98,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// Which stream: all events of one aggregate.
+/// The id of a stream. A stream is all events of one aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StreamId {
     /// The aggregate's stored type name.
@@ -113,51 +113,51 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// Who asked for an event and in which context: the audit trail's other half.
+/// Who caused an event, and in which context. Events and their metadata are the audit trail.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
-    /// The principal (a token's `sub`), where there was one.
+    /// The authenticated caller (the `sub` of its token), if there was one.
     pub actor: Option<String>,
     /// The id of the request that caused the event.
     pub request_id: Option<String>,
-    /// What ties the events of one business transaction together.
+    /// The id that all events of one business transaction share.
     pub correlation_id: Option<String>,
-    /// The id of the event or message that caused the command, where one did.
+    /// The id of the event or message that caused the command, if one did.
     pub causation_id: Option<String>,
     /// The W3C trace context of the request.
     pub traceparent: Option<String>,
 }
 
-/// An event of a domain: a fact with a stored name and a schema version.
+/// An event of a domain, with a stored name and a schema version.
 pub trait DomainEvent: Sized + Clone + Send + Sync + 'static {
     /// All stored names with the schema version that is written today. An event that is missing here
     /// cannot be appended, because it could not be read back.
     const SCHEMAS: &'static [(&'static str, i16)];
 
-    /// The stored name. It is a promise: never derive it from the Rust name.
+    /// The stored name. It must never change, so do not derive it from the Rust name.
     fn event_type(&self) -> &'static str;
 
     /// The schema version that [`Self::encode`] writes; the same as in [`Self::SCHEMAS`].
     fn schema_version(&self) -> i16;
 
-    /// The JSON that is stored: the event in the newest schema version.
+    /// Writes the JSON that is stored, in the newest schema version.
     ///
     /// # Errors
-    /// Where the event cannot be written as JSON.
+    /// The JSON error, if the event cannot be serialised.
     fn encode(&self) -> Result<Box<RawValue>, serde_json::Error>;
 
     /// Reads stored JSON of the newest schema version.
     ///
     /// # Errors
-    /// Where the type is unknown or the JSON does not fit it.
+    /// [`DecodeError`] if the type is unknown or the JSON does not have its shape.
     fn decode(event_type: &str, data: &RawValue) -> Result<Self, DecodeError>;
 }
 
-/// Why stored JSON is no event of today.
+/// Why stored JSON cannot be decoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DecodeError {
-    /// No event of the domain has this stored name.
+    /// The domain has no event with this stored name.
     #[error("unknown event type {0}")]
     UnknownType(String),
     /// The JSON does not have the event's shape.
@@ -165,16 +165,16 @@ pub enum DecodeError {
     Malformed {
         /// The event's stored name.
         event_type: String,
-        /// What did not fit.
+        /// The JSON error.
         #[source]
         source: serde_json::Error,
     },
 }
 
-/// An event before storage.
+/// An event before it is stored.
 #[derive(Debug, Clone)]
 pub struct NewEvent {
-    /// The event's own id; a resent append is recognised by it.
+    /// The event's id. The store recognises a repeated append by it.
     pub event_id: Uuid,
     /// The stored name.
     pub event_type: &'static str,
@@ -184,27 +184,27 @@ pub struct NewEvent {
     pub data: Box<RawValue>,
 }
 
-/// An event after storage.
+/// A stored event.
 #[derive(Debug, Clone)]
 pub struct RecordedEvent {
-    /// Place in the store.
+    /// The position in the store.
     pub position: Position,
-    /// The event's own id.
+    /// The event's id.
     pub event_id: Uuid,
-    /// Stored name of the aggregate's type.
+    /// The stored name of the aggregate's type.
     pub aggregate_type: String,
-    /// Which aggregate.
+    /// The aggregate's id.
     pub aggregate_id: Uuid,
-    /// Place in the stream.
+    /// The version in the stream.
     pub version: Version,
-    /// Stored name of the event.
+    /// The stored name of the event.
     pub event_type: String,
-    /// Schema version of `data`.
+    /// The schema version of `data`.
     pub schema_version: i16,
     /// The event as JSON.
     pub data: Box<RawValue>,
     /// [`Metadata`] as JSON.
     pub metadata: Box<RawValue>,
-    /// When it happened.
+    /// When it occurred.
     pub occurred_at: Timestamp,
 }

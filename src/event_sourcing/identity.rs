@@ -1,17 +1,18 @@
-//! Which store this is: what a stream filled from it carries, to tell it from those of others.
+//! The identity of an event store. A NATS stream carries it, so that no store uses the stream of another.
 
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{lease::Epoch, store::StoreError};
 
-/// The name of a store that a restored backup keeps, and the count of its stream's lives.
+/// The id of a store, and the incarnation of its NATS stream.
 pub trait StoreIdentity: Send + Sync + 'static {
-    /// The store's id. Asked for anew each time: the store may be replaced under a running service.
+    /// The store's id; a restored backup keeps it. Read again each time, because the store of a running
+    /// service may be replaced.
     fn id(&self) -> BoxFuture<'_, Result<Uuid, StoreError>>;
 
-    /// Begins the next incarnation of the stream, one greater than any before it and than `after`;
-    /// `None` where the lease has passed on from `epoch`, so that nothing is to be begun.
+    /// Begins the next incarnation of the stream: greater than all earlier ones and than `after`. `None`,
+    /// and no new incarnation, if another process has taken the lease since `epoch`.
     fn begin_incarnation(
         &self,
         after: i64,

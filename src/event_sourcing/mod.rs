@@ -1,9 +1,9 @@
-//! The generic core of event sourcing: it knows no order, no SQL, no NATS and no HTTP.
+//! The generic core of event sourcing. Orders, SQL, NATS and HTTP belong elsewhere.
 //!
-//! Reading order: [`aggregate`] (what a consistency boundary is) → [`event`] (what is stored) →
-//! [`store`] (what a store promises) → [`repository`] (load) → [`execute`] (decide → append,
-//! taking [`locks`]) → [`snapshot`] and [`upcast`] (what keeps long and old streams cheap and readable) → [`projection`] (what a read
-//! model promises) → [`testing`] (given/when/then and the contract every store passes).
+//! Reading order: [`aggregate`] → [`event`] → [`store`] (what an event store guarantees) →
+//! [`repository`] (load) → [`execute`] (decide and append, under one of the [`locks`]) →
+//! [`snapshot`] (loads long streams fast) → [`upcast`] (reads old events) → [`projection`] (what a read
+//! model guarantees) → [`testing`] (given/when/then, and the contract of every store).
 
 pub mod aggregate;
 pub mod error_chain;

@@ -1,8 +1,9 @@
 //! Whether the store answers at all, as somebody who asks it all the time knows.
 //!
-//! A slow answer is worth waiting for, one that will not come is not; a deadline alone cannot tell
-//! them apart. So what asks the store is given up as soon as the store is known to be dead, and only
-//! then, while its own deadline is for what never ends on a store that lives.
+//! The pulse of a store: whether it answers at all.
+//!
+//! A deadline alone cannot tell a slow answer from one that never comes. So a query is given up as soon
+//! as the store is known to be dead. Its own deadline ends queries that take too long on a live store.
 
 use std::{future::pending, time::Duration};
 
@@ -13,79 +14,80 @@ use tokio::{
 
 use super::store::StoreError;
 
-/// How long after its last sign of life a dead store is waited for: it may only be restarted.
-const REVIVAL: Duration = Duration::from_millis(1900);
+/// How long to wait for a dead store, counted from its last answer: it may be restarting.
+const RESTART_WAIT: Duration = Duration::from_millis(1900);
 
-/// The store does not answer anybody.
+/// The store does not answer.
 #[derive(Debug, thiserror::Error)]
-#[error("the store answers nobody")]
-pub struct Silent;
+#[error("the store does not answer")]
+pub struct NoAnswer;
 
 #[derive(Debug, Clone, Copy)]
-struct Life {
-    lives: bool,
-    seen: Instant,
+struct State {
+    is_alive: bool,
+    /// When the store was last reported as alive.
+    last_alive: Instant,
 }
 
-/// What keeps a pulse.
+/// Reports the pulse of a store.
 #[derive(Debug)]
-pub struct Beat(watch::Sender<Life>);
+pub struct PulseSender(watch::Sender<State>);
 
-impl Beat {
-    /// Says whether the store lives.
-    pub fn set(&self, lives: bool) {
-        self.0.send_modify(|life| {
-            life.lives = lives;
-            if lives {
-                life.seen = Instant::now();
+impl PulseSender {
+    /// Reports whether the store is alive.
+    pub fn set(&self, is_alive: bool) {
+        self.0.send_modify(|state| {
+            state.is_alive = is_alive;
+            if is_alive {
+                state.last_alive = Instant::now();
             }
         });
     }
 }
 
-/// What is known of a store's life.
+/// The last reported pulse of a store.
 #[derive(Debug, Clone)]
-pub struct Pulse(watch::Receiver<Life>);
+pub struct Pulse(watch::Receiver<State>);
 
 impl Pulse {
-    /// A pulse, and what keeps it. The store lives until that says otherwise.
+    /// Makes a pulse and its sender. The store counts as alive until the sender reports otherwise.
     #[must_use]
-    pub fn new() -> (Beat, Self) {
-        let (sender, receiver) = watch::channel(Life {
-            lives: true,
-            seen: Instant::now(),
+    pub fn new() -> (PulseSender, Self) {
+        let (sender, receiver) = watch::channel(State {
+            is_alive: true,
+            last_alive: Instant::now(),
         });
-        (Beat(sender), Self(receiver))
+        (PulseSender(sender), Self(receiver))
     }
 
-    /// The pulse of a store that nobody watches: it counts as alive.
+    /// The pulse of a store that is not checked: it always counts as alive.
     #[must_use]
     pub fn unwatched() -> Self {
         Self::new().1
     }
 
-    /// Waits a little where the store has died just now. A store that has been dead for longer is
-    /// not waited for: commands on one order take turns, and their waits would add up.
+    /// Returns when the store is alive. Waits only shortly after its last answer: commands on one order
+    /// run one after another, so longer waits would add up.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it stays so.
-    pub async fn alive(&self) -> Result<(), StoreError> {
-        if self.0.borrow().lives {
+    /// [`StoreError::Unavailable`] if the store is still dead then.
+    pub async fn wait_until_alive(&self) -> Result<(), StoreError> {
+        if self.0.borrow().is_alive {
             return Ok(());
         }
         let mut pulse = self.0.clone();
-        let given_up = pulse.borrow().seen + REVIVAL;
-        match timeout_at(given_up, pulse.wait_for(|life| life.lives)).await {
+        let deadline = pulse.borrow().last_alive + RESTART_WAIT;
+        match timeout_at(deadline, pulse.wait_for(|state| state.is_alive)).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(StoreError::unavailable(Silent)),
+            Err(_) => Err(StoreError::unavailable(NoAnswer)),
         }
     }
 
-    /// Ends when the store is dead.
-    pub async fn dead(&self) {
+    /// Returns when the store is dead.
+    pub async fn wait_until_dead(&self) {
         let mut pulse = self.0.clone();
-        if pulse.wait_for(|life| !life.lives).await.is_err() {
-            // Nobody watches it any more.
+        if pulse.wait_for(|state| !state.is_alive).await.is_err() {
+            // The sender was dropped, so no report will come.
             pending::<()>().await;
         }
     }
@@ -99,33 +101,33 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_dead_store_is_waited_for_a_little() {
-        let (beat, pulse) = Pulse::new();
-        assert_eq!(pulse.dead().now_or_never(), None);
+    async fn a_dead_store_is_waited_for_shortly() {
+        let (sender, pulse) = Pulse::new();
+        assert_eq!(pulse.wait_until_dead().now_or_never(), None);
 
-        beat.set(false);
+        sender.set(false);
 
-        pulse.dead().await;
+        pulse.wait_until_dead().await;
         assert!(matches!(
-            pulse.alive().await,
+            pulse.wait_until_alive().await,
             Err(StoreError::Unavailable(_))
         ));
-        let at_once = pulse.alive().now_or_never();
+        let at_once = pulse.wait_until_alive().now_or_never();
         assert!(matches!(at_once, Some(Err(StoreError::Unavailable(_)))));
-        beat.set(true);
-        beat.set(false);
-        let (waited, ()) = tokio::join!(pulse.alive(), async {
-            beat.set(true);
+        sender.set(true);
+        sender.set(false);
+        let (waited, ()) = tokio::join!(pulse.wait_until_alive(), async {
+            sender.set(true);
         });
         assert!(waited.is_ok());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_store_that_nobody_watches_counts_as_alive() {
+    async fn a_store_that_is_not_checked_counts_as_alive() {
         let pulse = Pulse::unwatched();
 
-        assert!(pulse.alive().await.is_ok());
-        let given_up = timeout(Duration::from_hours(1), pulse.dead()).await;
-        assert!(given_up.is_err());
+        assert!(pulse.wait_until_alive().await.is_ok());
+        let dead = timeout(Duration::from_hours(1), pulse.wait_until_dead()).await;
+        assert!(dead.is_err());
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     event_sourcing::{
         Append, AppendError, Appended, EventStore, IdempotencyKey, Position, Pulse, RecordedEvent,
         StoreError, StoredSnapshot, StoredStream, StreamId, Timestamp, UsedKey, Version,
-        pulse::Silent, store::Until,
+        pulse::NoAnswer, store::Until,
     },
     sql::{EventRow, run_query},
 };
@@ -234,10 +234,10 @@ impl EventStore for PgEventStore {
 
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         // An error here is certain to mean that the command was not queued.
-        self.pulse.alive().await?;
+        self.pulse.wait_until_alive().await?;
         select! {
             reply = self.writer.append(append) => reply,
-            () = self.pulse.dead() => Err(StoreError::unknown(Silent).into()),
+            () = self.pulse.wait_until_dead() => Err(StoreError::unknown(NoAnswer).into()),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use crate::event_sourcing::pulse::Beat;
+use crate::event_sourcing::pulse::PulseSender;
 
 /// The pause between two pings.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ const SECOND_PING_AFTER: Duration = Duration::from_millis(700);
 const DEADLINE: Duration = Duration::from_millis(1400);
 
 /// Updates `pulse` until the task is dropped.
-pub async fn run(connect: PgConnectOptions, pulse: Beat) {
+pub async fn run(connect: PgConnectOptions, pulse: PulseSender) {
     let (mut connection, mut was_alive) = (None, true);
     loop {
         let answer = timeout(DEADLINE, ping(connection.take(), &connect)).await;

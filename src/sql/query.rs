@@ -6,7 +6,7 @@ use sqlx::{PgConnection, PgPool};
 use tokio::{select, time::timeout};
 
 use super::{connection::GuardedConnection, error::store_error};
-use crate::event_sourcing::{Pulse, StoreError, pulse::Silent};
+use crate::event_sourcing::{Pulse, StoreError, pulse::NoAnswer};
 
 /// How long a query may take.
 pub const QUERY_DEADLINE: Duration = Duration::from_secs(5);
@@ -22,16 +22,16 @@ pub async fn run_query<T>(
     pulse: &Pulse,
     query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error> + Send,
 ) -> Result<T, StoreError> {
-    pulse.alive().await?;
+    pulse.wait_until_alive().await?;
     let mut connection = select! {
         connection = GuardedConnection::acquire(pool) => connection?,
-        () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
+        () = pulse.wait_until_dead() => return Err(StoreError::unavailable(NoAnswer)),
     };
     let result = select! {
         result = timeout(QUERY_DEADLINE, query(&mut connection)) => {
             result.map_err(StoreError::unavailable)?
         }
-        () = pulse.dead() => return Err(StoreError::unavailable(Silent)),
+        () = pulse.wait_until_dead() => return Err(StoreError::unavailable(NoAnswer)),
     };
     connection.release();
     result.map_err(store_error)

@@ -1,4 +1,4 @@
-//! Commands on one order through the repository, against a model that is a list of lines.
+//! Random commands on one order, executed by the repository and by a simple model.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 const ORDER: OrderId = OrderId::new(Uuid::from_u128(1));
 
 #[derive(Debug, Clone, Copy)]
-enum Ask {
+enum Action {
     Create { lines: u8 },
     Add { line: u8, quantity: u32 },
     Change { line: u8, quantity: u32 },
@@ -32,51 +32,57 @@ enum Ask {
     Cancel,
 }
 
-/// A command, the version it names beside the right one, and its key.
-type Step = (Ask, Option<i32>, Option<u8>);
+/// An action, its expected version relative to the current one, and its idempotency key.
+type Step = (Action, Option<i32>, Option<u8>);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (line, quantity) = (0..6_u8, 1..4_u32);
-    let ask = prop_oneof![
-        3 => (0..3_u8).prop_map(|lines| Ask::Create { lines }),
-        8 => (line.clone(), quantity.clone()).prop_map(|(line, quantity)| Ask::Add { line, quantity }),
-        5 => (line.clone(), quantity).prop_map(|(line, quantity)| Ask::Change { line, quantity }),
-        3 => line.prop_map(|line| Ask::Remove { line }),
-        1 => Just(Ask::Complete),
-        1 => Just(Ask::Cancel),
+    let action = prop_oneof![
+        3 => (0..3_u8).prop_map(|lines| Action::Create { lines }),
+        8 => (line.clone(), quantity.clone()).prop_map(|(line, quantity)| Action::Add { line, quantity }),
+        5 => (line.clone(), quantity).prop_map(|(line, quantity)| Action::Change { line, quantity }),
+        3 => line.prop_map(|line| Action::Remove { line }),
+        1 => Just(Action::Complete),
+        1 => Just(Action::Cancel),
     ];
-    let beside = prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)];
+    let version_offset = prop_oneof![4 => Just(0), 1 => Just(-1), 1 => Just(1)];
     vec(
-        (ask, option::of(beside), option::weighted(0.2, 0..4_u8)),
+        (
+            action,
+            option::of(version_offset),
+            option::weighted(0.2, 0..4_u8),
+        ),
         1..40,
     )
 }
 
-/// The order as a client with a notebook knows it.
+/// The order as the model sees it.
 #[derive(Debug, Default)]
 struct Model {
     status: Option<Status>,
     lines: Vec<(u8, u32)>,
-    used: Vec<u8>,
+    /// Every line that was ever added.
+    used_lines: Vec<u8>,
     version: i32,
+    /// The number of lines at the creation.
     created_with: u8,
-    /// What each key led to: its step, and the version after it.
+    /// Each key with its action and the version after it.
     keys: Vec<(u8, String, i32)>,
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
     Version(i32),
     Replayed(i32),
     KeyReused,
-    Stale,
+    VersionConflict,
     Refused(&'static str),
 }
 
 impl Model {
-    fn step(&mut self, (ask, beside, key): Step) -> Outcome {
-        let name = format!("{ask:?}");
+    fn execute(&mut self, (action, version_offset, key): Step) -> Outcome {
+        let name = format!("{action:?}");
         if let Some(used) = self.keys.iter().find(|used| Some(used.0) == key) {
             return if used.1 == name {
                 Outcome::Replayed(used.2)
@@ -84,10 +90,10 @@ impl Model {
                 Outcome::KeyReused
             };
         }
-        if self.status.is_some() && beside.is_some_and(|beside| beside != 0) {
-            return Outcome::Stale;
+        if self.status.is_some() && version_offset.is_some_and(|offset| offset != 0) {
+            return Outcome::VersionConflict;
         }
-        match self.apply(ask) {
+        match self.apply(action) {
             Ok(events) => {
                 self.version += events;
                 self.keys.extend(key.map(|key| (key, name, self.version)));
@@ -97,44 +103,46 @@ impl Model {
         }
     }
 
-    /// How many events a command makes.
-    fn apply(&mut self, ask: Ask) -> Result<i32, &'static str> {
-        let at = |lines: &[(u8, u32)], line| lines.iter().position(|held| held.0 == line);
-        match (self.status, ask) {
-            (None, Ask::Create { lines }) => {
+    /// Applies an action and returns the number of its events.
+    fn apply(&mut self, action: Action) -> Result<i32, &'static str> {
+        let at = |lines: &[(u8, u32)], line| lines.iter().position(|known| known.0 == line);
+        match (self.status, action) {
+            (None, Action::Create { lines }) => {
                 self.status = Some(Status::Created);
                 self.lines = (0..lines).map(|line| (line, 1)).collect();
-                self.used = (0..lines).collect();
+                self.used_lines = (0..lines).collect();
                 self.created_with = lines;
                 return Ok(1);
             }
             (None, _) => return Err("not found"),
-            (Some(_), Ask::Create { lines }) if lines == self.created_with => return Ok(0),
-            (Some(_), Ask::Create { .. }) => return Err("exists"),
+            (Some(_), Action::Create { lines }) if lines == self.created_with => return Ok(0),
+            (Some(_), Action::Create { .. }) => return Err("exists"),
             (Some(Status::Created), _) => {}
             (Some(_), _) => return Err("not open"),
         }
-        match ask {
-            Ask::Create { .. } => {}
-            Ask::Add { line, .. } if self.used.contains(&line) => return Err("item exists"),
-            Ask::Add { line, quantity } => {
-                self.used.push(line);
+        match action {
+            Action::Create { .. } => {}
+            Action::Add { line, .. } if self.used_lines.contains(&line) => {
+                return Err("item exists");
+            }
+            Action::Add { line, quantity } => {
+                self.used_lines.push(line);
                 self.lines.push((line, quantity));
             }
-            Ask::Change { line, quantity } => {
+            Action::Change { line, quantity } => {
                 let index = at(&self.lines, line).ok_or("no item")?;
                 if self.lines[index].1 == quantity {
                     return Ok(0);
                 }
                 self.lines[index].1 = quantity;
             }
-            Ask::Remove { line } => {
+            Action::Remove { line } => {
                 let index = at(&self.lines, line).ok_or("no item")?;
                 self.lines.remove(index);
             }
-            Ask::Complete if self.lines.is_empty() => return Err("no items"),
-            Ask::Complete => self.status = Some(Status::Completed),
-            Ask::Cancel => self.status = Some(Status::Cancelled),
+            Action::Complete if self.lines.is_empty() => return Err("no items"),
+            Action::Complete => self.status = Some(Status::Completed),
+            Action::Cancel => self.status = Some(Status::Cancelled),
         }
         Ok(1)
     }
@@ -154,35 +162,35 @@ fn item(line: u8, quantity: u32) -> NewItem {
     }
 }
 
-fn command(ask: Ask) -> OrderCommand {
-    match ask {
-        Ask::Create { lines } => OrderCommand::Create {
+fn command(action: Action) -> OrderCommand {
+    match action {
+        Action::Create { lines } => OrderCommand::Create {
             order_id: ORDER,
             customer_id: CustomerId::parse("c").unwrap(),
             currency: "EUR".parse().unwrap(),
             items: (0..lines).map(|line| item(line, 1)).collect(),
         },
-        Ask::Add { line, quantity } => OrderCommand::AddItem(item(line, quantity)),
-        Ask::Change { line, quantity } => OrderCommand::ChangeItemQuantity {
+        Action::Add { line, quantity } => OrderCommand::AddItem(item(line, quantity)),
+        Action::Change { line, quantity } => OrderCommand::ChangeItemQuantity {
             item_id: id_of(line),
             quantity: Quantity::new(quantity).unwrap(),
         },
-        Ask::Remove { line } => OrderCommand::RemoveItem {
+        Action::Remove { line } => OrderCommand::RemoveItem {
             item_id: id_of(line),
         },
-        Ask::Complete => OrderCommand::Complete,
-        Ask::Cancel => OrderCommand::Cancel { reason: None },
+        Action::Complete => OrderCommand::Complete,
+        Action::Cancel => OrderCommand::Cancel { reason: None },
     }
 }
 
 type Orders = Repository<Order, InMemoryEventStore>;
 
-async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Outcome {
-    let fingerprint = digest(&format!("{ask:?}"));
+async fn execute(orders: &Orders, (action, version_offset, key): Step, version: i32) -> Outcome {
+    let fingerprint = fingerprint(&format!("{action:?}"));
     let request = Request {
         id: ORDER.get(),
-        command: command(ask),
-        expected: beside.map(|beside| Version::new((version + beside).max(0))),
+        command: command(action),
+        expected: version_offset.map(|offset| Version::new((version + offset).max(0))),
         is_new: false,
         key: key.map(|key| IdempotencyKey {
             scope: String::new(),
@@ -196,7 +204,7 @@ async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Out
         Ok(done) if done.is_replayed => Outcome::Replayed(done.version.get()),
         Ok(done) => Outcome::Version(done.version.get()),
         Err(ExecuteError::KeyReused) => Outcome::KeyReused,
-        Err(ExecuteError::VersionConflict { .. }) => Outcome::Stale,
+        Err(ExecuteError::VersionConflict { .. }) => Outcome::VersionConflict,
         Err(ExecuteError::Refused(refusal)) => Outcome::Refused(match refusal {
             OrderError::NotFound => "not found",
             OrderError::AlreadyExists => "exists",
@@ -210,16 +218,16 @@ async fn execute(orders: &Orders, (ask, beside, key): Step, version: i32) -> Out
     }
 }
 
-/// A digest of a command by its name.
-fn digest(text: &str) -> [u8; 32] {
+/// A fingerprint of a request.
+fn fingerprint(text: &str) -> [u8; 32] {
     let name = Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes());
-    let mut digest = [0; 32];
-    digest[..16].copy_from_slice(name.as_bytes());
-    digest
+    let mut fingerprint = [0; 32];
+    fingerprint[..16].copy_from_slice(name.as_bytes());
+    fingerprint
 }
 
 #[test]
-fn an_order_does_what_the_model_says() {
+fn an_order_agrees_with_the_model() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -231,9 +239,9 @@ fn an_order_does_what_the_model_says() {
     };
     let mut runner = TestRunner::new(config);
 
-    let held = runner.run(&steps(), |steps| {
+    let result = runner.run(&steps(), |steps| {
         let store = InMemoryEventStore::default();
-        // Two services on one store: each one's cache is stale whenever the other was asked last.
+        // Two services on one store: after a command on one, the cache of the other is stale.
         let services = [(); 2].map(|()| {
             let upcasters = Arc::new(upcasters("EUR".parse().unwrap()).unwrap());
             Orders::new(store.clone(), upcasters, RepositoryOptions::default())
@@ -243,8 +251,12 @@ fn an_order_does_what_the_model_says() {
             for (number, step) in steps.into_iter().enumerate() {
                 let version = model.version;
                 let orders = &services[(number / 2) % 2];
-                let came_to = execute(orders, step, version).await;
-                assert_eq!(came_to, model.step(step), "{step:?} at version {version}");
+                let outcome = execute(orders, step, version).await;
+                assert_eq!(
+                    outcome,
+                    model.execute(step),
+                    "{step:?} at version {version}"
+                );
             }
             let loaded = services[0].load(ORDER.get(), Until::Now).await.unwrap();
             let Some(loaded) = loaded else {
@@ -266,5 +278,5 @@ fn an_order_does_what_the_model_says() {
         Ok(())
     });
 
-    held.unwrap();
+    result.unwrap();
 }
