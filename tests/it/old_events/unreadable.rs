@@ -90,7 +90,7 @@ impl UnreadableOrder {
 
     /// Asserts that neither a refold nor a rebuild changes anything while the event is the same.
     async fn assert_stays_parked(&self) {
-        let refolded = projector(&self.app).unpark(self.id.into()).await.unwrap();
+        let refolded = projector(&self.app).refold(self.id.into()).await.unwrap();
         assert!(matches!(refolded, Refolded::Parked(_)));
         let rebuild = Rebuild::new(projector(&self.app));
         rebuild.run(false, |_| ()).await.unwrap();
@@ -119,7 +119,7 @@ impl UnreadableOrder {
 
     /// Asserts that the order is refolded and shown after [`Self::repair_event`].
     async fn assert_is_whole_again(&self) {
-        let refolded = projector(&self.app).unpark(self.id.into()).await.unwrap();
+        let refolded = projector(&self.app).refold(self.id.into()).await.unwrap();
         assert_eq!(refolded, Refolded::Whole);
         let shown = self.app.get(&self.path).await;
         assert_eq!(
