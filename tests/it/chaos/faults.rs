@@ -107,7 +107,7 @@ impl Fleet<'_> {
         *purged = 0;
     }
 
-    /// Purges the stream, and notes up to instance position the stream may now lack events.
+    /// Purges the stream, and notes up to which position the stream may now lack events.
     async fn purge(&self) {
         let mut purged = self.purged.lock().await;
         let Some(jetstream) = self.jetstream().await else {
