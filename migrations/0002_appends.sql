@@ -21,14 +21,47 @@ create table idempotency_keys (
 );
 create index idempotency_keys_created_at_idx on idempotency_keys (created_at);
 
+-- The rows that append_commands takes. One array of rows costs PostgreSQL up to a fifth less than one array
+-- per column. A released type is never altered, because programs of the version before still send it: a
+-- change needs a new type and a new append_commands beside the old one.
+
+-- A command to append: what its stream must be like, and what its key's row holds.
+--   scope, key, fingerprint  null without a key
+--   version                  version of the aggregate after the command
+create type new_command as (
+    command_id       uuid,
+    aggregate_id     uuid,
+    expected_version integer,
+    scope            text,
+    key              text,
+    fingerprint      bytea,
+    version          integer
+);
+
+-- An event to append.
+--   command           number of its command in the batch, from 1
+--   expected_version  that of its command
+create type new_event as (
+    command          integer,
+    aggregate_id     uuid,
+    expected_version integer,
+    event_id         uuid,
+    aggregate_type   text,
+    version          integer,
+    type             text,
+    schema_version   smallint,
+    data             jsonb,
+    metadata         jsonb,
+    created_at       timestamptz
+);
+
 -- Appends the events of many commands and stores their keys, in the transaction of the call.
 --
--- Arguments from command_ids to key_ttl: arrays with one element per command. From scopes to versions
--- they are empty when no command of the batch has a key.
--- Arguments from event_command on: arrays with one element per event, in the order of the commands.
---   event_command  number of the event's command, from 1
---   is_resent      true when an earlier call may have stored the batch; its commands are then recognised
--- A batch has at most one command per aggregate and per key.
+--   new_commands  at most one command per aggregate and per key
+--   new_events    the commands' events, in the order of the commands
+--   has_keys      true when a command has a key, or has no events
+--   key_ttl       how long a key is valid
+--   is_resent     true when an earlier call may have stored the batch; its commands are then recognised
 --
 -- Returns one number per command:
 --   0 or more  stored, by this call or an earlier one: the position of the command's last event (for a
@@ -40,30 +73,15 @@ create index idempotency_keys_created_at_idx on idempotency_keys (created_at);
 -- so the versions and keys read afterwards are the latest, and a conflict of one command does not fail
 -- the others. A step without work is skipped, because starting a statement costs more than ten rows.
 create function append_commands(
-    command_ids       uuid[],
-    aggregate_ids     uuid[],
-    expected_versions integer[],
-    scopes            text[],
-    keys              text[],
-    fingerprints      bytea[],
-    versions          integer[],
-    key_ttl           interval,
-    event_command     integer[],
-    event_ids         uuid[],
-    event_aggregate_types text[],
-    event_versions    integer[],
-    event_types       text[],
-    event_schemas     smallint[],
-    event_data        text[],
-    event_metadata    text[],
-    event_times       timestamptz[],
-    is_resent         boolean
+    new_commands new_command[],
+    new_events   new_event[],
+    has_keys     boolean,
+    key_ttl      interval,
+    is_resent    boolean
 ) returns bigint[] language plpgsql as $$
 declare
-    -- Without keys, the insert below checks the versions itself in a first call. Commands without
-    -- events are always judged: the caller sends them with keys, null where there is none.
-    is_judged boolean := cardinality(keys) > 0 or is_resent;
-    commands  integer := cardinality(command_ids);
+    -- The versions are read before the insert. In a first call without keys, the insert checks them.
+    is_judged boolean := has_keys or is_resent;
     hit       record;
     judged    bigint[];  -- one element per command: its answer, or null when it is to be stored
     tails     bigint[];
@@ -76,24 +94,26 @@ begin
     if pg_advisory_xact_lock(7021839001) is null then return null; end if;
 
     if is_judged then
-        select array_agg(case when coalesce(tail.version, 0) = a.expected then null else -1 end
-                         order by a.n),
-               array_agg(tail.position order by a.n)
+        select array_agg(case when coalesce(tail.version, 0) = c.expected_version then null else -1 end
+                         order by c.n),
+               array_agg(tail.position order by c.n)
         into judged, tails
-        from unnest(aggregate_ids, expected_versions) with ordinality as a(id, expected, n)
+        from unnest(new_commands) with ordinality
+             as c(command_id, aggregate_id, expected_version, scope, key, fingerprint, version, n)
         left join lateral (
             select e.version, e.position from events e
-            where e.aggregate_id = a.id order by e.version desc limit 1
+            where e.aggregate_id = c.aggregate_id order by e.version desc limit 1
         ) tail on true;
     end if;
 
-    if cardinality(keys) > 0 then
+    if has_keys then
         for hit in
-            select a.n, k.scope, k.key, k.position,
+            select c.n, k.scope, k.key, k.position,
                    k.created_at > now() - key_ttl as is_valid,
-                   k.command_id = a.command_id and is_resent as is_own
-            from unnest(command_ids, scopes, keys) with ordinality as a(command_id, scope, key, n)
-            join idempotency_keys k on k.scope = a.scope and k.key = a.key
+                   k.command_id = c.command_id and is_resent as is_own
+            from unnest(new_commands) with ordinality
+                 as c(command_id, aggregate_id, expected_version, scope, key, fingerprint, version, n)
+            join idempotency_keys k on k.scope = c.scope and k.key = c.key
         loop
             if hit.is_valid then
                 judged[hit.n] := case when hit.is_own then hit.position else -2 end;
@@ -107,8 +127,7 @@ begin
     if is_resent then
         for hit in
             select g.command, max(e.position) as position
-            from unnest(event_command, event_ids) as g(command, event_id)
-            join events e on e.event_id = g.event_id
+            from unnest(new_events) as g join events e on e.event_id = g.event_id
             group by g.command
         loop
             judged[hit.command] := hit.position;
@@ -119,29 +138,26 @@ begin
     with appended as (
         insert into events (event_id, aggregate_type, aggregate_id, version, type, schema_version,
                             data, metadata, created_at)
-        select g.event_id, g.aggregate_type, aggregate_ids[g.command], g.version, g.type,
-               g.schema_version, g.data::jsonb, g.metadata::jsonb, g.created_at
-        from unnest(event_command, event_ids, event_aggregate_types, event_versions, event_types,
-                    event_schemas, event_data, event_metadata, event_times)
-             as g(command, event_id, aggregate_type, version, type, schema_version, data, metadata,
-                  created_at)
+        select g.event_id, g.aggregate_type, g.aggregate_id, g.version, g.type, g.schema_version,
+               g.data, g.metadata, g.created_at
+        from unnest(new_events) as g
         where judged[g.command] is null
-            and (is_judged or expected_versions[g.command] = coalesce((
-                select e.version from events e where e.aggregate_id = aggregate_ids[g.command]
+            and (is_judged or g.expected_version = coalesce((
+                select e.version from events e where e.aggregate_id = g.aggregate_id
                 order by e.version desc limit 1), 0))
         returning position
     )
     select array_agg(a.position) into stored from appended a;
 
     if not is_judged then
-        if cardinality(stored) = commands and cardinality(event_ids) = commands then
+        if cardinality(stored) = cardinality(new_commands)
+            and cardinality(new_events) = cardinality(new_commands) then
             return stored;
         end if;
-        judged := array_fill(null::bigint, array[commands]);
-        if coalesce(cardinality(stored), 0) < cardinality(event_ids) then
+        judged := array_fill(null::bigint, array[cardinality(new_commands)]);
+        if coalesce(cardinality(stored), 0) < cardinality(new_events) then
             for hit in
-                select g.command
-                from unnest(event_command, event_ids) as g(command, event_id)
+                select g.command from unnest(new_events) as g
                 where not exists (select from events e where e.event_id = g.event_id)
             loop
                 judged[hit.command] := -1;
@@ -150,26 +166,26 @@ begin
     end if;
 
     positions := judged;
-    foreach command in array event_command loop
+    for command in select g.command from unnest(new_events) as g loop
         if judged[command] is null then
             positions[command] := stored[next_one];
             next_one := next_one + 1;
         end if;
     end loop;
     -- Commands without events do not move their streams.
-    for command in 1 .. commands loop
+    for command in 1 .. cardinality(new_commands) loop
         if positions[command] is null then
             positions[command] := coalesce(tails[command], 0);
         end if;
     end loop;
 
-    if cardinality(keys) > 0 then
+    if has_keys then
         insert into idempotency_keys (scope, key, fingerprint, command_id, version, changed, position)
-        select a.scope, a.key, a.fingerprint, a.command_id, a.version, a.version > a.expected, a.position
-        from unnest(command_ids, expected_versions, scopes, keys, fingerprints, versions, positions,
-                    judged)
-             as a(command_id, expected, scope, key, fingerprint, version, position, judged)
-        where a.key is not null and a.judged is null;
+        select c.scope, c.key, c.fingerprint, c.command_id, c.version, c.version > c.expected_version,
+               positions[c.n]
+        from unnest(new_commands) with ordinality
+             as c(command_id, aggregate_id, expected_version, scope, key, fingerprint, version, n)
+        where c.key is not null and judged[c.n] is null;
     end if;
     return positions;
 end

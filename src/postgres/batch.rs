@@ -1,5 +1,5 @@
-//! One statement for many commands: the columns of `append_commands`; and a lighter one for a command
-//! that is alone.
+//! Appends a batch of commands in one statement: the rows that the SQL function `append_commands` takes,
+//! and the lighter `append_event` for a batch of one event.
 
 use std::time::Duration;
 
@@ -7,12 +7,15 @@ use serde_json::value::RawValue;
 use sqlx::{PgConnection, postgres::types::PgInterval, types::Json};
 use uuid::Uuid;
 
-use crate::event_sourcing::{Append, NewEvent, Position, Timestamp};
+use crate::{
+    event_sourcing::{Append, NewEvent, Position, Timestamp},
+    sql::composite_type,
+};
 
-/// What became of one command of a batch.
+/// The result of one command of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Stored, now or by an earlier try of the same batch.
+    /// Stored, by this call or an earlier one: the position of its last event.
     Appended(Position),
     /// The stream is not at the expected version.
     Conflict,
@@ -21,7 +24,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Reads what the functions say: a position, -1 or -2.
+    /// Reads a result of the SQL functions: a position, -1 or -2.
     fn of(answer: i64) -> Result<Self, sqlx::Error> {
         match answer {
             0.. => Ok(Self::Appended(Position::new(answer))),
@@ -32,81 +35,84 @@ impl Outcome {
     }
 }
 
-/// The arguments of `append_commands`: one element a command in the first group (from the scopes on
-/// none at all where no command has a key), one element an event in the second.
-#[derive(Debug, Default)]
-struct Columns<'a> {
-    command_ids: Vec<Uuid>,
-    aggregate_ids: Vec<Uuid>,
-    expected_versions: Vec<i32>,
-    scopes: Vec<Option<&'a str>>,
-    keys: Vec<Option<&'a str>>,
-    fingerprints: Vec<Option<&'a [u8]>>,
-    versions: Vec<Option<i32>>,
-    event_command: Vec<i32>,
-    event_ids: Vec<Uuid>,
-    event_aggregate_types: Vec<&'a str>,
-    event_versions: Vec<i32>,
-    event_types: Vec<&'a str>,
-    event_schemas: Vec<i16>,
-    event_data: Vec<&'a str>,
-    event_metadata: Vec<&'a str>,
-    event_times: Vec<Timestamp>,
+/// `new_command`: a command to append. The key's attributes are null without a key.
+#[derive(Debug, sqlx::Encode)]
+struct NewCommandRow<'a> {
+    command_id: Uuid,
+    aggregate_id: Uuid,
+    expected_version: i32,
+    scope: Option<&'a str>,
+    key: Option<&'a str>,
+    fingerprint: Option<&'a [u8]>,
+    version: i32,
 }
 
-impl<'a> Columns<'a> {
-    fn of(batch: &[&'a Append]) -> Self {
-        let mut columns = Self::default();
-        // A command without events is judged by the version that it expects, as one with a key is.
-        let has_keys = batch
-            .iter()
-            .any(|append| append.key.is_some() || append.events.is_empty());
-        for append in batch {
-            columns.command_ids.push(append.command_id);
-            columns.aggregate_ids.push(append.stream.aggregate_id);
-            columns.expected_versions.push(append.expected.get());
-            if has_keys {
-                columns.push_key(append);
-            }
-            columns.push_events(append);
-        }
-        columns
-    }
+composite_type!(NewCommandRow, "new_command");
 
-    fn push_key(&mut self, append: &'a Append) {
+impl<'a> From<&'a Append> for NewCommandRow<'a> {
+    fn from(append: &'a Append) -> Self {
         let key = append.key.as_ref();
-        self.scopes.push(key.map(|key| key.scope.as_str()));
-        self.keys.push(key.map(|key| key.key.as_str()));
-        self.fingerprints
-            .push(key.map(|key| key.fingerprint.as_slice()));
-        self.versions.push(key.map(|_| append.last_version().get()));
-    }
-
-    fn push_events(&mut self, append: &'a Append) {
-        let command = i32::try_from(self.command_ids.len()).unwrap_or(i32::MAX);
-        for (index, event) in append.events.iter().enumerate() {
-            self.event_command.push(command);
-            self.event_ids.push(event.event_id);
-            self.event_aggregate_types
-                .push(append.stream.aggregate_type);
-            self.event_versions
-                .push(append.expected.plus(index + 1).get());
-            self.event_types.push(event.event_type);
-            self.event_schemas.push(event.schema_version);
-            self.event_data.push(event.data.get());
-            self.event_metadata.push(append.metadata.get());
-            self.event_times.push(append.occurred_at);
+        Self {
+            command_id: append.command_id,
+            aggregate_id: append.stream.aggregate_id,
+            expected_version: append.expected.get(),
+            scope: key.map(|key| key.scope.as_str()),
+            key: key.map(|key| key.key.as_str()),
+            fingerprint: key.map(|key| key.fingerprint.as_slice()),
+            version: append.last_version().get(),
         }
     }
 }
 
-/// Appends a batch in one autocommit statement and returns an outcome for each command, in the
-/// batch's order. At most one command an aggregate and one a key may stand in a batch.
+/// `new_event`: an event to append.
+#[derive(Debug, sqlx::Encode)]
+struct NewEventRow<'a> {
+    /// The number of its command in the batch, from 1.
+    command: i32,
+    aggregate_id: Uuid,
+    expected_version: i32,
+    event_id: Uuid,
+    aggregate_type: &'a str,
+    version: i32,
+    event_type: &'a str,
+    schema_version: i16,
+    data: Json<&'a RawValue>,
+    metadata: Json<&'a RawValue>,
+    created_at: Timestamp,
+}
+
+composite_type!(NewEventRow, "new_event");
+
+/// The events of a batch, in its order.
+fn event_rows<'a>(batch: &[&'a Append]) -> Vec<NewEventRow<'a>> {
+    let mut rows = Vec::new();
+    for (command, append) in (1..).zip(batch) {
+        for (index, event) in append.events.iter().enumerate() {
+            rows.push(NewEventRow {
+                command,
+                aggregate_id: append.stream.aggregate_id,
+                expected_version: append.expected.get(),
+                event_id: event.event_id,
+                aggregate_type: append.stream.aggregate_type,
+                version: append.expected.plus(index + 1).get(),
+                event_type: event.event_type,
+                schema_version: event.schema_version,
+                data: Json(&*event.data),
+                metadata: Json(&*append.metadata),
+                created_at: append.occurred_at,
+            });
+        }
+    }
+    rows
+}
+
+/// Appends a batch in one autocommit statement and returns the outcome of each command, in the batch's
+/// order. A batch has at most one command per aggregate and per key.
 ///
-/// `is_resent` says that an earlier try may have been stored: its commands are then recognised.
+/// `is_resent`: an earlier call may have stored the batch; its commands are then recognised.
 ///
 /// # Errors
-/// The statement's. Nothing of the batch is stored then, unless the connection was lost.
+/// When the statement fails. Nothing of the batch is stored then, unless the connection was lost.
 pub async fn append_commands(
     connection: &mut PgConnection,
     batch: &[&Append],
@@ -119,28 +125,18 @@ pub async fn append_commands(
         let outcome = append_event(connection, append, event).await?;
         return Ok(vec![outcome]);
     }
-    let columns = Columns::of(batch);
+    let commands: Vec<_> = batch.iter().copied().map(NewCommandRow::from).collect();
+    // A command without events stores nothing that the insert could check, so it counts as one with a key.
+    let has_keys = batch
+        .iter()
+        .any(|append| append.key.is_some() || append.events.is_empty());
     let key_ttl = PgInterval::try_from(key_ttl).map_err(sqlx::Error::Encode)?;
     let positions = sqlx::query_scalar!(
-        r#"select append_commands($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                                  $16, $17, $18) as "positions!""#,
-        &columns.command_ids,
-        &columns.aggregate_ids,
-        &columns.expected_versions,
-        &columns.scopes as &[Option<&str>],
-        &columns.keys as &[Option<&str>],
-        &columns.fingerprints as &[Option<&[u8]>],
-        &columns.versions as &[Option<i32>],
+        r#"select append_commands($1, $2, $3, $4, $5) as "positions!""#,
+        &commands as &[NewCommandRow<'_>],
+        &event_rows(batch) as &[NewEventRow<'_>],
+        has_keys,
         key_ttl,
-        &columns.event_command,
-        &columns.event_ids,
-        &columns.event_aggregate_types as &[&str],
-        &columns.event_versions,
-        &columns.event_types as &[&str],
-        &columns.event_schemas,
-        &columns.event_data as &[&str],
-        &columns.event_metadata as &[&str],
-        &columns.event_times,
         is_resent,
     )
     .fetch_one(connection)
@@ -151,8 +147,8 @@ pub async fn append_commands(
     positions.into_iter().map(Outcome::of).collect()
 }
 
-/// The same for a command alone that has one event and no key, and was not sent before: there is
-/// nothing but the expected version to judge.
+/// Appends a single command with one event and without a key, in its first call: only the expected
+/// version has to be checked.
 async fn append_event(
     connection: &mut PgConnection,
     append: &Append,

@@ -40,13 +40,13 @@ impl Safeguard {
                      create index on events (aggregate_id, version);";
                 let unchecked_commands = rewritten(
                     "append_commands",
-                    "when coalesce(tail.version, 0) = a.expected then",
+                    "when coalesce(tail.version, 0) = c.expected_version then",
                     "when true then",
                 );
                 let unchecked_insert = rewritten(
                     "append_commands",
-                    "is_judged or expected_versions",
-                    "true or expected_versions",
+                    "is_judged or g.expected_version",
+                    "true or g.expected_version",
                 );
                 let unchecked_event = rewritten(
                     "append_event",
