@@ -46,7 +46,10 @@ pub async fn create_order(
     JsonBody(body): JsonBody,
 ) -> Result<Response, ApiError> {
     if context.has_header(&header::IF_MATCH) {
-        return Err(ApiError::header("If-Match", "cannot be used to create an order"));
+        return Err(ApiError::header(
+            "If-Match",
+            "cannot be used to create an order",
+        ));
     }
     let (id, command) = bodies::create_order(&body, api.default_currency)?;
     let order_id = id.unwrap_or_else(|| new_id().into());
