@@ -6,6 +6,7 @@ mod components;
 pub mod config;
 mod database;
 mod key_expiry;
+mod open_files;
 pub mod readiness;
 pub mod signals;
 mod tasks;
@@ -29,6 +30,7 @@ use crate::{
     http::{
         self, Api,
         orders::{reads::Reads, sse::Live},
+        server::serve::ServerLimits,
     },
     nats::{self, Alarm, EventStream, NatsOptions},
     postgres,
@@ -48,6 +50,7 @@ pub struct App {
     listener: TcpListener,
     address: SocketAddr,
     router: axum::Router,
+    limits: ServerLimits,
     tasks: BackgroundTasks,
     /// The commands that are being executed.
     commands: TaskTracker,
@@ -130,6 +133,7 @@ impl App {
             listener,
             address,
             router,
+            limits: open_files::within_limit(config.http.limits),
             tasks,
             commands,
             stopping,
@@ -153,6 +157,7 @@ impl App {
         let Self {
             listener,
             router,
+            limits,
             mut tasks,
             commands,
             stopping,
@@ -160,7 +165,7 @@ impl App {
             embedded,
             ..
         } = self;
-        let server = http::serve(listener, router, stopping.clone());
+        let server = http::serve(listener, router, limits, stopping.clone());
         tokio::pin!(server);
 
         let result = tokio::select! {

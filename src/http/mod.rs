@@ -1,7 +1,7 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
 //! A request passes through [`server::context`] (id, log, problem documents), CORS, the panic
-//! handler and [`server::admission`] (rate limit, media types, timeout) to its handler in
+//! handler and [`server::admission`] (host, rate limit, media types, timeout) to its handler in
 //! [`orders`] or [`operations`]. Handlers read it with [`request`] and answer errors with
 //! [`problem`]. The folders import each other in one direction: `server` → `orders` → `request` →
 //! `problem`.
@@ -27,7 +27,12 @@ use operations::{description, docs, health, metrics};
 use orders::{commands, get_order, history, list, streams};
 pub use server::serve::serve;
 use server::{
-    admission, context, cors, error_body, rate_limit::RateLimit, request_metrics::RequestMetrics,
+    admission::{self, Admission},
+    context, cors, error_body,
+    origin::{self, AllowedHosts},
+    rate_limit::RateLimit,
+    request_metrics::RequestMetrics,
+    serve::ServerLimits,
 };
 
 /// The table of routes.
@@ -63,15 +68,26 @@ pub struct HttpOptions {
     pub cors_origins: Vec<String>,
     /// How many requests a second each address may send; `None` sets no limit.
     pub rate_limit: Option<NonZeroU32>,
+    /// How many entries of `X-Forwarded-For`, from the right, trusted proxies have written.
+    pub trusted_proxy_hops: usize,
+    /// The names that are allowed as `Host` besides IP addresses and `localhost`.
+    pub allowed_hosts: Vec<String>,
+    /// Limits on clients' connections.
+    pub limits: ServerLimits,
 }
 
 /// Builds the router: all routes, the pages of the documentation, and the layers.
 pub fn router(api: Api, options: &HttpOptions) -> Router {
     let (router, _) = routes().split_for_parts();
-    let timeout = options.request_timeout;
-    let rate_limit = options
-        .rate_limit
-        .map(|per_second| Arc::new(RateLimit::new(per_second)));
+    let admission = Admission {
+        hosts: AllowedHosts::new(&options.allowed_hosts),
+        trusted_proxy_hops: options.trusted_proxy_hops,
+        rate_limit: options
+            .rate_limit
+            .map(|per_second| Arc::new(RateLimit::new(per_second))),
+        timeout: options.request_timeout,
+    };
+    let cross_site = origin::refuse_cross_site(&options.cors_origins);
     let metrics = Arc::new(RequestMetrics::default());
     router
         .merge(docs::pages(&openapi()))
@@ -84,9 +100,8 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
             }),
             option_layer(cors::layer(&options.cors_origins)),
             CatchPanicLayer::custom(error_body::panicked),
-            from_fn(move |request, next| {
-                admission::admit(rate_limit.clone(), timeout, request, next)
-            }),
+            option_layer(cross_site),
+            from_fn(move |request, next| admission::admit(admission.clone(), request, next)),
         ))
         .with_state(Arc::new(api))
 }

@@ -16,6 +16,7 @@ mod contract;
 mod crashes;
 mod embedded;
 mod golden;
+mod hostile;
 mod importing;
 mod migrations;
 mod models;

@@ -103,6 +103,37 @@ pub struct ServeArgs {
     )]
     pub rate_limit: String,
 
+    /// Names that clients may call this service by, comma-separated, beside IP addresses and localhost
+    #[arg(long, env = "ORDERS_ALLOWED_HOSTS", value_name = "NAMES")]
+    pub allowed_hosts: Option<String>,
+
+    /// Entries of X-Forwarded-For, from the right, that trusted proxies have written
+    #[arg(
+        long,
+        env = "ORDERS_TRUSTED_PROXY_HOPS",
+        value_name = "PROXIES",
+        default_value = "0"
+    )]
+    pub trusted_proxy_hops: String,
+
+    /// Connections that clients may have open in all; fewer where the system allows fewer open files
+    #[arg(
+        long,
+        env = "ORDERS_MAX_CONNECTIONS",
+        value_name = "N",
+        default_value = "10000"
+    )]
+    pub max_connections: String,
+
+    /// Connections that one address may have open (of IPv6: one /64 network)
+    #[arg(
+        long,
+        env = "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value = "2000"
+    )]
+    pub max_connections_per_address: String,
+
     /// Name of the JetStream stream
     #[arg(
         long,

@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     app::telemetry::{self, LogFormat},
-    http::HttpOptions,
+    http::{
+        HttpOptions,
+        server::{client_stream::TimeLimits, connections::ConnectionLimits, serve::ServerLimits},
+    },
     order::{Currency, currency::UnknownCurrency},
     postgres::{self, writer::WriterOptions},
 };
@@ -198,10 +201,33 @@ impl ServeArgs {
         let cors_origins = self.cors_origins(validator);
         let timeout = validator.number("ORDERS_REQUEST_TIMEOUT", &self.request_timeout, 1..=600);
         let rate_limit = validator.number("ORDERS_RATE_LIMIT", &self.rate_limit, 0..=1_000_000);
+        let allowed_hosts = self.allowed_hosts(validator);
+        let hops = validator.number(
+            "ORDERS_TRUSTED_PROXY_HOPS",
+            &self.trusted_proxy_hops,
+            0..=16,
+        );
+        let connections = 1..=1_000_000;
+        let (name, text) = ("ORDERS_MAX_CONNECTIONS", &self.max_connections);
+        let total = validator.number(name, text, connections.clone());
+        let (name, text) = (
+            "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
+            &self.max_connections_per_address,
+        );
+        let per_address = validator.number(name, text, connections);
         Some(HttpOptions {
             request_timeout: Duration::from_secs(timeout?),
             cors_origins,
             rate_limit: NonZeroU32::new(rate_limit?),
+            trusted_proxy_hops: hops?,
+            allowed_hosts,
+            limits: ServerLimits {
+                connections: ConnectionLimits {
+                    total: total?,
+                    per_address: per_address?,
+                },
+                time: TimeLimits::default(),
+            },
         })
     }
 
@@ -281,6 +307,25 @@ impl ServeArgs {
             Some(other) => validator.add(format!("ORDERS_AUTH must be off, not {other:?}")),
         }
         Some(address)
+    }
+
+    fn allowed_hosts(&self, validator: &mut Validator) -> Vec<String> {
+        let names = self.allowed_hosts.as_deref().unwrap_or_default().split(',');
+        let mut hosts = vec![];
+        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
+            let is_name = name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+            if is_name {
+                hosts.push(name.to_owned());
+            } else {
+                validator.add(format!(
+                    "ORDERS_ALLOWED_HOSTS: {name:?} is not a host name such as shop.example, \
+                     without scheme and port"
+                ));
+            }
+        }
+        hosts
     }
 
     fn cors_origins(&self, validator: &mut Validator) -> Vec<String> {

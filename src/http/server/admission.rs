@@ -9,26 +9,47 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::rate_limit::{ClientAddress, RateLimit};
+use super::{
+    connections::HealthOnly,
+    origin::{AllowedHosts, target_error},
+    rate_limit::{ClientAddress, RateLimit},
+};
 use crate::http::problem::{ApiError, Code};
 
-/// Runs a request, or refuses it: 429 `rate_limited` if its address sends too many requests, 406
+/// What decides whether a request reaches its handler.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// The names that are allowed as `Host`.
+    pub hosts: AllowedHosts,
+    /// How many entries of `X-Forwarded-For`, from the right, trusted proxies have written.
+    pub trusted_proxy_hops: usize,
+    /// How many requests each client may send.
+    pub rate_limit: Option<Arc<RateLimit>>,
+    /// How long a request may take.
+    pub timeout: Duration,
+}
+
+/// Runs a request, or refuses it: 414, 400 or 421 if its target or its `Host` is not one of this
+/// service's, 503 `overloaded` if its connection may only ask for health, 429 `rate_limited` if its address sends too many requests, 406
 /// `not_acceptable` if `Accept` excludes the media type of the answer, 503 `timeout` if the handler
-/// takes longer than `limit`. A command that has started is not stopped by the timeout; a stream
+/// takes too long. A command that has started is not stopped by the timeout; a stream
 /// has started its answer before.
-pub async fn admit(
-    rate_limit: Option<Arc<RateLimit>>,
-    limit: Duration,
-    request: Request,
-    next: Next,
-) -> Response {
+pub async fn admit(admission: Admission, request: Request, next: Next) -> Response {
+    let (version, headers) = (request.version(), request.headers());
+    if let Some(error) = target_error(&admission.hosts, version, request.uri(), headers) {
+        return error.into_response();
+    }
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str);
-    let client = request.extensions().get::<ClientAddress>();
+    if request.extensions().get::<HealthOnly>().is_some() && !route.starts_with("/health/") {
+        let detail = "There are too many connections. Nothing was done.";
+        return ApiError::new(Code::Overloaded, detail).into_response();
+    }
+    let peer = request.extensions().get::<ClientAddress>();
     // Health checks are never limited: an orchestrator would take a 429 for an unhealthy service.
-    if let Some((rate_limit, client)) = rate_limit.as_deref().zip(client)
+    if let Some((rate_limit, peer)) = admission.rate_limit.as_deref().zip(peer)
         && !route.starts_with("/health/")
-        && !rate_limit.admits(*client)
+        && !rate_limit.admits(peer.behind_proxies(headers, admission.trusted_proxy_hops))
     {
         let detail =
             "This address sent more requests in a second than the limit allows. Nothing was done.";
@@ -40,6 +61,7 @@ pub async fn admit(
         let detail = format!("The answer is {answer}, which Accept excludes.");
         return ApiError::new(Code::NotAcceptable, detail).into_response();
     }
+    let limit = admission.timeout;
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => ApiError::new(

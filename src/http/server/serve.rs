@@ -1,17 +1,27 @@
-//! Accepts connections and serves them until the service stops.
+//! The accept loop: takes connections, up to their limits, and serves each until it is told to stop.
 
 use std::{
-    pin::pin,
+    convert::Infallible,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use axum::{Router, body::Body, response::Response, serve::Listener};
-use hyper::{Request, server::conn::http1};
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use axum::{
+    Router, body::Body, http::HeaderMap, http::header, response::Response, serve::Listener,
+};
+use bytes::Bytes;
+use hyper::{
+    Request,
+    body::{Body as _, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     select,
@@ -21,71 +31,194 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::rate_limit::ClientAddress;
+use super::{
+    MAX_HEAD, MAX_HEADERS,
+    client_stream::{ClientStream, Exchanges, TimeLimits},
+    connections::{Access, Admitted, ConnectionLimits, Connections, HealthOnly},
+    rate_limit::ClientAddress,
+    request_body::RequestBody,
+};
 use crate::http::orders::sse::EndlessBody;
 
-/// How long the rest of an ended stream may take to reach its client when the service stops.
+/// How long a stream that has ended may take to reach its client when the service stops.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
 
-/// Serves `router` until `stopping`. Then it accepts no more connections, closes the idle ones, and
-/// returns when the requests on the others are answered.
-///
-/// It replaces `axum::serve`, which cannot limit how long a stream delays the shutdown.
-pub async fn serve(mut listener: TcpListener, router: Router, stopping: CancellationToken) {
-    let connections = TaskTracker::new();
+/// How long a connection that may only ask for health has for its one request.
+const HEALTH_ONLY_HEAD: Duration = Duration::from_secs(2);
+
+/// Limits on clients' connections.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ServerLimits {
+    /// On their number.
+    pub connections: ConnectionLimits,
+    /// On their time.
+    pub time: TimeLimits,
+}
+
+/// Serves `router` until `stopping`. Then it takes no more connections, closes the idle ones, and
+/// returns once every request is answered.
+pub async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    limits: ServerLimits,
+    stopping: CancellationToken,
+) {
+    let tasks = TaskTracker::new();
+    let connections = Connections::new(limits.connections);
     loop {
-        // Retries after errors, and pauses while the process has too many open files.
+        // Skips errors of single connections, and waits where the process has no descriptor left.
         let (stream, address) = select! {
             accepted = Listener::accept(&mut listener) => accepted,
             () = stopping.cancelled() => break,
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            warn!(%error, "TCP_NODELAY could not be set");
-        }
         let client = ClientAddress(address.ip());
-        let connection = serve_connection(stream, client, router.clone(), stopping.clone());
-        connections.spawn(connection);
+        let Some(admitted) = connections.admit(client) else {
+            metrics::counter!("orders_connections_refused_total").increment(1);
+            debug!(client = %client.0, "a connection too many was closed");
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            warn!(%error, "TCP_NODELAY not set");
+        }
+        let connection = Connection {
+            stream,
+            client,
+            admitted,
+            router: router.clone(),
+            limits: limits.time,
+        };
+        tasks.spawn(connection.run(stopping.clone()));
     }
     drop((listener, router));
-    connections.close();
-    connections.wait().await;
+    tasks.close();
+    tasks.wait().await;
 }
 
-async fn serve_connection(
+/// A client's connection with what it is served from.
+struct Connection {
     stream: TcpStream,
     client: ClientAddress,
+    admitted: Admitted,
     router: Router,
-    stopping: CancellationToken,
-) {
-    let with_client = move |mut request: Request<_>| {
-        request.extensions_mut().insert(client);
-        request.map(Body::new)
-    };
-    let has_stream = Arc::new(AtomicBool::new(false));
-    let streams = Arc::clone(&has_stream);
-    let note_stream = move |response: Response| {
-        if response.extensions().get::<EndlessBody>().is_some() {
-            streams.store(true, Ordering::Relaxed);
+    limits: TimeLimits,
+}
+
+impl Connection {
+    async fn run(self, stopping: CancellationToken) {
+        let Self {
+            stream,
+            client,
+            admitted,
+            router,
+            mut limits,
+        } = self;
+        let is_health_only = admitted.access == Access::HealthOnly;
+        if is_health_only {
+            limits.head = HEALTH_ONLY_HEAD;
         }
-        response
-    };
-    let service = router.map_request(with_client).map_response(note_stream);
-    let service = TowerToHyperService::new(service);
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = select! {
-        ended = connection.as_mut() => ended,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            if has_stream.load(Ordering::Relaxed) {
-                // The stream has ended. A client that does not read it must not delay the stop.
-                timeout(STREAM_GRACE, connection).await.unwrap_or(Ok(()))
-            } else {
-                connection.await
+        let exchanges = Arc::new(Exchanges::default());
+        let is_stream = Arc::new(AtomicBool::new(false));
+        let (counted, streams) = (Arc::clone(&exchanges), Arc::clone(&is_stream));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            counted.begin();
+            request.extensions_mut().insert(client);
+            if is_health_only {
+                request.extensions_mut().insert(HealthOnly);
             }
-        }
-    };
-    if let Err(error) = ended {
-        debug!(%error, "connection ended with an error");
+            let (router, exchanges) = (router.clone(), Arc::clone(&counted));
+            let streams = Arc::clone(&streams);
+            async move {
+                let response = answer(router, request, limits.body).await;
+                if response.extensions().get::<EndlessBody>().is_some() {
+                    streams.store(true, Ordering::Relaxed);
+                }
+                Ok::<_, Infallible>(response.map(|body| AnswerBody { body, exchanges }))
+            }
+        });
+        let stream = TokioIo::new(ClientStream::new(stream, limits, exchanges));
+        let connection = http1::Builder::new()
+            .max_headers(MAX_HEADERS)
+            .max_header_size(MAX_HEAD)
+            .max_buf_size(MAX_HEAD)
+            .keep_alive(!is_health_only)
+            .serve_connection(stream, service);
+        let serving = async move {
+            let mut connection = pin!(connection);
+            let ended = select! {
+                ended = connection.as_mut() => ended,
+                () = stopping.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    if is_stream.load(Ordering::Relaxed) {
+                        // The stream has ended. A client that does not read it has no answer to wait for.
+                        timeout(STREAM_GRACE, connection).await.unwrap_or(Ok(()))
+                    } else {
+                        connection.await
+                    }
+                }
+            };
+            if let Err(error) = ended {
+                debug!(%error, "a connection ended with an error");
+            }
+        };
+        serving.await;
+        drop(admitted);
+    }
+}
+
+/// Answers a request, and reads what its handler has left of its body.
+async fn answer(router: Router, request: Request<Incoming>, body_limit: Duration) -> Response {
+    if request.body().is_end_stream() {
+        return respond(router, request.map(Body::new)).await;
+    }
+    let awaits_continue = awaits_continue(request.headers());
+    let (parts, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, body_limit);
+    let request = Request::from_parts(parts, Body::new(body.clone()));
+    let response = respond(router, request).await;
+    body.drain(awaits_continue).await;
+    response
+}
+
+async fn respond(router: Router, request: Request<Body>) -> Response {
+    match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(impossible) => match impossible {},
+    }
+}
+
+fn awaits_continue(headers: &HeaderMap) -> bool {
+    let expect = headers.get(header::EXPECT);
+    expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The body of an answer; the exchange ends when hyper has taken all of it.
+struct AnswerBody {
+    body: Body,
+    exchanges: Arc<Exchanges>,
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.exchanges.end();
+    }
+}
+
+impl hyper::body::Body for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

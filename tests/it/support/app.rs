@@ -10,7 +10,7 @@ use orders::{
         App,
         config::{Config, Servers as ServerConfig},
     },
-    http::HttpOptions,
+    http::{HttpOptions, server::serve::ServerLimits},
     postgres::writer::WriterOptions,
 };
 use reqwest::{Client, Method, RequestBuilder, Response};
@@ -119,6 +119,9 @@ impl TestApp {
                 request_timeout: Duration::from_secs(15),
                 cors_origins: vec!["https://shop.example".to_owned()],
                 rate_limit: None,
+                allowed_hosts: vec!["shop.example".to_owned()],
+                trusted_proxy_hops: 0,
+                limits: ServerLimits::default(),
             },
             nats_stream: name.clone(),
             nats_prefix: name,

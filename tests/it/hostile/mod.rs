@@ -1,0 +1,8 @@
+//! Hostile, slow and hung-up clients, and what browsers send for other sites.
+
+mod bodies;
+mod browsers;
+mod client;
+mod heads;
+mod proxies;
+mod silence;
