@@ -52,10 +52,24 @@ impl Default for TimeLimits {
 }
 
 /// Which requests of one connection have begun and ended.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Exchanges {
+    opened: Instant,
     begun: AtomicU64,
     ended: AtomicU64,
+    /// When the last one ended, in milliseconds after `opened`.
+    last_end: AtomicU64,
+}
+
+impl Default for Exchanges {
+    fn default() -> Self {
+        Self {
+            opened: Instant::now(),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            last_end: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Exchanges {
@@ -66,7 +80,14 @@ impl Exchanges {
 
     /// Its answer has been handed to the connection, to the last byte.
     pub fn end(&self) {
+        let elapsed = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_end.store(elapsed, Ordering::Release);
         self.ended.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// When the last answer ended, or the connection was opened.
+    fn last_end(&self) -> Instant {
+        self.opened + Duration::from_millis(self.last_end.load(Ordering::Acquire))
     }
 
     /// How many requests have begun, and whether one of them is not answered yet.
@@ -121,7 +142,10 @@ impl ClientStream {
     fn poll_overdue(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let (begun, is_in_work) = self.exchanges.look();
         if is_in_work {
+            // hyper need not read again when the answer has ended: this timer makes it look.
             self.waiting = None;
+            let look = Instant::now() + self.limits.idle;
+            let _is_never_over = self.read_timer.poll(look, context);
             return Poll::Pending;
         }
         let waiting = self.waiting.filter(|waiting| waiting.begun == begun);
@@ -129,7 +153,7 @@ impl ClientStream {
             begun,
             // Before its first request a connection has no more time than a head has.
             has_begun: begun == 0,
-            since: Instant::now(),
+            since: self.exchanges.last_end(),
         });
         self.waiting = Some(waiting);
         let limit = if waiting.has_begun {
