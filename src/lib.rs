@@ -47,7 +47,7 @@
 //! | lease | the right to be the only process that does something, for some seconds |
 //! | epoch | how often a lease has changed its holder. A write with an old epoch is refused |
 //! | relay | the task that publishes events to NATS |
-//! | subscriber | the task that receives events from NATS |
+//! | subscriber | the task that brings new events of the store to the projector, when NATS says that there may be some |
 //! | projector | the code that applies events to the read model |
 //! | read model | the tables that answer queries: `order_views`, `order_items` |
 //! | checkpoint | the position up to which the read model holds all events |
@@ -82,16 +82,16 @@
 //!   on cached state. A refusal, or a command that changes nothing, counts only on freshly loaded
 //!   state.
 //! - **NATS is the doorbell, the store is the truth.** The relay's cursor is the last message of the
-//!   NATS stream. Each message names the sequence it expects, and the position of the event before
-//!   it. So the projector notices a lost message, and reads the event from the store.
+//!   NATS stream. Each message names the sequence it expects. For the subscriber a message only
+//!   says that there may be new events: it reads them from memory or from the store, so nothing on
+//!   the wire can forge, skip or repeat an event, and reads need no NATS ([`nats::subscriber`]).
 //! - **The checkpoint moves with the rows**, in one transaction that checks the lease's epoch. This
 //!   transaction is not flushed at once: what a crash takes back is applied again. Rows are folded
 //!   without a lock, and written only if checkpoint and rows are still the ones that were read.
 //! - **A view in memory equals the database** at the position that is reported with it
 //!   ([`read_model::hot_views`]). Only the process that projects keeps views in memory.
 //! - **A NATS stream belongs to one store, in one incarnation.** A stream of another store is never
-//!   touched. A stream from before a restore of this store is replaced ([`nats::lifecycle`]). Nothing
-//!   is applied from a stream before it was checked.
+//!   touched. A stream from before a restore of this store is replaced ([`nats::lifecycle`]).
 //! - **A live stream is a position.** It shows the events after it, read once for all followers
 //!   ([`live::feed`]), or by a follower that is behind. NATS is not involved.
 //! - **A dead server is not a slow server.** One query is always on its way to PostgreSQL. If no
@@ -103,7 +103,7 @@
 //! - Each look-up by key keeps one query plan. No indexed column changes with each event.
 //! - The projector writes a chunk of events with one call, on rows that it remembers.
 //! - The relay publishes windows of messages, takes them from memory ([`live::fresh`]), and pauses
-//!   between windows while no read waits.
+//!   between windows. The projector takes them from the same memory.
 //! - Answers and messages are written without serde ([`event_sourcing::json`]).
 //!
 //! # What happens on `POST /v1/orders`
@@ -116,15 +116,15 @@
 //! 3. [`postgres::Writer`] appends all commands that wait in one transaction, wakes the relay, and
 //!    gives each command its own outcome.
 //! 4. The client gets the order as the write side knows it, with its version as `ETag` and its
-//!    position as `Consistency-Token`. [`nats::Relay`] publishes the event. [`nats::Subscriber`]
-//!    receives it and gives it to [`read_model::Projector`]. A read with the token waits for that.
+//!    position as `Consistency-Token`. [`nats::Relay`] publishes the event. The message wakes
+//!    [`nats::Subscriber`], which gives the new events of the store to [`read_model::Projector`]. A
+//!    read with the token waits for that.
 //!
 //! # What happens while NATS is down
-//! Commands and live streams work as before. Reads show the last projected state. A read with a newer
-//! token gets 503 `read_model_behind` after its wait, and a read with `minVersion` is answered from
-//! the event store. Readiness says `degraded`. When NATS is back, the relay reads the last message of
-//! the NATS stream and publishes the events after it, and the projector catches up. If NATS lost
-//! messages, the last message is an older one and more is published.
+//! Commands, reads and live streams work as before: the subscriber looks at the store by itself, every
+//! 250 ms, and at once while a read waits. Readiness says `degraded`. When NATS is back, the relay
+//! reads the last message of the NATS stream and publishes the events after it. If NATS lost messages,
+//! the last message is an older one and more is published.
 //!
 //! # Recipes
 //! - **Add a command**: a variant of [`order::OrderCommand`], a rule in `Order::decide`
