@@ -57,7 +57,7 @@ impl Streams {
 
 fn open(address: SocketAddr, path: &str) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(address).context("the service accepts no connection")?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: orders\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     let (mut answer, mut buffer) = (String::new(), [0; 1024]);
     while !answer.contains(": connected") {
         let count = stream.read(&mut buffer)?;

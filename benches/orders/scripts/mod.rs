@@ -103,7 +103,7 @@ fn command(
     let length = body.len();
     let _ = write!(
         out,
-        "{method} {path} HTTP/1.1\r\nHost: orders\r\nContent-Type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n"
     );
     if let Some(key) = key {
@@ -114,5 +114,5 @@ fn command(
 
 /// Writes a GET request. Each of `headers` ends with CR and LF.
 fn query(out: &mut Vec<u8>, path: std::fmt::Arguments<'_>, headers: std::fmt::Arguments<'_>) {
-    let _ = write!(out, "GET {path} HTTP/1.1\r\nHost: orders\r\n{headers}\r\n");
+    let _ = write!(out, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
 }

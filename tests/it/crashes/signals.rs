@@ -123,7 +123,7 @@ async fn a_second_signal_stops_at_once() {
 async fn unfinished_request(url: &str) -> TcpStream {
     let address = url.strip_prefix("http://").unwrap();
     let mut connection = TcpStream::connect(address).await.unwrap();
-    let head = "POST /v1/orders HTTP/1.1\r\nhost: orders\r\ncontent-type: application/json\r\n\
+    let head = "POST /v1/orders HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 expect: 100-continue\r\ncontent-length: 100\r\n\r\n";
     connection.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
