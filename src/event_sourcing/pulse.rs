@@ -1,5 +1,3 @@
-//! Whether the store answers at all, as somebody who asks it all the time knows.
-//!
 //! The pulse of a store: whether it answers at all.
 //!
 //! A deadline alone cannot tell a slow answer from one that never comes. So a query is given up as soon
