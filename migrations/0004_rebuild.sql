@@ -84,7 +84,7 @@ end
 $$;
 
 -- Compares live and rebuilt rows in one snapshot and returns how many orders differ. Leaves out orders
--- whose live rows have events after up_to: the rebuilt rows do not include those yet.
+-- whose live or rebuilt rows have events after up_to: the other side does not include those yet.
 create function rebuild_compare(up_to bigint) returns bigint language plpgsql as $$
 declare
     live    name := rebuild_live_schema();
