@@ -114,5 +114,8 @@ fn command(
 
 /// Writes a GET request. Each of `headers` ends with CR and LF.
 fn query(out: &mut Vec<u8>, path: std::fmt::Arguments<'_>, headers: std::fmt::Arguments<'_>) {
-    let _ = write!(out, "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+    let _ = write!(
+        out,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"
+    );
 }
