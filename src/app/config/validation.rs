@@ -19,7 +19,7 @@ use crate::{
     app::telemetry::{self, LogFormat},
     http::{
         HttpOptions,
-        server::{client_stream::TimeLimits, connections::ConnectionLimits, serve::ServerLimits},
+        server::{connections::ConnectionLimits, serve::ServerLimits},
     },
     order::{Currency, currency::UnknownCurrency},
     postgres::{self, writer::WriterOptions},
@@ -226,7 +226,7 @@ impl ServeArgs {
                     total: total?,
                     per_address: per_address?,
                 },
-                time: TimeLimits::default(),
+                ..ServerLimits::default()
             },
         })
     }
