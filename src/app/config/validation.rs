@@ -207,14 +207,16 @@ impl ServeArgs {
             &self.trusted_proxy_hops,
             0..=16,
         );
-        let connections = 1..=1_000_000;
-        let (name, text) = ("ORDERS_MAX_CONNECTIONS", &self.max_connections);
-        let total = validator.number(name, text, connections.clone());
+        let total = validator.number(
+            "ORDERS_MAX_CONNECTIONS",
+            &self.max_connections,
+            1..=1_000_000,
+        );
         let (name, text) = (
             "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
             &self.max_connections_per_address,
         );
-        let per_address = validator.number(name, text, connections);
+        let per_address = validator.number(name, text, 1..=1_000_000);
         Some(HttpOptions {
             request_timeout: Duration::from_secs(timeout?),
             cors_origins,
