@@ -5,6 +5,7 @@
 pub mod args;
 pub mod settings;
 pub mod validation;
+mod web_names;
 
 pub use args::{LogArgs, ServeArgs, StoreArgs};
 pub use settings::{Config, ConfigProblems, Servers};

@@ -8,7 +8,6 @@ use std::{
 };
 
 use async_nats::ServerAddr;
-use axum::http::HeaderValue;
 use tracing_subscriber::EnvFilter;
 
 use super::{
@@ -27,12 +26,12 @@ use crate::{
 
 /// Collects problems while values are read.
 #[derive(Debug, Default)]
-struct Validator {
+pub(super) struct Validator {
     problems: Vec<String>,
 }
 
 impl Validator {
-    fn add(&mut self, problem: impl Into<String>) {
+    pub(super) fn add(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
 
@@ -309,46 +308,5 @@ impl ServeArgs {
             Some(other) => validator.add(format!("ORDERS_AUTH must be off, not {other:?}")),
         }
         Some(address)
-    }
-
-    fn allowed_hosts(&self, validator: &mut Validator) -> Vec<String> {
-        let names = self.allowed_hosts.as_deref().unwrap_or_default().split(',');
-        let mut hosts = vec![];
-        for name in names.map(str::trim).filter(|name| !name.is_empty()) {
-            let is_name = name
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
-            if is_name {
-                hosts.push(name.to_owned());
-            } else {
-                validator.add(format!(
-                    "ORDERS_ALLOWED_HOSTS: {name:?} is not a host name such as shop.example, \
-                     without scheme and port"
-                ));
-            }
-        }
-        hosts
-    }
-
-    fn cors_origins(&self, validator: &mut Validator) -> Vec<String> {
-        let mut origins = vec![];
-        for origin in self
-            .cors_origins
-            .iter()
-            .flat_map(|origins| origins.split(','))
-        {
-            let origin = origin.trim();
-            let has_scheme = origin.starts_with("http://") || origin.starts_with("https://");
-            let has_no_path =
-                origin.splitn(4, '/').count() == 3 && HeaderValue::try_from(origin).is_ok();
-            if origin == "*" || (has_scheme && has_no_path) {
-                origins.push(origin.to_owned());
-            } else if !origin.is_empty() {
-                validator.add(format!(
-                    "ORDERS_CORS_ORIGINS: {origin:?} is not an origin such as https://shop.example"
-                ));
-            }
-        }
-        origins
     }
 }
