@@ -3,6 +3,8 @@
 mod bodies;
 mod browsers;
 mod client;
+mod cursors;
 mod heads;
+mod pages;
 mod proxies;
 mod silence;
