@@ -110,9 +110,9 @@
 //! In short; `docs/ARCHITECTURE.md` has every step.
 //! 1. [`http::server::context`] gives the request an id. [`http::orders::bodies`] reads the body and
 //!    lists every bad field at once.
-//! 2. The command runs in a task of its own ([`http::orders::commands`]), so a client that
-//!    disconnects does not stop it half way. [`event_sourcing::Repository`] takes the lock of the
-//!    aggregate, decides and evolves.
+//! 2. [`event_sourcing::Repository`] takes the lock of the aggregate. Then the command runs in a task
+//!    of its own ([`http::orders::execute`]), so a client that disconnects does not stop it half way.
+//!    The repository decides and evolves.
 //! 3. [`postgres::Writer`] appends all commands that wait in one transaction, wakes the relay, and
 //!    gives each command its own outcome.
 //! 4. The client gets the order as the write side knows it, with its version as `ETag` and its

@@ -221,6 +221,8 @@ fn http_api(
         },
         live,
         health: Arc::new(readiness),
+        // The rest of a request's time is for the command itself.
+        claim_limit: config.http.request_timeout / 2,
         tasks: commands,
         default_currency: config.default_currency,
     }

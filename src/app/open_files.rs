@@ -18,19 +18,14 @@ pub(super) fn within_limit(mut limits: ServerLimits) -> ServerLimits {
     // Where the limit is very small, half of it is for clients.
     let room = open_files.saturating_sub(RESERVED).max(open_files / 2);
     let room = usize::try_from(room).unwrap_or(usize::MAX);
-    let connections = &mut limits.connections;
-    if room < connections.total {
+    if room < limits.connections.total {
         info!(
             open_files,
             connections = room,
             "the limit of open files lowers the number of connections"
         );
-        connections.total = room;
     }
-    // One client alone never takes all of them.
-    connections.per_address = connections
-        .per_address
-        .min((connections.total * 3 / 4).max(1));
+    limits.connections = limits.connections.at_most(room);
     limits
 }
 

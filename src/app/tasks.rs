@@ -6,10 +6,15 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{background::BackgroundTasks, components::Components, config::Config, key_expiry};
+use super::{
+    background::BackgroundTasks,
+    components::Components,
+    config::{Config, Servers},
+    key_expiry,
+};
 use crate::{
     event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection},
-    http::orders::history_entry_path,
+    http::{orders::history_entry_path, request::context::new_id},
     nats::{
         Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberPorts,
         ownership::StreamOwnership,
@@ -62,7 +67,7 @@ pub(super) fn start(
     stream: EventStream,
     alarm: Alarm,
 ) {
-    let holder = components.holder;
+    let holder = lease_holder(&config.servers);
     let ownership = StreamOwnership {
         stream,
         store: components.store.clone(),
@@ -139,4 +144,14 @@ fn start_subscriber(
     let lease = InvalidatingLease::new(lease, LEASE_TTL, components.hot_views.clone());
     let subscriber = Subscriber::new(stream, projection, lease, ports);
     tasks.spawn_until_cancelled("subscriber", |cancel| subscriber.run(cancel));
+}
+
+/// The name under which this process holds leases. An embedded database serves one process at a
+/// time, because its data directory is locked. So its holder always has the same name, and the next
+/// process need not wait until the leases of a killed one run out.
+fn lease_holder(servers: &Servers) -> Uuid {
+    match servers {
+        Servers::Embedded(_) => Uuid::from_u128(1),
+        Servers::Given { .. } => new_id(),
+    }
 }

@@ -102,10 +102,9 @@ pub enum EmbeddedError {
         /// The id of the server's user.
         uid: u32,
     },
-    /// The service runs as root, and this machine has no user to run the servers as.
+    /// The service runs as root, and this machine has no user to run PostgreSQL as.
     #[error(
-        "the embedded servers do not run as root, and this machine has neither user postgres nor \
-         nobody"
+        "PostgreSQL does not run as root, and this machine has neither user postgres nor nobody"
     )]
     NoSystemUser,
 }

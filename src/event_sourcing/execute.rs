@@ -5,85 +5,28 @@
 //! append on stale state costs a retry. A refusal, or a decision without events, appends nothing;
 //! it counts only if the state was freshly loaded.
 
-use std::sync::Arc;
-
 use serde_json::value::to_raw_value;
-use tokio::sync::MutexGuard;
+use tokio::sync::OwnedMutexGuard;
 use tracing::debug;
 use uuid::Uuid;
 
 use super::{
     aggregate::Aggregate,
-    event::{DomainEvent, Metadata, NewEvent, Position, Timestamp, Version, to_micros},
-    locks::AggregateLock,
+    event::{DomainEvent, NewEvent, Version, to_micros},
+    locks::{AggregateLock, KeyGuard},
     repository::{Loaded, Repository, StreamGap, stream_of},
+    request::{ExecuteError, Executed, MAX_ATTEMPTS, Request},
     snapshot::{NewSnapshot, crosses},
-    store::{Append, AppendError, EventStore, IdempotencyKey, StoreError, Until, UsedKey},
+    store::{Append, AppendError, EventStore, StoreError, Until, UsedKey},
 };
 
-/// How often a command is decided, at most: each lost race costs one attempt.
-const MAX_ATTEMPTS: u32 = 4;
-
-/// A command with its context.
-#[derive(Debug)]
-pub struct Request<C> {
-    /// The aggregate's id.
-    pub id: Uuid,
-    /// The command.
-    pub command: C,
-    /// The version that the client requires, if it named one.
-    pub expected: Option<Version>,
-    /// Whether `id` was generated for this command, so that there is nothing to load.
-    pub is_new: bool,
-    /// The client's idempotency key.
-    pub key: Option<IdempotencyKey>,
-    /// The context for the audit trail.
-    pub metadata: Arc<Metadata>,
-    /// The time of the command.
-    pub now: Timestamp,
-}
-
-/// What a successful command did. For a used key, what its first command did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Executed<T> {
-    /// What the caller made from the aggregate at `version`.
-    pub output: T,
-    /// The aggregate's version after the command.
-    pub version: Version,
-    /// The position of the aggregate's last event after the command.
-    pub position: Position,
-    /// Whether the command had events.
-    pub has_changed: bool,
-    /// Whether the key was used before, so that nothing was executed now.
-    pub is_replayed: bool,
-}
-
-/// Why a command did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum ExecuteError<A: Aggregate> {
-    /// The aggregate refuses the command.
-    #[error(transparent)]
-    Refused(A::Refusal),
-    /// The aggregate is not at the version that the client requires.
-    #[error("expected version {expected}, found {}", current.version)]
-    VersionConflict {
-        /// The version that the client requires.
-        expected: Version,
-        /// The aggregate as it is now.
-        current: Box<Loaded<A>>,
-    },
-    /// Every attempt lost a race.
-    #[error("other commands changed the aggregate {MAX_ATTEMPTS} times meanwhile")]
-    Contention,
-    /// A command with the same key is running.
-    #[error("a command with the same idempotency key is running")]
-    KeyInProgress,
-    /// The key was used for another request.
-    #[error("the idempotency key was used for another request")]
-    KeyReused,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// A command that may run now: no other runs on its aggregate, or with its key, in this process, until
+/// this is dropped.
+pub struct Claimed<A: Aggregate> {
+    request: Request<A::Command>,
+    lock: AggregateLock<Loaded<A>>,
+    held: OwnedMutexGuard<Option<Loaded<A>>>,
+    _key: Option<KeyGuard>,
 }
 
 impl<A: Aggregate, S: EventStore> Repository<A, S> {
@@ -98,12 +41,46 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         request: Request<A::Command>,
         output: impl Fn(&A, Version) -> T + Send + Sync,
     ) -> Result<Executed<T>, ExecuteError<A>> {
-        let _claimed = match &request.key {
+        let claimed = self.claim(request).await?;
+        self.run(claimed, output).await
+    }
+
+    /// Waits until no other command runs on the aggregate in this process. A command whose wait is
+    /// dropped is certainly not applied.
+    ///
+    /// # Errors
+    /// [`ExecuteError::KeyInProgress`], at once.
+    pub async fn claim(&self, request: Request<A::Command>) -> Result<Claimed<A>, ExecuteError<A>> {
+        let key = match &request.key {
             Some(key) => Some(self.keys.claim(key).ok_or(ExecuteError::KeyInProgress)?),
             None => None,
         };
         let lock = self.locks.of(request.id);
-        let mut held = lock.lock().await;
+        let held = lock.lock().await;
+        Ok(Claimed {
+            request,
+            lock,
+            held,
+            _key: key,
+        })
+    }
+
+    /// Executes a claimed command; see [`Self::execute`]. If this is dropped, the command may have been
+    /// applied.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`].
+    pub async fn run<T>(
+        &self,
+        claimed: Claimed<A>,
+        output: impl Fn(&A, Version) -> T + Send + Sync,
+    ) -> Result<Executed<T>, ExecuteError<A>> {
+        let Claimed {
+            request,
+            lock,
+            mut held,
+            _key,
+        } = claimed;
         for attempt in 0..MAX_ATTEMPTS {
             // The rare branches await boxed futures: unboxed they would treble the size of this
             // future, and every command moves it. They release the lock before a replay, which only
@@ -158,7 +135,7 @@ impl<A: Aggregate, S: EventStore> Repository<A, S> {
         &self,
         id: Uuid,
         lock: &AggregateLock<Loaded<A>>,
-        mut held: MutexGuard<'_, Option<Loaded<A>>>,
+        mut held: OwnedMutexGuard<Option<Loaded<A>>>,
         loaded: Loaded<A>,
     ) {
         self.locks.weigh(id, lock, loaded.state.weight());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use moka::{policy::EvictionPolicy, sync::Cache};
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::store::IdempotencyKey;
@@ -50,8 +50,8 @@ impl<T> Default for AggregateLock<T> {
 
 impl<T> AggregateLock<T> {
     /// Waits for the lock. The guard holds the value of the last owner, if there is one.
-    pub async fn lock(&self) -> MutexGuard<'_, Option<T>> {
-        self.value.lock().await
+    pub async fn lock(&self) -> OwnedMutexGuard<Option<T>> {
+        Arc::clone(&self.value).lock_owned().await
     }
 }
 

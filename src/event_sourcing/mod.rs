@@ -16,6 +16,7 @@ pub mod locks;
 pub mod projection;
 pub mod pulse;
 pub mod repository;
+pub mod request;
 pub mod snapshot;
 pub mod store;
 pub mod testing;
@@ -30,11 +31,12 @@ pub use event::{
     DecodeError, DomainEvent, Metadata, NewEvent, Position, RecordedEvent, StreamId, Timestamp,
     Version,
 };
-pub use execute::{ExecuteError, Executed, Request};
+pub use execute::Claimed;
 pub use identity::StoreIdentity;
 pub use lease::{Epoch, Lease};
 pub use pulse::Pulse;
 pub use repository::Repository;
+pub use request::{ExecuteError, Executed, Request};
 pub use snapshot::{NewSnapshot, SnapshotStore};
 pub use store::{
     Append, AppendError, Appended, EventStore, IdempotencyKey, StoreError, StoredSnapshot,

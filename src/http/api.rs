@@ -1,6 +1,6 @@
 //! What the handlers work with.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +25,8 @@ pub struct Api {
     pub live: Live,
     /// Readiness and metrics.
     pub health: Arc<dyn Health>,
+    /// How long a command may wait until no other runs on its order.
+    pub claim_limit: Duration,
     /// The tasks of running commands. Shutdown waits for them.
     pub tasks: TaskTracker,
     /// The currency of new orders that name none.

@@ -25,6 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use api::Api;
 use operations::{description, docs, health, metrics};
 use orders::{commands, get_order, history, list, streams};
+use request::caller::{Work, WorkLimits};
 pub use server::serve::serve;
 use server::{
     admission::{self, Admission},
@@ -74,6 +75,8 @@ pub struct HttpOptions {
     pub allowed_hosts: Vec<String>,
     /// Limits on clients' connections.
     pub limits: ServerLimits,
+    /// Limits on what clients have in work.
+    pub work: WorkLimits,
 }
 
 /// Builds the router: all routes, the pages of the documentation, and the layers.
@@ -85,6 +88,7 @@ pub fn router(api: Api, options: &HttpOptions) -> Router {
         rate_limit: options
             .rate_limit
             .map(|per_second| Arc::new(RateLimit::new(per_second))),
+        work: Work::new(options.work),
         timeout: options.request_timeout,
     };
     let cross_site = origin::refuse_cross_site(&options.cors_origins);

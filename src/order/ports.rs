@@ -4,18 +4,24 @@ use futures::future::BoxFuture;
 
 use super::{Order, OrderCommand, OrderId, upcasters::lift_where_possible};
 use crate::event_sourcing::{
-    EventStore, ExecuteError, Executed, Position, RecordedEvent, Repository, Request, StoreError,
-    Version,
+    Claimed, EventStore, ExecuteError, Executed, Position, RecordedEvent, Repository, Request,
+    StoreError, Version,
     repository::{Loaded, stream_of},
     store::Until,
 };
 
 /// Executes commands on orders. A caller gets a `T` that it makes from the order after the command.
 pub trait Orders<T>: Send + Sync + 'static {
-    /// Executes a command; see [`Repository::execute`].
-    fn execute(
+    /// Waits until a command may run; see [`Repository::claim`].
+    fn claim(
         &self,
         request: Request<OrderCommand>,
+    ) -> BoxFuture<'_, Result<Claimed<Order>, ExecuteError<Order>>>;
+
+    /// Runs a command; see [`Repository::run`].
+    fn run(
+        &self,
+        claimed: Claimed<Order>,
         output: fn(&Order, Version) -> T,
     ) -> BoxFuture<'_, Result<Executed<T>, ExecuteError<Order>>>;
 }
@@ -53,12 +59,19 @@ pub trait OrderHistory: Send + Sync + 'static {
 }
 
 impl<T: Send + 'static, S: EventStore> Orders<T> for Repository<Order, S> {
-    fn execute(
+    fn claim(
         &self,
         request: Request<OrderCommand>,
+    ) -> BoxFuture<'_, Result<Claimed<Order>, ExecuteError<Order>>> {
+        Box::pin(Repository::claim(self, request))
+    }
+
+    fn run(
+        &self,
+        claimed: Claimed<Order>,
         output: fn(&Order, Version) -> T,
     ) -> BoxFuture<'_, Result<Executed<T>, ExecuteError<Order>>> {
-        Box::pin(Repository::execute(self, request, output))
+        Box::pin(Repository::run(self, claimed, output))
     }
 }
 

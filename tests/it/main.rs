@@ -18,7 +18,6 @@ mod embedded;
 mod golden;
 mod hostile;
 mod importing;
-mod leases;
 mod migrations;
 mod models;
 mod nats;

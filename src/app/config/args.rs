@@ -73,8 +73,7 @@ pub struct ServeArgs {
     )]
     pub database_read_url: Option<String>,
 
-    /// URL of NATS (2.9 or newer) with JetStream, with user and password if it needs them; for a
-    /// cluster, several URLs separated by commas
+    /// URL of NATS (2.9 or newer) with JetStream; for a cluster, several URLs separated by commas
     #[arg(long, env = "NATS_URL", value_name = "URLS", hide_env_values = true)]
     pub nats_url: Option<String>,
 
@@ -189,7 +188,8 @@ pub struct ServeArgs {
     )]
     pub snapshot_every: String,
 
-    /// Commands that may wait for the database; further commands are answered with 503
+    /// Commands that may run or wait for the database; further ones are answered with 503; one
+    /// address gets three quarters of it
     #[arg(
         long,
         env = "ORDERS_WRITE_QUEUE",

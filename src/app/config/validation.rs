@@ -18,7 +18,8 @@ use crate::{
     app::telemetry::{self, LogFormat},
     http::{
         HttpOptions,
-        server::{connections::ConnectionLimits, serve::ServerLimits},
+        request::{caller::WorkLimits, shares::Limits},
+        server::serve::ServerLimits,
     },
     order::{Currency, currency::UnknownCurrency},
     postgres::{self, writer::WriterOptions},
@@ -178,17 +179,19 @@ impl ServeArgs {
             4..=1000,
         );
         let default_currency = validator.currency(&self.store.default_currency);
+        let (mut http, writer) = (http?, writer?);
+        http.work.commands = Limits::shared(writer.queue);
         Some(Config {
             servers: servers?,
             database_read_url: self.database_read_url.clone(),
             allow_unsafe_database: self.store.allow_unsafe_database,
             listen: listen?,
-            http: http?,
+            http,
             nats_stream: self.nats_stream.clone(),
             nats_prefix: self.nats_prefix.clone(),
             nats_replicas: replicas?,
             default_currency: default_currency?,
-            writer: writer?,
+            writer,
             snapshot_every: snapshot_every?,
             cached_orders: cached_orders?,
             verify_per_second: verify_per_second?,
@@ -223,12 +226,13 @@ impl ServeArgs {
             trusted_proxy_hops: hops?,
             allowed_hosts,
             limits: ServerLimits {
-                connections: ConnectionLimits {
+                connections: Limits {
                     total: total?,
                     per_address: per_address?,
                 },
                 ..ServerLimits::default()
             },
+            work: WorkLimits::default(),
         })
     }
 

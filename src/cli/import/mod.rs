@@ -209,7 +209,11 @@ async fn execute(
             metadata: Arc::clone(metadata),
             now: clock(),
         };
-        match orders.execute(request, |_, _| ()).await {
+        let executed = match orders.claim(request).await {
+            Ok(claimed) => orders.run(claimed, |_, _| ()).await,
+            Err(error) => Err(error),
+        };
+        match executed {
             Ok(executed) => return Ok(Ok(executed)),
             Err(ExecuteError::Refused(refusal)) => return Ok(Err(refusal)),
             Err(ExecuteError::Store(error)) if error.is_transient() && attempt < ATTEMPTS => {

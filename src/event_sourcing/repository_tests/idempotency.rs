@@ -1,5 +1,8 @@
 //! A command with a used idempotency key is not executed; it gets the first result.
 
+use std::pin::pin;
+
+use futures::FutureExt;
 use uuid::Uuid;
 
 use super::{
@@ -216,4 +219,26 @@ async fn a_used_key_is_replayed_although_the_aggregate_is_unreadable_now() {
 
     assert!(again.is_replayed);
     assert!(matches!(other, Err(ExecuteError::KeyReused)), "{other:?}");
+}
+
+#[tokio::test]
+async fn a_command_that_is_given_up_while_it_waits_frees_its_key() {
+    let store = ObservedStore::default();
+    let process = process(&store);
+    execute(&process, request(Command::Open)).await.unwrap();
+    let with_key = || Request {
+        key: Some(key("k", 1)),
+        ..request(Command::Add(1))
+    };
+
+    let running = process.claim(request(Command::Add(1))).await.unwrap();
+    assert!(pin!(process.claim(with_key())).now_or_never().is_none());
+    process.run(running, |counter, _| counter.n).await.unwrap();
+    let added = execute(&process, with_key()).await;
+
+    assert_eq!(
+        summary(added),
+        (true, 3, 2),
+        "only the second one was applied"
+    );
 }

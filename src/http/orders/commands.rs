@@ -43,7 +43,7 @@ fn item_price(index: usize) -> String {
 pub async fn create_order(
     State(api): State<Arc<Api>>,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     if context.has_header(&header::IF_MATCH) {
         return Err(ApiError::header(
@@ -51,7 +51,7 @@ pub async fn create_order(
             "cannot be used to create an order",
         ));
     }
-    let (id, command) = bodies::create_order(&body, api.default_currency)?;
+    let (id, command) = bodies::create_order(&body.bytes, api.default_currency)?;
     let order_id = id.unwrap_or_else(|| new_id().into());
     let prepared = PreparedCommand {
         is_new: id.is_none(),
@@ -59,7 +59,7 @@ pub async fn create_order(
         price_pointer: item_price,
         ..PreparedCommand::new(order_id, command(order_id), None)
     };
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }
 
 /// Adds a line to an order
@@ -79,15 +79,15 @@ pub async fn add_item(
     State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let (item, expected_in_body) = bodies::add_item(&body)?;
+    let (item, expected_in_body) = bodies::add_item(&body.bytes)?;
     let command = OrderCommand::AddItem(item);
     let prepared = PreparedCommand {
         success: Success::ItemAdded,
         ..PreparedCommand::new(id, command, expected_in_body)
     };
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }
 
 /// Changes the quantity of a line
@@ -107,12 +107,12 @@ pub async fn change_item(
     State(api): State<Arc<Api>>,
     ItemPath { id, item_id }: ItemPath,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let (quantity, expected_in_body) = bodies::change_item(&body)?;
+    let (quantity, expected_in_body) = bodies::change_item(&body.bytes)?;
     let command = OrderCommand::ChangeItemQuantity { item_id, quantity };
     let prepared = PreparedCommand::new(id, command, expected_in_body);
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }
 
 /// Removes a line
@@ -129,12 +129,12 @@ pub async fn remove_item(
     State(api): State<Arc<Api>>,
     ItemPath { id, item_id }: ItemPath,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    bodies::nothing(&body)?;
+    bodies::nothing(&body.bytes)?;
     let command = OrderCommand::RemoveItem { item_id };
     let prepared = PreparedCommand::new(id, command, None);
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }
 
 /// Completes an order
@@ -154,11 +154,11 @@ pub async fn complete_order(
     State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let expected_in_body = bodies::complete_order(&body)?;
+    let expected_in_body = bodies::complete_order(&body.bytes)?;
     let prepared = PreparedCommand::new(id, OrderCommand::Complete, expected_in_body);
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }
 
 /// Cancels an order
@@ -178,10 +178,10 @@ pub async fn cancel_order(
     State(api): State<Arc<Api>>,
     OrderPath { id }: OrderPath,
     context: CommandContext,
-    JsonBody(body): JsonBody,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let (reason, expected_in_body) = bodies::cancel_order(&body)?;
+    let (reason, expected_in_body) = bodies::cancel_order(&body.bytes)?;
     let command = OrderCommand::Cancel { reason };
     let prepared = PreparedCommand::new(id, command, expected_in_body);
-    context.execute(&api, &body, prepared).await
+    context.execute(&api, body, prepared).await
 }

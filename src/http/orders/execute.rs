@@ -9,6 +9,7 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::Response,
 };
+use tokio::time::timeout;
 
 use super::views::json::{CommandOutput, OrderBody};
 use crate::{
@@ -17,6 +18,8 @@ use crate::{
         api::Api,
         problem::ApiError,
         request::{
+            body::JsonBody,
+            caller::{Caller, overloaded},
             consistency::{CONSISTENCY_TOKEN, token},
             context::{Audit, now},
             idempotency::{self, IDEMPOTENCY_KEY},
@@ -36,6 +39,7 @@ pub struct CommandContext {
     uri: Uri,
     headers: HeaderMap,
     audit: Audit,
+    caller: Caller,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for CommandContext {
@@ -55,6 +59,7 @@ impl<S: Send + Sync> FromRequestParts<S> for CommandContext {
             uri: parts.uri.clone(),
             headers,
             audit: Audit::from_request_parts(parts, state).await?,
+            caller: Caller::from_request_parts(parts, state).await?,
         })
     }
 }
@@ -102,18 +107,19 @@ impl CommandContext {
         self.headers.contains_key(name)
     }
 
-    /// Executes the command. It runs in a task of its own, so that a client that disconnects does
-    /// not stop it halfway.
+    /// Executes the command, as soon as no other runs on its order. Until then it ends with its
+    /// client. Then it runs in a task of its own, so that a client that disconnects does not stop it
+    /// halfway.
     pub(super) async fn execute(
         self,
         api: &Api,
-        body: &[u8],
+        body: JsonBody,
         prepared: PreparedCommand,
     ) -> Result<Response, ApiError> {
         let if_match = preconditions::if_match(&self.headers)?;
         let (expected, from_header) = expected_version(if_match, prepared.expected_in_body)?;
         let key = idempotency::idempotency_key(&self.headers, || {
-            idempotency::fingerprint(self.method.as_str(), self.uri.path(), body)
+            idempotency::fingerprint(self.method.as_str(), self.uri.path(), &body.bytes)
         })?;
         let request = Request {
             id: prepared.id.get(),
@@ -124,12 +130,22 @@ impl CommandContext {
             metadata: self.audit.0,
             now: now(),
         };
+        let executing = |error| ApiError::executing(error, from_header, prepared.price_pointer);
+        let JsonBody { bytes, share } = body;
+        drop(bytes);
+        let claimed = timeout(api.claim_limit, api.orders.claim(request)).await;
+        let claimed = claimed
+            .map_err(|_| overloaded("order", "Too many commands on this order are waiting."))?
+            .map_err(executing)?;
+        let running = self.caller.command()?;
         let orders = api.orders.clone();
-        let execution = async move { orders.execute(request, OrderBody::of).await };
+        let execution = async move {
+            let executed = orders.run(claimed, OrderBody::of).await;
+            drop((share, running));
+            executed
+        };
         let executed = api.tasks.spawn(execution).await;
-        let executed = executed
-            .map_err(ApiError::internal)?
-            .map_err(|error| ApiError::executing(error, from_header, prepared.price_pointer))?;
+        let executed = executed.map_err(ApiError::internal)?.map_err(executing)?;
         respond(executed, prepared.success)
     }
 }

@@ -1,12 +1,17 @@
 //! Reads the body of a request: JSON of at most 1 MiB.
 
 use axum::{
+    RequestExt,
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
+use super::{
+    caller::{Caller, overloaded},
+    shares::Share,
+};
 use crate::http::problem::{ApiError, Code};
 
 /// The largest body, in bytes.
@@ -17,13 +22,19 @@ pub const MAX_BODY: usize = 1 << 20;
 const MAX_DRAINED: usize = 16 << 20;
 
 /// A complete body with a JSON media type; empty if the request has no body.
-#[derive(Debug, Clone)]
-pub struct JsonBody(pub Bytes);
+#[derive(Debug)]
+pub struct JsonBody {
+    /// The body as it was sent.
+    pub bytes: Bytes,
+    /// Its bytes as they count against the limits: to be kept while the command needs them.
+    pub share: Share,
+}
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, _state: &S) -> Result<Self, ApiError> {
+    async fn from_request(mut request: Request, _state: &S) -> Result<Self, ApiError> {
+        let mut share = request.extract_parts::<Caller>().await?.body();
         let is_json = is_json(request.headers()) && !is_encoded(request.headers());
         let mut body = request.into_body();
         let (mut read, mut size) = (Bytes::new(), 0);
@@ -36,6 +47,9 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             };
             size += part.len();
             if size <= MAX_BODY {
+                if !share.grow(part.len()) {
+                    return Err(overloaded("bodies", "Too many bodies are being read."));
+                }
                 read = joined(read, part);
             } else if size > MAX_DRAINED {
                 break;
@@ -47,7 +61,7 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         if size > 0 && !is_json {
             return Err(unsupported());
         }
-        Ok(Self(read))
+        Ok(Self { bytes: read, share })
     }
 }
 

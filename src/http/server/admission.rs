@@ -1,6 +1,10 @@
 //! The innermost layer: rate limit, accepted media types, timeout.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -12,9 +16,15 @@ use axum::{
 use super::{
     connections::HealthOnly,
     origin::{AllowedHosts, target_error},
-    rate_limit::{ClientAddress, RateLimit},
+    rate_limit::RateLimit,
 };
-use crate::http::problem::{ApiError, Code};
+use crate::http::{
+    problem::{ApiError, Code},
+    request::{
+        caller::{Work, overloaded},
+        client::ClientAddress,
+    },
+};
 
 /// What decides whether a request reaches its handler.
 #[derive(Debug, Clone)]
@@ -25,16 +35,18 @@ pub struct Admission {
     pub trusted_proxy_hops: usize,
     /// How many requests each client may send.
     pub rate_limit: Option<Arc<RateLimit>>,
+    /// What clients have in work.
+    pub work: Work,
     /// How long a request may take.
     pub timeout: Duration,
 }
 
 /// Runs a request, or refuses it: 414, 400 or 421 if its target or its `Host` is not one of this
-/// service's, 503 `overloaded` if its connection may only ask for health, 429 `rate_limited` if its address sends too many requests, 406
-/// `not_acceptable` if `Accept` excludes the media type of the answer, 503 `timeout` if the handler
-/// takes too long. A command that has started is not stopped by the timeout; a stream
-/// has started its answer before.
-pub async fn admit(admission: Admission, request: Request, next: Next) -> Response {
+/// service's, 503 `overloaded` if its connection may only ask for health, 429 `rate_limited` if its
+/// address sends too many requests, 406 `not_acceptable` if `Accept` excludes the media type of the
+/// answer, 503 `timeout` if the handler takes too long. A command that has started is not stopped by
+/// the timeout; a stream has started its answer before.
+pub async fn admit(admission: Admission, mut request: Request, next: Next) -> Response {
     let (version, headers) = (request.version(), request.headers());
     if let Some(error) = target_error(&admission.hosts, version, request.uri(), headers) {
         return error.into_response();
@@ -42,14 +54,15 @@ pub async fn admit(admission: Admission, request: Request, next: Next) -> Respon
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("", MatchedPath::as_str);
     if request.extensions().get::<HealthOnly>().is_some() && !route.starts_with("/health/") {
-        let detail = "There are too many connections. Nothing was done.";
-        return ApiError::new(Code::Overloaded, detail).into_response();
+        return overloaded("connections", "There are too many connections.").into_response();
     }
-    let peer = request.extensions().get::<ClientAddress>();
+    let peer = request.extensions().get::<ClientAddress>().copied();
+    let peer = peer.unwrap_or(ClientAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+    let client = peer.behind_proxies(headers, admission.trusted_proxy_hops);
     // Health checks are never limited: an orchestrator would take a 429 for an unhealthy service.
-    if let Some((rate_limit, peer)) = admission.rate_limit.as_deref().zip(peer)
+    if let Some(rate_limit) = admission.rate_limit.as_deref()
         && !route.starts_with("/health/")
-        && !rate_limit.admits(peer.behind_proxies(headers, admission.trusted_proxy_hops))
+        && !rate_limit.admits(client)
     {
         let detail =
             "This address sent more requests in a second than the limit allows. Nothing was done.";
@@ -61,6 +74,8 @@ pub async fn admit(admission: Admission, request: Request, next: Next) -> Respon
         let detail = format!("The answer is {answer}, which Accept excludes.");
         return ApiError::new(Code::NotAcceptable, detail).into_response();
     }
+    let caller = admission.work.caller(client);
+    request.extensions_mut().insert(caller);
     let limit = admission.timeout;
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,

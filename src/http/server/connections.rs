@@ -1,34 +1,13 @@
 //! How many connections there may be: in all, and from one address. Beyond that a few more are taken
 //! that may only ask for health, so that a full service can still say that it lives.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+use crate::http::request::{
+    client::ClientAddress,
+    shares::{Limits, Share, Shares},
 };
-
-use super::rate_limit::ClientAddress;
 
 /// How many connections may ask for health while all others are taken.
 const HEALTH_ONLY: usize = 32;
-
-/// Limits on the number of connections.
-#[derive(Debug, Clone, Copy)]
-pub struct ConnectionLimits {
-    /// In all.
-    pub total: usize,
-    /// From one address (of IPv6: from one /64 network).
-    pub per_address: usize,
-}
-
-impl Default for ConnectionLimits {
-    fn default() -> Self {
-        Self {
-            total: 10_000,
-            per_address: 2000,
-        }
-    }
-}
 
 /// Marks a request on a connection that may only ask for health, because there are too many others.
 #[derive(Debug, Clone, Copy)]
@@ -37,15 +16,8 @@ pub struct HealthOnly;
 /// The connections that are open.
 #[derive(Debug, Clone)]
 pub struct Connections {
-    limits: ConnectionLimits,
-    open: Arc<Mutex<Open>>,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    total: usize,
-    health_only: usize,
-    by_address: HashMap<IpAddr, usize>,
+    all: Shares,
+    health_only: Shares,
 }
 
 /// What a connection may ask for.
@@ -62,17 +34,20 @@ pub enum Access {
 pub struct Admitted {
     /// What it may ask for.
     pub access: Access,
-    address: IpAddr,
-    connections: Connections,
+    _share: Share,
 }
 
 impl Connections {
     /// Counts connections up to these limits.
     #[must_use]
-    pub fn new(limits: ConnectionLimits) -> Self {
+    pub fn new(limits: Limits) -> Self {
+        let health_only = Limits {
+            total: HEALTH_ONLY,
+            per_address: HEALTH_ONLY,
+        };
         Self {
-            limits,
-            open: Arc::default(),
+            all: Shares::new(limits),
+            health_only: Shares::new(health_only),
         }
     }
 
@@ -80,99 +55,59 @@ impl Connections {
     #[must_use]
     pub fn admit(&self, client: ClientAddress) -> Option<Admitted> {
         let address = client.network();
-        let mut open = self.lock();
-        let of_address = open.by_address.get(&address).copied().unwrap_or(0);
-        let access = if open.total < self.limits.total && of_address < self.limits.per_address {
-            open.total += 1;
-            *open.by_address.entry(address).or_insert(0) += 1;
-            Access::All
-        } else if open.health_only < HEALTH_ONLY {
-            open.health_only += 1;
-            Access::HealthOnly
-        } else {
-            return None;
-        };
+        let all = self.all.take(address).map(|share| (Access::All, share));
+        let admitted = all.or_else(|| {
+            let share = self.health_only.take(address)?;
+            Some((Access::HealthOnly, share))
+        });
+        let (access, share) = admitted?;
         metrics::gauge!("orders_connections").increment(1.0);
         Some(Admitted {
             access,
-            address,
-            connections: self.clone(),
+            _share: share,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         metrics::gauge!("orders_connections").decrement(1.0);
-        let mut open = self.connections.lock();
-        match self.access {
-            Access::All => {
-                open.total -= 1;
-                if let Some(count) = open.by_address.get_mut(&self.address) {
-                    *count -= 1;
-                    if *count == 0 {
-                        open.by_address.remove(&self.address);
-                    }
-                }
-            }
-            Access::HealthOnly => open.health_only -= 1,
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn client(last: u8) -> ClientAddress {
         ClientAddress(IpAddr::from([192, 0, 2, last]))
     }
 
-    fn access(admitted: Option<&Admitted>) -> Option<Access> {
-        admitted.map(|admitted| admitted.access)
-    }
-
-    #[test]
-    fn each_address_and_all_together_have_a_limit() {
-        let limits = ConnectionLimits {
-            total: 3,
-            per_address: 2,
-        };
-        let connections = Connections::new(limits);
-
-        let mut first: Vec<_> = (0..3).map(|_| connections.admit(client(1))).collect();
-        let second: Vec<_> = (0..2).map(|_| connections.admit(client(2))).collect();
-
-        let accesses = first.iter().chain(&second).map(Option::as_ref).map(access);
-        let [all, health] = [Some(Access::All), Some(Access::HealthOnly)];
-        assert_eq!(
-            accesses.collect::<Vec<_>>(),
-            [all, all, health, all, health]
-        );
-
-        drop(first.remove(0));
-        assert_eq!(access(connections.admit(client(2)).as_ref()), all);
-    }
-
     #[test]
     fn beyond_the_limit_a_few_may_ask_for_health_and_then_none() {
-        let limits = ConnectionLimits {
-            total: 0,
+        let connections = Connections::new(Limits {
+            total: 1,
             per_address: 1,
-        };
-        let connections = Connections::new(limits);
+        });
+        let first = connections.admit(client(1));
 
         let kept: Vec<_> = (0..HEALTH_ONLY)
             .map(|_| connections.admit(client(1)))
             .collect();
 
-        assert!(kept.iter().all(Option::is_some));
+        let access = |admitted: &Option<Admitted>| admitted.as_ref().map(|one| one.access);
+        assert_eq!(access(&first), Some(Access::All));
+        let all_health_only = |one| access(one) == Some(Access::HealthOnly);
+        assert!(kept.iter().all(all_health_only));
         assert!(connections.admit(client(2)).is_none());
         drop(kept);
-        assert!(connections.admit(client(2)).is_some());
+        assert_eq!(
+            access(&connections.admit(client(2))),
+            Some(Access::HealthOnly)
+        );
+        drop(first);
+        assert_eq!(access(&connections.admit(client(2))), Some(Access::All));
     }
 }

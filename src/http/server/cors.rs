@@ -8,9 +8,7 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::http::{
     orders::streams::LAST_EVENT_ID,
     request::{
-        consistency::{
-            CONSISTENCY_TOKEN, ORDER_PARKED, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION,
-        },
+        consistency::{CONSISTENCY_TOKEN, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION},
         context::{TRACEPARENT, X_REQUEST_ID},
         idempotency::IDEMPOTENCY_KEY,
     },
@@ -42,8 +40,6 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
         CONSISTENCY_TOKEN,
         PREFER,
         TRACEPARENT,
-        HeaderName::from_static("tracestate"),
-        HeaderName::from_static("baggage"),
         X_REQUEST_ID,
     ];
     let exposed_headers = [
@@ -56,9 +52,6 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
         CONSISTENCY_TOKEN,
         PREFERENCE_APPLIED,
         PROJECTION_POSITION,
-        ORDER_PARKED,
-        header::ALLOW,
-        header::WWW_AUTHENTICATE,
     ];
     let cors = CorsLayer::new()
         .allow_origin(origins)

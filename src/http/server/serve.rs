@@ -34,11 +34,13 @@ use tracing::{debug, warn};
 use super::{
     MAX_HEAD, MAX_HEADERS,
     client_stream::{ClientStream, Exchanges, TimeLimits},
-    connections::{Access, Admitted, ConnectionLimits, Connections, HealthOnly},
-    rate_limit::ClientAddress,
+    connections::{Access, Admitted, Connections, HealthOnly},
     request_body::RequestBody,
 };
-use crate::http::orders::sse::EndlessBody;
+use crate::http::{
+    orders::sse::EndlessBody,
+    request::{client::ClientAddress, shares::Limits},
+};
 
 /// How long a stream that has ended may take to reach its client when the service stops.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
@@ -47,12 +49,25 @@ const STREAM_GRACE: Duration = Duration::from_secs(1);
 const HEALTH_ONLY_HEAD: Duration = Duration::from_secs(2);
 
 /// Limits on clients' connections.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
     /// On their number.
-    pub connections: ConnectionLimits,
+    pub connections: Limits,
     /// On their time.
     pub time: TimeLimits,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        let connections = Limits {
+            total: 10_000,
+            per_address: 2000,
+        };
+        Self {
+            connections,
+            time: TimeLimits::default(),
+        }
+    }
 }
 
 /// Serves `router` until `stopping`. Then it takes no more connections, closes the idle ones, and

@@ -19,7 +19,6 @@ use tokio::{
 
 use super::{instance::Instance, schedule::ServerKind};
 use crate::support::{
-    connect_to_nats,
     proxy::{Mode, Proxy},
     service::{DataDir, orders},
 };
@@ -193,7 +192,7 @@ impl<'a> Fleet<'a> {
 
     /// JetStream, without a link in between; `None` while NATS is down.
     pub async fn jetstream(&self) -> Option<jetstream::Context> {
-        let connecting = connect_to_nats(&self.servers.nats_url);
+        let connecting = async_nats::connect(&self.servers.nats_url);
         let client = timeout(Duration::from_secs(2), connecting)
             .await
             .ok()?

@@ -7,7 +7,7 @@ use orders::postgres::idempotency;
 use serde_json::{Value, json};
 
 use super::{
-    assert_problem, block_appends,
+    assert_problem,
     idempotency::{KEY, assert_replays},
     line, place_one,
 };
@@ -118,23 +118,13 @@ async fn expired_keys_are_deleted_in_small_batches() {
 #[tokio::test]
 async fn a_key_whose_command_is_still_running_is_in_progress() {
     let app = TestApp::start().await;
-    let blocker = block_appends(&app).await;
+    let blocker = app.block_appends().await;
     let body = json!({"customerId": "c"});
     let key = [(KEY, "k")];
 
     let first = app.post_with("/v1/orders", &body, &key);
     let meanwhile = async {
-        eventually("the first command waits for its append", || async {
-            let waits: bool = sqlx::query_scalar(
-                "select exists (select from pg_locks l join pg_database d on d.oid = l.database
-                 where d.datname = current_database() and l.locktype = 'advisory' and not granted)",
-            )
-            .fetch_one(&app.database)
-            .await
-            .expect("PostgreSQL answers");
-            waits.then_some(())
-        })
-        .await;
+        app.wait_for_a_blocked_append().await;
         let same = app.post_with("/v1/orders", &body, &key).await;
         let other = app
             .post_with("/v1/orders", &json!({"customerId": "d"}), &key)

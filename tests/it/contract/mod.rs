@@ -148,16 +148,6 @@ fn assert_fields(answer: &Answer, expected: &[(&str, &str)]) {
     assert_eq!(bad_fields(answer), expected, "{}", answer.text);
 }
 
-/// Holds back every append until the transaction ends.
-async fn block_appends(app: &TestApp) -> Transaction<'static, Postgres> {
-    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
-    sqlx::query("select pg_advisory_xact_lock(7021839001)")
-        .execute(&mut *blocker)
-        .await
-        .expect("appends are blocked");
-    blocker
-}
-
 /// Holds back the projector until the transaction ends: the read model stays as it is.
 async fn block_projector(app: &TestApp) -> Transaction<'static, Postgres> {
     let mut blocker = app.database.begin().await.expect("PostgreSQL answers");

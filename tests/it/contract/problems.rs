@@ -8,7 +8,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
 
-use super::{UNKNOWN_ID, assert_problem, block_appends, id, line, place, place_one, post_nothing};
+use super::{UNKNOWN_ID, assert_problem, id, line, place, place_one, post_nothing};
 use crate::support::{TestApp, eventually, servers::servers};
 
 #[tokio::test]
@@ -98,6 +98,7 @@ async fn an_unknown_path_is_a_problem_too() {
     let app = TestApp::start().await;
 
     for path in [
+        "/",
         "/v1",
         "/v1/",
         "/v1/orders/",
@@ -195,7 +196,7 @@ async fn a_request_that_takes_too_long_may_have_been_applied() {
     let app =
         TestApp::start_with(|config| config.http.request_timeout = Duration::from_millis(400))
             .await;
-    let blocker = block_appends(&app).await;
+    let blocker = app.block_appends().await;
     let (body, key) = (json!({"customerId": "c"}), [("idempotency-key", "k")]);
 
     let late = app.post_with("/v1/orders", &body, &key).await;
@@ -219,7 +220,7 @@ async fn a_request_that_takes_too_long_may_have_been_applied() {
 #[tokio::test]
 async fn a_full_queue_refuses_commands_without_applying_them() {
     let app = TestApp::start_with(|config| config.writer.queue = 1).await;
-    let blocker = block_appends(&app).await;
+    let blocker = app.block_appends().await;
     let place = |number: usize| {
         let app = &app;
         let body = json!({"customerId": format!("c{number}")});

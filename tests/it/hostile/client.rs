@@ -56,6 +56,11 @@ impl RawClient {
         self.stream.write_all(bytes.as_ref()).await.is_ok()
     }
 
+    /// Hangs up, as far as the service can see, and can still see when the service ends the connection.
+    pub async fn hang_up(&mut self) {
+        self.stream.shutdown().await.expect("a connection");
+    }
+
     /// Reads one answer with a `Content-Length`.
     pub async fn answer(&mut self) -> RawAnswer {
         loop {

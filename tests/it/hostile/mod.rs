@@ -3,8 +3,7 @@
 mod bodies;
 mod browsers;
 mod client;
-mod cursors;
 mod heads;
-mod pages;
+mod hung_up;
 mod proxies;
 mod silence;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orders::http::server::connections::ConnectionLimits;
+use orders::http::request::shares::Limits;
 
 use super::client::RawClient;
 use crate::support::{TestApp, eventually};
@@ -88,7 +88,7 @@ async fn a_client_that_does_not_read_its_answers_is_cut_off() {
 #[tokio::test]
 async fn too_many_connections_are_told_so_and_health_still_answers() {
     let app = TestApp::start_with(|config| {
-        config.http.limits.connections = ConnectionLimits {
+        config.http.limits.connections = Limits {
             total: 4,
             per_address: 4,
         };

@@ -10,12 +10,12 @@ use orders::{
         App,
         config::{Config, Servers as ServerConfig},
     },
-    http::{HttpOptions, server::serve::ServerLimits},
+    http::{HttpOptions, request::caller::WorkLimits, server::serve::ServerLimits},
     postgres::writer::WriterOptions,
 };
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::Value;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{PgPool, Postgres, Transaction, postgres::PgPoolOptions};
 use tokio::{sync::oneshot, task::JoinHandle};
 use uuid::Uuid;
 
@@ -122,6 +122,7 @@ impl TestApp {
                 allowed_hosts: vec!["shop.example".to_owned()],
                 trusted_proxy_hops: 0,
                 limits: ServerLimits::default(),
+                work: WorkLimits::default(),
             },
             nats_stream: name.clone(),
             nats_prefix: name,
@@ -239,6 +240,31 @@ impl TestApp {
             request = request.header(*name, *value);
         }
         Answer::of(request.send().await.expect("the service answers")).await
+    }
+
+    /// Holds back every append until the transaction ends.
+    pub async fn block_appends(&self) -> Transaction<'static, Postgres> {
+        let mut blocker = self.database.begin().await.expect("PostgreSQL answers");
+        sqlx::query("select pg_advisory_xact_lock(7021839001)")
+            .execute(&mut *blocker)
+            .await
+            .expect("appends are blocked");
+        blocker
+    }
+
+    /// Waits until an append is held back.
+    pub async fn wait_for_a_blocked_append(&self) {
+        eventually("an append is held back", || async {
+            let waits: bool = sqlx::query_scalar(
+                "select exists (select from pg_locks l join pg_database d on d.oid = l.database
+                 where d.datname = current_database() and l.locktype = 'advisory' and not granted)",
+            )
+            .fetch_one(&self.database)
+            .await
+            .expect("PostgreSQL answers");
+            waits.then_some(())
+        })
+        .await;
     }
 
     /// Waits until the read model shows this version of an order, or a newer one.
