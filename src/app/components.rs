@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use sqlx::{PgPool, postgres::PgConnectOptions};
 use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
 
-use super::{background::BackgroundTasks, config::Config};
+use super::{
+    background::BackgroundTasks,
+    config::{Config, Servers},
+};
 use crate::{
     event_sourcing::{
         Pulse, Repository,
@@ -14,9 +18,13 @@ use crate::{
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
+    http::request::context::new_id,
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
-    postgres::{self, PgEventStore, PgSnapshotStore, Writer, heartbeat},
+    postgres::{
+        self, PgEventStore, PgSnapshotStore, Writer,
+        heartbeat::{self, Heartbeat},
+    },
     read_model::{
         HotViews, OrderViews, Projector,
         queries::{custom_plans, generic_plans},
@@ -26,6 +34,8 @@ use crate::{
 /// The parts that work on the databases, and what they share.
 pub(super) struct Components {
     pub(super) pool: PgPool,
+    /// Who this process is in the table of leases.
+    pub(super) holder: Uuid,
     pub(super) views: OrderViews,
     pub(super) store: PgEventStore,
     pub(super) upcasters: Arc<UpcasterChain>,
@@ -48,13 +58,14 @@ impl Components {
         connect: PgConnectOptions,
     ) -> anyhow::Result<Self> {
         let fresh = FreshEvents::default();
+        let holder = lease_holder(&config.servers);
         let (writer, handle) = Writer::new(connect.clone(), config.writer.clone(), fresh.clone());
         tasks.spawn("writer", writer.run());
-        let pulse = start_heartbeat(tasks, connect.clone());
+        let pulse = start_heartbeat(tasks, connect.clone(), Some(holder));
         let (read_connect, read_pulse) = match &config.database_read_url {
             Some(url) => {
                 let replica = postgres::connect_options(url)?;
-                (replica.clone(), start_heartbeat(tasks, replica))
+                (replica.clone(), start_heartbeat(tasks, replica, None))
             }
             None => (connect.clone(), pulse.clone()),
         };
@@ -64,6 +75,7 @@ impl Components {
             store: store.watched_by(pulse),
             views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
             pool,
+            holder,
             upcasters: Arc::new(upcasters(config.default_currency)?),
             fresh,
             projected: Arc::default(),
@@ -108,9 +120,25 @@ fn order_views(connect: PgConnectOptions, connections: u32) -> OrderViews {
     )
 }
 
-/// Starts to watch whether a database answers.
-fn start_heartbeat(tasks: &mut BackgroundTasks, connect: PgConnectOptions) -> Pulse {
+/// Starts to watch whether a database answers. On the one with the leases, the heartbeat keeps the
+/// advisory lock of their holder.
+fn start_heartbeat(
+    tasks: &mut BackgroundTasks,
+    connect: PgConnectOptions,
+    holder: Option<Uuid>,
+) -> Pulse {
     let (beat, pulse) = Pulse::new();
-    tasks.spawn_and_drop("heartbeat", heartbeat::run(connect, beat));
+    let heartbeat = Heartbeat { connect, holder };
+    tasks.spawn_and_drop("heartbeat", heartbeat::run(heartbeat, beat));
     pulse
+}
+
+/// The name under which this process holds leases. An embedded database serves one process at a
+/// time, because its data directory is locked. So its holder always has the same name, and the next
+/// process need not wait until the leases of a killed one run out.
+fn lease_holder(servers: &Servers) -> Uuid {
+    match servers {
+        Servers::Embedded(_) => Uuid::from_u128(1),
+        Servers::Given { .. } => new_id(),
+    }
 }

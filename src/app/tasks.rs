@@ -6,15 +6,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{
-    background::BackgroundTasks,
-    components::Components,
-    config::{Config, Servers},
-    key_expiry,
-};
+use super::{background::BackgroundTasks, components::Components, config::Config, key_expiry};
 use crate::{
     event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection},
-    http::{orders::history_entry_path, request::context::new_id},
+    http::orders::history_entry_path,
     nats::{
         Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberPorts,
         ownership::StreamOwnership,
@@ -67,7 +62,7 @@ pub(super) fn start(
     stream: EventStream,
     alarm: Alarm,
 ) {
-    let holder = lease_holder(&config.servers);
+    let holder = components.holder;
     let ownership = StreamOwnership {
         stream,
         store: components.store.clone(),
@@ -144,14 +139,4 @@ fn start_subscriber(
     let lease = InvalidatingLease::new(lease, LEASE_TTL, components.hot_views.clone());
     let subscriber = Subscriber::new(stream, projection, lease, ports);
     tasks.spawn_until_cancelled("subscriber", |cancel| subscriber.run(cancel));
-}
-
-/// The name under which this process holds leases. An embedded database serves one process at a
-/// time, because its data directory is locked. So its holder always has the same name, and the next
-/// process need not wait until the leases of a killed one run out.
-fn lease_holder(servers: &Servers) -> Uuid {
-    match servers {
-        Servers::Embedded(_) => Uuid::from_u128(1),
-        Servers::Given { .. } => new_id(),
-    }
 }

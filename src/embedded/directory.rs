@@ -74,9 +74,18 @@ pub(super) fn make_private(directory: &Path) -> Result<(), EmbeddedError> {
     }
 }
 
-/// Writes a new file. An old one is removed, not overwritten: the directory may belong to a less
-/// privileged user, who could have put a symbolic link there.
+/// Writes a new file that everybody can read. An old one is removed, not overwritten: the directory may
+/// belong to a less privileged user, who could have put a symbolic link there.
 pub(super) fn write_new(path: &Path, text: &str) -> Result<(), EmbeddedError> {
+    write_with_mode(path, text, 0o644)
+}
+
+/// Writes a new file that only its owner can read. An old one is removed.
+pub(super) fn write_private(path: &Path, text: &str) -> Result<(), EmbeddedError> {
+    write_with_mode(path, text, 0o600)
+}
+
+fn write_with_mode(path: &Path, text: &str, mode: u32) -> Result<(), EmbeddedError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(EmbeddedError::file("replace", path)(error));
@@ -86,7 +95,7 @@ pub(super) fn write_new(path: &Path, text: &str) -> Result<(), EmbeddedError> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(0o644)
+        .mode(mode)
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()))
         .map_err(EmbeddedError::file("write", path))

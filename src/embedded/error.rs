@@ -102,9 +102,10 @@ pub enum EmbeddedError {
         /// The id of the server's user.
         uid: u32,
     },
-    /// The service runs as root, and this machine has no user to run PostgreSQL as.
+    /// The service runs as root, and this machine has no user to run the servers as.
     #[error(
-        "PostgreSQL does not run as root, and this machine has neither user postgres nor nobody"
+        "the embedded servers do not run as root, and this machine has neither user postgres nor \
+         nobody"
     )]
     NoSystemUser,
 }

@@ -3,7 +3,8 @@
 //!
 //! `orders serve` without `DATABASE_URL` and `NATS_URL` uses these servers, and so do the tests and
 //! the benchmarks. They are the real servers with durable settings. Nothing listens on a network:
-//! PostgreSQL has a unix socket that only its own user can open, nats-server a loopback port.
+//! PostgreSQL has a unix socket that only its own user can open; nats-server has a loopback port, and a
+//! random password in a file that only its own user and root can read.
 //!
 //! # Guarantees
 //! - One service at a time: it holds a lock on the data directory and one on each server's
@@ -21,7 +22,9 @@
 //! postgres/                owned by PostgreSQL's user; for root possibly a link into /var/lib/orders
 //!   data/  orders.conf     PostgreSQL's data directory, and the generated settings that it includes
 //!   postgresql.log
-//! nats/                    jetstream/  nats-server.conf  nats-server.log
+//! nats/                    owned by the same user
+//!   jetstream/  nats-server.conf  nats-server.log
+//!   url                    the address with user and password, for other programs
 //! ```
 
 mod directory;
@@ -31,10 +34,11 @@ mod options;
 mod orphan;
 mod postgres;
 mod postgres_init;
-mod postgres_paths;
 mod postgres_settings;
+mod postgres_socket;
 mod programs;
 mod restarts;
+mod server_home;
 mod supervisor;
 mod system_user;
 

@@ -15,7 +15,9 @@ use super::error::EmbeddedError;
 use super::options::EmbeddedOptions;
 use super::orphan::OrphanServer;
 use super::programs::find_nats_server;
+use super::server_home::make_home;
 use super::supervisor::{Program, StopStep, SupervisedServer};
+use super::system_user::SystemUser;
 
 /// A clean shutdown writes JetStream's state; after a kill the next start reads all files.
 const STOP_STEPS: &[StopStep] = &[
@@ -31,6 +33,8 @@ const PORTS: std::ops::Range<u16> = 20_000..30_000;
 /// message, which costs a quarter less on fewer processors. One processor passes on several times
 /// as many events as PostgreSQL stores.
 const PROCESSOR_SHARE: usize = 4;
+/// The one user of the server.
+const USER: &str = "orders";
 /// How many ports are tried.
 const PORT_ATTEMPTS: u32 = 20;
 
@@ -42,31 +46,35 @@ pub struct PrivateNats {
     program: PathBuf,
     home: PathBuf,
     server_name: String,
+    user: Option<SystemUser>,
     port: u16,
+    /// Random, and new at each start of the service.
+    password: String,
     process: Option<SupervisedServer>,
     _lock: DirectoryLock,
 }
 
 impl PrivateNats {
     /// Starts the server on `<data_dir>/nats` and a free port, and waits until it accepts
-    /// connections.
+    /// connections. Only programs that can read the URL in `<data_dir>/nats/url` can use it.
     ///
     /// # Errors
     /// The program is missing, the directory is in use or cannot be used, or the server ends before
     /// it is ready.
     pub async fn start(options: &EmbeddedOptions) -> Result<Self, EmbeddedError> {
         let data_dir = directory::make(&options.data_dir)?;
-        let home = data_dir.join("nats");
-        directory::make_private(&home)?;
-        let home = directory::make(&home)?;
+        let user = SystemUser::for_server(&data_dir.join("nats"))?;
+        let home = make_home(&data_dir, "nats", user).await?;
         let lock = DirectoryLock::take(&home)?;
-        let program = find_nats_server(options).await?;
+        let program = find_nats_server(options, user).await?;
         let server_name = format!("orders-{}", short_hash(&home));
         let mut nats = Self {
             program,
             home,
             server_name,
+            user,
             port: 0,
+            password: format!("{:032x}", rand::random::<u128>()),
             process: None,
             _lock: lock,
         };
@@ -126,10 +134,11 @@ impl PrivateNats {
         self.process.as_ref().map(SupervisedServer::pid)
     }
 
-    /// The server's URL. It stays the same over restarts.
+    /// The server's URL, with user and password. It stays the same over restarts.
     #[must_use]
     pub fn nats_url(&self) -> String {
-        format!("nats://{}:{}", Ipv4Addr::LOCALHOST, self.port)
+        let (password, host, port) = (&self.password, Ipv4Addr::LOCALHOST, self.port);
+        format!("nats://{USER}:{password}@{host}:{port}")
     }
 
     async fn launch(&mut self) -> Result<(), EmbeddedError> {
@@ -143,7 +152,11 @@ impl PrivateNats {
             stop_steps: STOP_STEPS,
         };
         orphan.stop().await?;
-        directory::write_new(&conf, &self.settings())?;
+        directory::write_private(&conf, &self.settings())?;
+        if let Some(user) = self.user {
+            user.own(&conf)?;
+        }
+        directory::write_private(&self.home.join("url"), &self.nats_url())?;
         rotate_log(&log);
         let program = Program {
             name: "nats-server",
@@ -152,7 +165,7 @@ impl PrivateNats {
             environment: vec![("GOMAXPROCS", processors().to_string())],
             directory: &self.home,
             log,
-            user: None,
+            user: self.user,
             stop_steps: STOP_STEPS,
         };
         let (port, name) = (self.port, &self.server_name);
@@ -167,8 +180,10 @@ impl PrivateNats {
             "\
 # Generated at each start by `orders serve`.
 server_name: {name}
-# Private: only programs on this machine can connect.
+# Private: only programs on this machine that know the password can connect. The file `url` beside this
+# one has it.
 listen: \"127.0.0.1:{port}\"
+authorization {{ user: {USER}, password: \"{password}\" }}
 pid_file: {pid_file}
 # The creation of an order with two thousand lines is one message of about half a megabyte. This is
 # the largest size that nats-server does not warn about.
@@ -180,6 +195,7 @@ jetstream {{
 }}
 ",
             name = self.server_name,
+            password = self.password,
             port = self.port,
             pid_file = quoted(&self.home.join("nats-server.pid")),
             store = quoted(&self.home),

@@ -13,9 +13,10 @@ use super::error::EmbeddedError;
 use super::options::EmbeddedOptions;
 use super::orphan::OrphanServer;
 use super::postgres_init;
-use super::postgres_paths::{database_url, make_home, prepare_socket_directory, socket_directory};
 use super::postgres_settings::settings;
+use super::postgres_socket::{database_url, prepare_socket_directory, socket_directory};
 use super::programs::find_postgres;
+use super::server_home::make_home;
 use super::supervisor::{Program, StopStep, SupervisedServer};
 use super::system_user::SystemUser;
 
@@ -55,8 +56,8 @@ impl PrivatePostgres {
     /// it is ready.
     pub async fn start(options: &EmbeddedOptions) -> Result<Self, EmbeddedError> {
         let data_dir = directory::make(&options.data_dir)?;
-        let user = SystemUser::for_postgres(&data_dir.join("postgres"))?;
-        let home = make_home(&data_dir, user).await?;
+        let user = SystemUser::for_server(&data_dir.join("postgres"))?;
+        let home = make_home(&data_dir, "postgres", user).await?;
         let lock = DirectoryLock::take(&home)?;
         let data = home.join("data");
         let bin = find_postgres(options, user, postgres_init::major_version(&data)).await?;

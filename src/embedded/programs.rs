@@ -70,10 +70,13 @@ pub(super) async fn find_postgres(
 ///
 /// # Errors
 /// There is no suitable program.
-pub(super) async fn find_nats_server(options: &EmbeddedOptions) -> Result<PathBuf, EmbeddedError> {
+pub(super) async fn find_nats_server(
+    options: &EmbeddedOptions,
+    user: Option<SystemUser>,
+) -> Result<PathBuf, EmbeddedError> {
     let mut unsuitable = Vec::new();
     for program in nats_candidates(options) {
-        match version_of(&program, None).await {
+        match version_of(&program, user).await {
             Some(version) if version >= OLDEST_NATS => return Ok(program),
             Some((major, minor)) => {
                 unsuitable.push(format!("{} is version {major}.{minor}", program.display()));
@@ -245,7 +248,7 @@ mod tests {
         };
 
         let postgres = find_postgres(&options, None, None).await.unwrap_err();
-        let nats = find_nats_server(&options).await.unwrap_err();
+        let nats = find_nats_server(&options, None).await.unwrap_err();
 
         assert_eq!(
             postgres.to_string(),
@@ -271,7 +274,10 @@ mod tests {
             ..only_in(directory.path())
         };
 
-        let error = find_nats_server(&options).await.unwrap_err().to_string();
+        let error = find_nats_server(&options, None)
+            .await
+            .unwrap_err()
+            .to_string();
 
         assert!(error.contains("nats-server is version 2.8)"), "{error}");
     }

@@ -1,10 +1,10 @@
-//! The user that PostgreSQL runs as.
+//! The user that the embedded servers run as.
 //!
-//! PostgreSQL refuses to run as root. So a service that runs as root runs PostgreSQL as an
-//! unprivileged user; any other service runs it as its own user.
+//! PostgreSQL refuses to run as root, and nats-server does not need to. So a service that runs as root
+//! runs them as an unprivileged user; any other service runs them as its own user.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::Path;
 
 use nix::unistd::{User, geteuid};
@@ -20,12 +20,12 @@ pub(super) struct SystemUser {
 }
 
 impl SystemUser {
-    /// The user to run PostgreSQL as; `None` for the service's own user. An existing data directory
+    /// The user to run a server as; `None` for the service's own user. An existing data directory
     /// keeps its owner, so that an ordinary user can still use it after a run as root.
     ///
     /// # Errors
     /// The service runs as root, and this machine has no suitable user.
-    pub(super) fn for_postgres(data: &Path) -> Result<Option<Self>, EmbeddedError> {
+    pub(super) fn for_server(data: &Path) -> Result<Option<Self>, EmbeddedError> {
         if !geteuid().is_root() {
             return Ok(None);
         }
@@ -64,9 +64,9 @@ impl SystemUser {
             .is_ok_and(|output| output.status.success())
     }
 
-    /// Makes this user the owner of `path`.
+    /// Makes this user the owner of `path`; of a link, not of its target.
     pub(super) fn own(self, path: &Path) -> Result<(), EmbeddedError> {
-        chown(path, Some(self.uid), Some(self.gid))
+        lchown(path, Some(self.uid), Some(self.gid))
             .map_err(EmbeddedError::file("change the owner of", path))
     }
 

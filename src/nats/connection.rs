@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
@@ -50,10 +51,10 @@ pub enum ConnectError {
 /// # Errors
 /// The address is not valid. A server that does not answer is not an error.
 pub async fn connect(options: &NatsOptions) -> Result<Client, ConnectError> {
-    let servers = addresses(&options.url)?;
+    let (connect, servers) = connect_options(&options.url)?;
     let connected = Arc::new(AtomicBool::new(false));
     metrics::gauge!("orders_nats_connected").set(0.0);
-    ConnectOptions::new()
+    connect
         .name("orders")
         .retry_on_initial_connect()
         .ping_interval(PING_INTERVAL)
@@ -87,6 +88,27 @@ pub async fn close(client: &Client) {
         }
     };
     let _ = timeout(CLOSE_DEADLINE, closed).await;
+}
+
+/// Reads the addresses, and the credentials that the first address with any names: `user:password@`
+/// or `token@`. The client library does not read them, and uses the same ones for all servers.
+///
+/// # Errors
+/// An address is not valid.
+pub fn connect_options(urls: &str) -> Result<(ConnectOptions, Vec<ServerAddr>), ConnectError> {
+    let servers = addresses(urls)?;
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let options = servers
+        .iter()
+        .find_map(|server| {
+            let user = decoded(server.username()?);
+            Some(match server.password() {
+                Some(password) => ConnectOptions::new().user_and_password(user, decoded(password)),
+                None => ConnectOptions::new().token(user),
+            })
+        })
+        .unwrap_or_default();
+    Ok((options, servers))
 }
 
 /// Reads the addresses. An error shows the address without its password.

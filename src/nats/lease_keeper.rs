@@ -7,10 +7,14 @@ use tracing::{info, warn};
 
 use crate::event_sourcing::{Epoch, Lease, StoreError};
 
+/// How often the store is asked while another process holds the lease.
+const STANDBY_INTERVAL: Duration = Duration::from_millis(150);
+
 /// A lease, and the last answer about it.
 ///
-/// The store is asked once in a third of the lease's time, so two renewals may fail before the
-/// lease runs out. While another process holds the lease, the store is asked equally often.
+/// The holder asks the store once in a third of the lease's time, so two renewals may fail before the
+/// lease runs out. While another process holds the lease, the store is asked more often, so that a
+/// dead holder is replaced within half a second.
 #[derive(Debug)]
 pub struct LeaseKeeper<L> {
     lease: L,
@@ -33,10 +37,12 @@ impl<L: Lease> LeaseKeeper<L> {
         }
     }
 
-    /// How long an answer of [`Self::hold`] stays valid before the store must be asked again.
-    #[must_use]
-    pub fn renewal_interval(&self) -> Duration {
-        self.ttl / 3
+    /// How long the last answer of the store is used before it is asked again.
+    fn interval(&self) -> Duration {
+        match self.epoch {
+            Some(_) => self.ttl / 3,
+            None => STANDBY_INTERVAL,
+        }
     }
 
     /// Takes or renews the lease if its renewal is due, and returns its epoch; `None` while another
@@ -47,7 +53,7 @@ impl<L: Lease> LeaseKeeper<L> {
     pub async fn hold(&mut self) -> Result<Option<Epoch>, StoreError> {
         let now = Instant::now();
         if let Some(last_asked) = self.last_asked
-            && now.duration_since(last_asked) < self.renewal_interval()
+            && now.duration_since(last_asked) < self.interval()
         {
             return Ok(self.epoch);
         }

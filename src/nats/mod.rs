@@ -37,7 +37,7 @@ pub mod subscriber;
 pub mod tail;
 pub mod window;
 
-pub use connection::{ConnectError, close, connect, is_connected};
+pub use connection::{ConnectError, close, connect, connect_options, is_connected};
 pub use failure_log::Alarm;
 pub use options::NatsOptions;
 pub use relay::Relay;

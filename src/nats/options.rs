@@ -3,7 +3,8 @@
 /// The servers, the stream and its subjects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsOptions {
-    /// One or more server addresses, separated by commas. An address may hold user and password.
+    /// One or more server addresses, separated by commas. One of them may hold user and password, or a
+    /// token; they are used for all servers.
     pub url: String,
     /// The name of the stream.
     pub stream: String,

@@ -44,7 +44,7 @@ const SILENCE: Duration = Duration::from_millis(250);
 const FALSE_ALARM_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a subscriber without the lease waits.
-const STANDBY_PAUSE: Duration = Duration::from_millis(200);
+const STANDBY_PAUSE: Duration = Duration::from_millis(150);
 
 /// What a step of the subscriber did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

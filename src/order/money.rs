@@ -103,21 +103,18 @@ impl Money {
         if decimal.is_negative {
             return Err(InvalidMoney::Malformed);
         }
-        if decimal.digits.len() > MAX_SIGNIFICANT_DIGITS {
+        // As in a text, the zeros before the point count: `1e300` has 301 digits.
+        let zeros = usize::try_from(decimal.exponent);
+        if decimal.digits.len().saturating_add(zeros.unwrap_or(0)) > MAX_SIGNIFICANT_DIGITS {
             return Err(InvalidMoney::TooPrecise);
         }
-        match usize::try_from(decimal.exponent) {
-            // Even one digit before so many zeros exceeds an i64.
-            Ok(zeros) if zeros > 20 => Err(InvalidMoney::TooLarge),
-            Ok(zeros) => {
-                let minor_zeros = zeros.saturating_add(currency.digits() as usize);
-                scaled(&decimal.digits, minor_zeros)
-            }
-            Err(_) => {
-                let fraction = usize::try_from(decimal.exponent.unsigned_abs())
-                    .map_err(|_| InvalidMoney::TooPrecise)?;
-                Self::from_digits(&decimal.digits, fraction, currency)
-            }
+        if let Ok(zeros) = zeros {
+            let minor_zeros = zeros.saturating_add(currency.digits() as usize);
+            scaled(&decimal.digits, minor_zeros)
+        } else {
+            let fraction = usize::try_from(decimal.exponent.unsigned_abs())
+                .map_err(|_| InvalidMoney::TooPrecise)?;
+            Self::from_digits(&decimal.digits, fraction, currency)
         }
     }
 
@@ -245,8 +242,11 @@ mod tests {
         assert_eq!(eur("0.001"), Err(InvalidMoney::TooPrecise));
         assert_eq!(eur("1e-400"), Err(InvalidMoney::TooPrecise));
         assert_eq!(eur("-0.01"), Err(InvalidMoney::Malformed));
-        assert_eq!(eur("1e400"), Err(InvalidMoney::TooLarge));
-        assert_eq!(eur("1e99999999999999999999"), Err(InvalidMoney::TooLarge));
+        assert_eq!(eur("1e15"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("1e300"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("1e-300"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("1e99999999999999999999"), Err(InvalidMoney::TooPrecise));
+        assert_eq!(eur("1e14"), Err(InvalidMoney::TooLarge));
         assert_eq!(eur("1234567890123456"), Err(InvalidMoney::TooPrecise));
     }
 

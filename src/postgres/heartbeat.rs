@@ -3,6 +3,9 @@
 //! A server that is stopped, cut off or overloaded keeps its connections open and does not answer.
 //! Each query would wait until its own deadline. The heartbeat pings all the time, so that all
 //! queries can fail at once after 1.4 seconds without an answer.
+//!
+//! The connection also carries the advisory lock of this process. It frees the process's leases when it
+//! ends (see [`super::lease`]).
 
 use std::time::Duration;
 
@@ -12,6 +15,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::event_sourcing::pulse::PulseSender;
 
@@ -25,11 +29,20 @@ const SECOND_PING_AFTER: Duration = Duration::from_millis(700);
 /// After this time without any answer the server counts as dead.
 const DEADLINE: Duration = Duration::from_millis(1400);
 
+/// A server, and what its heartbeat keeps there.
+#[derive(Debug, Clone)]
+pub struct Heartbeat {
+    /// How to connect.
+    pub connect: PgConnectOptions,
+    /// The process whose advisory lock the connection carries; `None` on a server without leases.
+    pub holder: Option<Uuid>,
+}
+
 /// Updates `pulse` until the task is dropped.
-pub async fn run(connect: PgConnectOptions, pulse: PulseSender) {
+pub async fn run(heartbeat: Heartbeat, pulse: PulseSender) {
     let (mut connection, mut was_alive) = (None, true);
     loop {
-        let answer = timeout(DEADLINE, ping(connection.take(), &connect)).await;
+        let answer = timeout(DEADLINE, ping(connection.take(), &heartbeat)).await;
         let is_alive = match answer {
             Ok(PingResult::Answered(kept)) => {
                 connection = kept;
@@ -59,9 +72,9 @@ enum PingResult {
     NoAnswer,
 }
 
-async fn ping(connection: Option<PgConnection>, connect: &PgConnectOptions) -> PingResult {
+async fn ping(connection: Option<PgConnection>, heartbeat: &Heartbeat) -> PingResult {
     let Some(mut connection) = connection else {
-        return ping_anew(connect).await;
+        return ping_anew(heartbeat).await;
     };
     let first = async move {
         let answered = connection.ping().await;
@@ -69,19 +82,19 @@ async fn ping(connection: Option<PgConnection>, connect: &PgConnectOptions) -> P
     };
     let second = async {
         sleep(SECOND_PING_AFTER).await;
-        ping_anew(connect).await
+        ping_anew(heartbeat).await
     };
     select! {
         answered = first => match answered {
             Ok(connection) => PingResult::Answered(Some(connection)),
-            Err(_) => ping_anew(connect).await,
+            Err(_) => ping_anew(heartbeat).await,
         },
         answer = second => answer,
     }
 }
 
-async fn ping_anew(connect: &PgConnectOptions) -> PingResult {
-    match PgConnection::connect_with(connect).await {
+async fn ping_anew(heartbeat: &Heartbeat) -> PingResult {
+    match connect(heartbeat).await {
         Ok(connection) => PingResult::Answered(Some(connection)),
         // A server that starts (57P03) or stops (57P01) cannot serve queries.
         Err(sqlx::Error::Database(error))
@@ -91,4 +104,14 @@ async fn ping_anew(connect: &PgConnectOptions) -> PingResult {
         }
         Err(_) => PingResult::NoAnswer,
     }
+}
+
+async fn connect(heartbeat: &Heartbeat) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = PgConnection::connect_with(&heartbeat.connect).await?;
+    if let Some(holder) = heartbeat.holder {
+        sqlx::query!("select pg_advisory_lock_shared(holder_lock($1))", holder)
+            .execute(&mut connection)
+            .await?;
+    }
+    Ok(connection)
 }

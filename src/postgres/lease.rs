@@ -1,4 +1,8 @@
 //! Leases in PostgreSQL, on the database's clock: one row per lease.
+//!
+//! A holder that dies is replaced at once: each process keeps an advisory lock in the session of its
+//! heartbeat ([`super::heartbeat`]), and a session that is gone frees the lease. A holder that hangs is
+//! replaced when its lease has run out. Its writes are then refused, because they carry an old epoch.
 
 use std::time::Duration;
 
@@ -40,20 +44,10 @@ impl Lease for PgLease {
             .map_err(sqlx::Error::Encode)
             .map_err(store_error)?;
         within(&self.pool, async |connection| {
-            let epoch = sqlx::query_scalar!(
-                r#"insert into leases (name, holder, until, epoch)
-                   values ($1, $2, clock_timestamp() + $3::interval, 1)
-                   on conflict on constraint leases_pkey do update
-                   set until = excluded.until, holder = excluded.holder,
-                       epoch = leases.epoch + (leases.holder <> excluded.holder)::integer
-                   where leases.holder = excluded.holder or leases.until < clock_timestamp()
-                   returning epoch"#,
-                self.name,
-                self.holder,
-                ttl,
-            )
-            .fetch_optional(connection)
-            .await?;
+            let epoch =
+                sqlx::query_scalar!("select hold_lease($1, $2, $3)", self.name, self.holder, ttl,)
+                    .fetch_one(connection)
+                    .await?;
             Ok(epoch.map(Epoch))
         })
         .await

@@ -18,6 +18,7 @@ mod embedded;
 mod golden;
 mod hostile;
 mod importing;
+mod leases;
 mod migrations;
 mod models;
 mod nats;

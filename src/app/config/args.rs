@@ -73,7 +73,8 @@ pub struct ServeArgs {
     )]
     pub database_read_url: Option<String>,
 
-    /// URL of NATS (2.9 or newer) with JetStream; for a cluster, several URLs separated by commas
+    /// URL of NATS (2.9 or newer) with JetStream, with user and password if it needs them; for a
+    /// cluster, several URLs separated by commas
     #[arg(long, env = "NATS_URL", value_name = "URLS", hide_env_values = true)]
     pub nats_url: Option<String>,
 

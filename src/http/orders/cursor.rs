@@ -107,6 +107,8 @@ fn update(hash: &mut Sha256, field: Option<&[u8]>) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{event_sourcing::testing::instant, order::Status};
 
@@ -172,17 +174,36 @@ mod tests {
         );
     }
 
+    /// A cursor of the default list: with the right digest, and these bytes behind it.
+    fn forged(key: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode([&digest(&ListQuery::default()), key].concat())
+    }
+
     #[test]
     fn a_cursor_with_an_impossible_time_is_refused() {
-        let query = ListQuery::default();
         for micros in [i64::MIN, -100_000_000_000_000_000, 300_000_000_000_000_000] {
-            let mut bytes = digest(&query).to_vec();
-            bytes.extend(micros.to_be_bytes());
-            bytes.extend(ID.get().as_bytes());
+            let key = [micros.to_be_bytes().as_slice(), ID.get().as_bytes()].concat();
 
-            let refused = decode(&query, &URL_SAFE_NO_PAD.encode(bytes)).unwrap_err();
+            let refused = decode(&ListQuery::default(), &forged(&key)).unwrap_err();
 
             assert_eq!(refused.code, Code::InvalidCursor);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_forged_cursor_is_refused_or_names_a_place_of_the_calendar(
+            text in ".*",
+            key in prop::collection::vec(any::<u8>(), 0..40),
+            micros in any::<i64>(),
+        ) {
+            let whole = [micros.to_be_bytes().as_slice(), ID.get().as_bytes()].concat();
+            for cursor in [text, forged(&key), forged(&whole), forged(&whole) + "="] {
+                match decode(&ListQuery::default(), &cursor) {
+                    Ok((at, _)) => prop_assert!((0..=9999).contains(&at.year())),
+                    Err(refused) => prop_assert_eq!(refused.code, Code::InvalidCursor),
+                }
+            }
         }
     }
 }

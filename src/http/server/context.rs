@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::HeaderValue,
+    http::{HeaderValue, header},
     middleware::Next,
     response::Response,
 };
@@ -12,6 +12,9 @@ use tracing::debug;
 
 use super::{error_body::write_problem, request_metrics::RequestMetrics};
 use crate::http::request::context::{RequestId, X_REQUEST_ID};
+
+/// Browsers must believe `Content-Type`: no text of a client may count as a page or a script.
+const NO_SNIFFING: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// Runs a request with its id, and completes the answer.
 pub async fn with_context(
@@ -30,8 +33,10 @@ pub async fn with_context(
 
     let path = uri.path();
     let mut response = write_problem(response, &method, path, &id);
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFFING);
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, id);
+        headers.insert(X_REQUEST_ID, id);
     }
     let (status, elapsed) = (response.status(), started.elapsed());
     let (elapsed_us, request_id) = (elapsed.as_micros(), id.as_str());

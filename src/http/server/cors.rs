@@ -8,7 +8,9 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::http::{
     orders::streams::LAST_EVENT_ID,
     request::{
-        consistency::{CONSISTENCY_TOKEN, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION},
+        consistency::{
+            CONSISTENCY_TOKEN, ORDER_PARKED, PREFER, PREFERENCE_APPLIED, PROJECTION_POSITION,
+        },
         context::{TRACEPARENT, X_REQUEST_ID},
         idempotency::IDEMPOTENCY_KEY,
     },
@@ -40,6 +42,8 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
         CONSISTENCY_TOKEN,
         PREFER,
         TRACEPARENT,
+        HeaderName::from_static("tracestate"),
+        HeaderName::from_static("baggage"),
         X_REQUEST_ID,
     ];
     let exposed_headers = [
@@ -52,6 +56,9 @@ pub fn layer(origins: &[String]) -> Option<CorsLayer> {
         CONSISTENCY_TOKEN,
         PREFERENCE_APPLIED,
         PROJECTION_POSITION,
+        ORDER_PARKED,
+        header::ALLOW,
+        header::WWW_AUTHENTICATE,
     ];
     let cors = CorsLayer::new()
         .allow_origin(origins)

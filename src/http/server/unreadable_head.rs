@@ -69,7 +69,7 @@ fn written(error: &ApiError) -> Bytes {
     format!(
         "HTTP/1.1 {} {title}\r\ncontent-type: application/problem+json\r\n\
          content-length: {length}\r\ncache-control: no-store\r\nx-request-id: {request_id}\r\n\
-         connection: close\r\n\r\n{body}",
+         x-content-type-options: nosniff\r\nconnection: close\r\n\r\n{body}",
         status.as_u16()
     )
     .into()

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{instance::Instance, schedule::ServerKind};
 use crate::support::{
+    connect_to_nats,
     proxy::{Mode, Proxy},
     service::{DataDir, orders},
 };
@@ -192,7 +193,7 @@ impl<'a> Fleet<'a> {
 
     /// JetStream, without a link in between; `None` while NATS is down.
     pub async fn jetstream(&self) -> Option<jetstream::Context> {
-        let connecting = async_nats::connect(&self.servers.nats_url);
+        let connecting = connect_to_nats(&self.servers.nats_url);
         let client = timeout(Duration::from_secs(2), connecting)
             .await
             .ok()?

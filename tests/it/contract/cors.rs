@@ -54,14 +54,17 @@ async fn every_answer_exposes_the_headers_of_the_contract() {
                 .contains("origin")
         );
         let expected = [
+            "allow",
             "consistency-token",
             "etag",
             "idempotent-replayed",
             "link",
             "location",
+            "order-parked",
             "preference-applied",
             "projection-position",
             "retry-after",
+            "www-authenticate",
             "x-request-id",
         ];
         assert_eq!(exposed(answer), expected);
@@ -80,7 +83,7 @@ async fn a_preflight_allows_every_method_and_header_of_the_contract() {
             (
                 "access-control-request-headers",
                 "content-type,idempotency-key,if-match,if-none-match,consistency-token,prefer,\
-                 x-request-id,traceparent,authorization,last-event-id",
+                 x-request-id,traceparent,tracestate,baggage,authorization,last-event-id",
             ),
         ];
         let preflight = app.send(Method::OPTIONS, "/v1/orders", &asked, None).await;

@@ -60,7 +60,11 @@ async fn invalid_amounts_and_amounts_with_too_many_digits_are_refused() {
         ("EUR", r#""0.000""#, "money_precision"),
         ("EUR", "49.991", "money_precision"),
         ("EUR", "1e-3", "money_precision"),
+        ("EUR", "1e-300", "money_precision"),
         ("EUR", "1e-999999999", "money_precision"),
+        ("EUR", "1e15", "money_precision"),
+        ("EUR", "1e300", "money_precision"),
+        ("EUR", "1e1000000000", "money_precision"),
         ("EUR", r#""1234567890123456""#, "money_precision"),
         ("EUR", "1234567890123456", "money_precision"),
         ("EUR", r#""10000000000000.00""#, "money_precision"),
@@ -99,7 +103,7 @@ async fn invalid_amounts_and_amounts_with_too_many_digits_are_refused() {
             assert_invalid(&added, &[("#/price", code)]);
         }
     }
-    for price in ["1e400", "1e999999999", "1e15"] {
+    for price in ["1e14", "999999999999999", r#""100000000000000""#] {
         let created = at_price(&app, "EUR", price).await;
         assert_problem(&created, 422, "limit_exceeded");
         assert_fields(&created, &[("#/items/0/price", "limit_exceeded")]);

@@ -98,7 +98,6 @@ async fn an_unknown_path_is_a_problem_too() {
     let app = TestApp::start().await;
 
     for path in [
-        "/",
         "/v1",
         "/v1/",
         "/v1/orders/",

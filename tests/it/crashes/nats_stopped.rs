@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{MIDDLE, assert_all_is_well, orders};
 use crate::support::{
-    eventually,
+    connect_to_nats, eventually,
     service::{DataDir, Service},
     shop::{Outcome, Shop},
 };
@@ -55,7 +55,7 @@ async fn a_nats_that_is_killed_again_and_again_loses_nothing() {
         let killed = eventually("NATS runs", async || data.nats_pid()).await;
         kill(killed, Signal::SIGKILL).unwrap();
         eventually("NATS was restarted", || async {
-            let is_ready = async_nats::connect(data.nats_url()?).await.is_ok();
+            let is_ready = connect_to_nats(&data.nats_url()?).await.is_ok();
             data.nats_pid().filter(|pid| is_ready && *pid != killed)
         })
         .await;

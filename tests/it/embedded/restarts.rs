@@ -7,6 +7,7 @@ use orders::embedded::{Embedded, EmbeddedOptions, PrivateNats, PrivatePostgres};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::{connect, data_dir, recorded_pids, servers_of, until};
+use crate::support::connect_to_nats;
 
 async fn rows(url: &str) -> i64 {
     let row = connect(url)
@@ -20,7 +21,7 @@ async fn rows(url: &str) -> i64 {
 /// The stream of the tests. A killed server may lose messages that it has not flushed, so it is
 /// read only after clean stops.
 async fn kept_stream(url: &str) -> stream::Stream {
-    let context = jetstream::new(async_nats::connect(url).await.unwrap());
+    let context = jetstream::new(connect_to_nats(url).await.unwrap());
     let config = stream::Config {
         name: "KEPT".to_owned(),
         subjects: vec!["kept".to_owned()],
@@ -31,7 +32,7 @@ async fn kept_stream(url: &str) -> stream::Stream {
 
 async fn publish(url: &str, payload: Vec<u8>) {
     kept_stream(url).await;
-    let context = jetstream::new(async_nats::connect(url).await.unwrap());
+    let context = jetstream::new(connect_to_nats(url).await.unwrap());
     context
         .publish("kept", payload.into())
         .await
@@ -126,12 +127,12 @@ async fn a_killed_nats_server_starts_again_on_the_same_port() {
     let first = nats.pid();
 
     nats.kill().await;
-    assert!(async_nats::connect(&url).await.is_err());
+    assert!(connect_to_nats(&url).await.is_err());
     nats.restart().await.unwrap();
 
     assert_eq!(nats.nats_url(), url);
     assert_ne!(nats.pid(), first);
-    async_nats::connect(&url).await.unwrap();
+    connect_to_nats(&url).await.unwrap();
     nats.stop().await;
 }
 
@@ -152,7 +153,7 @@ async fn crashed_servers_are_restarted_at_the_same_addresses() {
     })
     .await;
     until("NATS answers again", async || {
-        async_nats::connect(servers.nats_url()).await.is_ok()
+        connect_to_nats(servers.nats_url()).await.is_ok()
     })
     .await;
     servers.stop().await;

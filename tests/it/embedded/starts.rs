@@ -1,10 +1,11 @@
 //! Starts that are refused, fail, or follow a failed one.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use orders::embedded::{Embedded, EmbeddedOptions, PrivatePostgres};
+use orders::embedded::{Embedded, EmbeddedOptions, PrivateNats, PrivatePostgres};
 
-use super::{connect, data_dir};
+use super::{connect, data_dir, recorded_pids};
+use crate::support::connect_to_nats;
 
 #[tokio::test]
 async fn a_second_start_on_the_same_directory_is_refused() {
@@ -78,4 +79,43 @@ async fn as_root_the_data_goes_elsewhere_if_postgresql_cannot_enter_the_director
     let home = std::fs::read_link(data.path().join("postgres")).unwrap();
     assert!(home.starts_with("/var/lib/orders"), "{}", home.display());
     std::fs::remove_dir_all(home).unwrap();
+}
+
+#[tokio::test]
+async fn nats_refuses_a_program_that_does_not_know_the_password() {
+    let data = data_dir();
+    let mut nats = PrivateNats::start(&EmbeddedOptions::new(data.path()))
+        .await
+        .unwrap();
+    let url = std::fs::read_to_string(data.path().join("nats/url")).unwrap();
+    let (_, address) = url.rsplit_once('@').unwrap();
+
+    assert!(connect_to_nats(&url).await.is_ok());
+    for wrong in ["", "orders:guessed@", "guessed@"] {
+        let refused = connect_to_nats(&format!("nats://{wrong}{address}")).await;
+        assert!(refused.is_err(), "{wrong:?}");
+    }
+
+    for file in ["url", "nats-server.conf"] {
+        let mode = std::fs::metadata(data.path().join("nats").join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    nats.stop().await;
+}
+
+#[tokio::test]
+async fn no_embedded_server_runs_as_root() {
+    let data = data_dir();
+    let servers = Embedded::start(&EmbeddedOptions::new(data.path()))
+        .await
+        .unwrap();
+
+    for pid in recorded_pids(data.path()) {
+        let owner = std::fs::metadata(format!("/proc/{pid}")).unwrap().uid();
+        assert_ne!(owner, 0, "process {pid}");
+    }
+    servers.stop().await;
 }

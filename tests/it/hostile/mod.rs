@@ -3,7 +3,9 @@
 mod bodies;
 mod browsers;
 mod client;
+mod cursors;
 mod heads;
 mod hung_up;
+mod pages;
 mod proxies;
 mod silence;

@@ -16,7 +16,7 @@ use orders::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::{TestApp, eventually, servers::servers};
+use crate::support::{TestApp, connect_to_nats, eventually, servers::servers};
 
 /// The minute in which the first event of each order occurred.
 const DAY: &str = "2024-02-29T12:00";
@@ -90,7 +90,7 @@ fn projector(app: &TestApp) -> Projector<PgEventStore> {
 
 /// The subject and the body of all messages in the NATS stream.
 async fn messages(app: &TestApp, at_least: u64) -> Vec<(String, Value)> {
-    let client = async_nats::connect(&servers().nats_url).await.unwrap();
+    let client = connect_to_nats(&servers().nats_url).await.unwrap();
     let context = jetstream::new(client);
     let name = &app.config.nats_stream;
     let stream = eventually("the stream exists", || async {

@@ -17,6 +17,12 @@ use tokio::time::{Instant, sleep};
 pub use app::TestApp;
 pub use event_source::EventSource;
 
+/// Connects to NATS with the user and the password of the URL, which the client library ignores.
+pub async fn connect_to_nats(url: &str) -> Result<async_nats::Client, async_nats::ConnectError> {
+    let (options, servers) = orders::nats::connect_options(url).expect("a URL");
+    options.connect(servers).await
+}
+
 /// How long a test waits for an expected state.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

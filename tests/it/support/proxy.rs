@@ -106,10 +106,14 @@ impl Proxy {
 
     /// A proxy in front of the NATS with this URL, and the URL of the proxy.
     pub fn to_nats(url: &str) -> (Self, String) {
-        let address = url.strip_prefix("nats://").expect("a URL of NATS");
+        let url: async_nats::ServerAddr = url.parse().expect("a URL of NATS");
+        let mut through = url.clone().into_inner();
+        let address = format!("{}:{}", url.host(), url.port());
         let proxy = Self::to(Server::Tcp(address.parse().expect("an address")));
-        let through = format!("nats://{}", proxy.address);
-        (proxy, through)
+        through
+            .set_port(Some(proxy.address.port()))
+            .expect("a URL with a port");
+        (proxy, through.to_string())
     }
 
     /// Changes the mode.

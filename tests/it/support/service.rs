@@ -68,14 +68,9 @@ impl DataDir {
         self.pid("postgres/data/postmaster.pid")
     }
 
-    /// The URL of nats-server; `None` while it is being restarted.
+    /// The URL of nats-server; `None` before its first start.
     pub fn nats_url(&self) -> Option<String> {
-        let conf = fs::read_to_string(self.0.join("nats/nats-server.conf")).ok()?;
-        let address = conf
-            .lines()
-            .find_map(|line| line.strip_prefix("listen: \""))
-            .and_then(|rest| rest.strip_suffix('"'))?;
-        Some(format!("nats://{address}"))
+        fs::read_to_string(self.0.join("nats/url")).ok()
     }
 
     /// The database of the running PostgreSQL.
@@ -98,10 +93,12 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // As root, PostgreSQL's data may be elsewhere, behind a link. If it cannot be removed, the
-        // next test process tries again.
-        if let Ok(elsewhere) = fs::canonicalize(self.0.join("postgres")) {
-            let _ = fs::remove_dir_all(elsewhere);
+        // As root, the servers' data may be elsewhere, behind links. If it cannot be removed, the next
+        // test process tries again.
+        for server in ["postgres", "nats"] {
+            if let Ok(elsewhere) = fs::canonicalize(self.0.join(server)) {
+                let _ = fs::remove_dir_all(elsewhere);
+            }
         }
         let _ = fs::remove_dir_all(&self.0);
     }

@@ -117,7 +117,9 @@ pub async fn assert_everything_stored_was_answered(shop: &Shop, database: &PgPoo
 
 /// The stream holds every event once, in order of position.
 pub async fn assert_stream_holds_the_store(nats_url: &str, stream: &str, database: &PgPool) {
-    let client = async_nats::connect(nats_url).await.expect("NATS answers");
+    let client = super::connect_to_nats(nats_url)
+        .await
+        .expect("NATS answers");
     let context = jetstream::new(client);
     let stored: Vec<(i64, Uuid)> = events(database)
         .await

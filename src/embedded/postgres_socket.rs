@@ -1,52 +1,15 @@
-//! Where the private PostgreSQL keeps its files and its socket. Both depend only on the data
-//! directory, so they stay the same over restarts.
+//! Where the private PostgreSQL keeps its socket. The place depends only on the data directory, so it
+//! stays the same over restarts.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-
-use tracing::warn;
 
 use super::directory::{self, short_hash};
 use super::error::EmbeddedError;
 use super::postgres_init::{DATABASE, SUPERUSER};
 use super::postgres_settings::PORT;
 use super::system_user::SystemUser;
-
-/// Where PostgreSQL's files go if the service runs as root and PostgreSQL's user cannot enter the
-/// data directory.
-const ROOT_DATA: &str = "/var/lib/orders";
-
-/// Creates, if needed, the directory of all PostgreSQL files, and returns it:
-/// `<data_dir>/postgres`, or the target of a symbolic link there.
-pub(super) async fn make_home(
-    data_dir: &Path,
-    user: Option<SystemUser>,
-) -> Result<PathBuf, EmbeddedError> {
-    let home = data_dir.join("postgres");
-    if fs::symlink_metadata(&home).is_err() {
-        match user {
-            Some(user) if !user.can_enter(data_dir).await => {
-                let shared = directory::make(Path::new(ROOT_DATA))?;
-                let target = shared.join(short_hash(data_dir));
-                warn!(
-                    data_dir = %data_dir.display(), target = %target.display(),
-                    "PostgreSQL's user cannot enter the data directory; PostgreSQL's files go to the \
-                     target directory"
-                );
-                directory::make_private(&target)?;
-                user.own(&target)?;
-                symlink(&target, &home).map_err(EmbeddedError::file("create", &home))?;
-            }
-            _ => directory::make_private(&home)?,
-        }
-    }
-    let home = fs::canonicalize(&home).map_err(EmbeddedError::file("resolve", &home))?;
-    if let Some(user) = user {
-        user.own(&home)?;
-    }
-    Ok(home)
-}
 
 /// The directory of the server's socket. Its path is short, because a socket's path may have only
 /// 104 bytes, however long the data directory's path is.
