@@ -105,9 +105,6 @@ fn json(criterion: &mut Criterion, example: &Example) -> anyhow::Result<()> {
     let order = &example.order;
     let version = Version::new(LINES + 1);
     criterion.bench_function("json: write a view of five lines", |bencher| {
-        bencher.iter(|| OrderView::of(black_box(order), version).map(|view| view.to_json()));
-    });
-    criterion.bench_function("json: the same by serde_json", |bencher| {
         let view = || OrderView::of(black_box(order), version).ok();
         bencher.iter(|| serde_json::to_vec(&view()));
     });

@@ -104,7 +104,6 @@
 //! - The projector writes a chunk of events with one call, on rows that it remembers.
 //! - The relay publishes windows of messages, takes them from memory ([`live::fresh`]), and pauses
 //!   between windows. The projector takes them from the same memory.
-//! - Answers and messages are written without serde ([`event_sourcing::json`]).
 //!
 //! # What happens on `POST /v1/orders`
 //! In short; `docs/ARCHITECTURE.md` has every step.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -15,6 +15,12 @@ pub type Timestamp = DateTime<Utc>;
 #[must_use]
 pub fn to_micros(at: Timestamp) -> Timestamp {
     at.trunc_subsecs(6)
+}
+
+/// A time as clients and subscribers see it: RFC 3339, UTC, with six decimals.
+#[must_use]
+pub fn rfc3339(at: Timestamp) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
 /// The number of an event in its stream: 1, 2, 3 … without a gap. 0 is a stream without events.

@@ -10,7 +10,6 @@ pub mod error_chain;
 pub mod event;
 pub mod execute;
 pub mod identity;
-pub mod json;
 pub mod lease;
 pub mod locks;
 pub mod projection;

@@ -6,7 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     operations::checks::Health,
-    orders::{reads::Reads, sse::Live, views::json::CommandOutput},
+    orders::{reads::Reads, sse::Live, views::command_output::CommandOutput},
 };
 use crate::{
     event_sourcing::{Position, StoreError},

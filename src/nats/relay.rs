@@ -295,7 +295,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             href: self.ports.href,
         };
         let lifted = events.into_iter().map(|event| (self.ports.lift)(event));
-        let window = window::encode(encoding, lifted);
+        let window = window::encode(encoding, lifted)?;
         let published = window.len();
         // Large events do not fit a window: the next read is smaller, so that less is thrown away.
         self.batch = if published < read {

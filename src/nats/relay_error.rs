@@ -17,6 +17,15 @@ pub enum RelayError {
     /// Another process took the lease before this one could create the stream.
     #[error("another process took the relay's lease before the stream was created")]
     LeaseLost,
+    /// An event could not be written as a message.
+    #[error("the event at position {position} cannot be written as a message")]
+    Encode {
+        /// The event's position.
+        position: Position,
+        /// The error of `serde_json`.
+        #[source]
+        source: serde_json::Error,
+    },
     /// A message could not be sent or was refused.
     #[error("the event at position {position} was not published")]
     Publish {
@@ -59,7 +68,8 @@ impl RelayError {
                 | StreamError::Unchangeable { .. }
                 | StreamError::Foreign { .. }
                 | StreamError::Mismatch { .. },
-            ) => Severity::Alarm,
+            )
+            | Self::Encode { .. } => Severity::Alarm,
             // No later event is published until NATS allows larger messages.
             Self::Publish { source, .. }
                 if source.kind() == PublishErrorKind::MaxPayloadExceeded =>

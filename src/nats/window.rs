@@ -67,20 +67,26 @@ fn is_one_by_one(stream: &EventStream) -> bool {
 }
 
 /// Writes events as messages, as many as fit a window.
-#[must_use]
-pub fn encode(encoding: Encoding<'_>, events: impl Iterator<Item = Arc<RecordedEvent>>) -> Window {
+///
+/// # Errors
+/// [`RelayError::Encode`].
+pub fn encode(
+    encoding: Encoding<'_>,
+    events: impl Iterator<Item = Arc<RecordedEvent>>,
+) -> Result<Window, RelayError> {
     let mut bytes = 0_usize;
     let mut window = Window::new();
     for event in events {
         let position = event.position;
-        let message = message::encode(encoding, &event);
+        let message = message::encode(encoding, &event)
+            .map_err(|source| RelayError::Encode { position, source })?;
         bytes = bytes.saturating_add(message.size());
         if bytes > MAX_BYTES && !window.is_empty() {
             break;
         }
         window.push((position, message));
     }
-    window
+    Ok(window)
 }
 
 /// Publishes a window behind the sequence `last` and waits for its acknowledgements. After an error

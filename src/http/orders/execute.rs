@@ -11,7 +11,7 @@ use axum::{
 };
 use tokio::time::timeout;
 
-use super::views::json::{CommandOutput, OrderBody};
+use super::views::command_output::{CommandOutput, OrderBody};
 use crate::{
     event_sourcing::{Executed, Request, Version},
     http::{

@@ -127,7 +127,7 @@ async fn show_past(
     };
     let mut view = view_of_state(&loaded)?;
     view.allowed_actions.clear();
-    show(&serialised(&view), conditions, position)
+    show(&serialised(&view)?, conditions, position)
 }
 
 async fn load_past(api: &Api, id: OrderId, until: Until) -> Result<Loaded<Order>, ApiError> {
@@ -180,7 +180,7 @@ async fn show_current(
     let Some(rows) = projected else {
         return Ok(refuse(order_not_found(id), consistency, position));
     };
-    let view = serialised(&view_of(rows)?);
+    let view = serialised(&view_of(rows)?)?;
     let shown = show(&view, conditions, position)?;
     api.reads.hot_views.keep(id.get(), position, view);
     Ok(shown)
@@ -201,7 +201,7 @@ async fn show_stored(
     if let Some(wanted) = min_version.filter(|wanted| *wanted > loaded.version) {
         return refuse(no_such_version(wanted, loaded.version));
     }
-    let view = serialised(&view_of_state(&loaded)?);
+    let view = serialised(&view_of_state(&loaded)?)?;
     show(&view, conditions, position)
 }
 
@@ -222,11 +222,11 @@ fn show(view: &HotView, conditions: &Conditions, position: Position) -> Result<R
     Ok(response)
 }
 
-fn serialised(view: &OrderView<'_>) -> HotView {
-    HotView {
+fn serialised(view: &OrderView<'_>) -> Result<HotView, ApiError> {
+    Ok(HotView {
         version: view.version,
-        body: view.to_json().into(),
-    }
+        body: serde_json::to_vec(view).map_err(ApiError::internal)?.into(),
+    })
 }
 
 fn view_of_state(loaded: &Loaded<Order>) -> Result<OrderView<'_>, ApiError> {

@@ -1,14 +1,14 @@
-//! Writes an event as a message, by hand: the stored texts are copied without being parsed.
+//! Writes an event as a message. The stored text of `data` is copied without being parsed.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
 use super::headers::{EVENT_ID, EVENT_POSITION, TRACEPARENT};
-use crate::event_sourcing::{RecordedEvent, json::JsonText};
+use crate::event_sourcing::{RecordedEvent, event::rfc3339};
 
 /// The member of `metadata` that repeats `occurredAt`.
 pub(super) const TIMESTAMP: &str = "timestamp";
@@ -49,15 +49,25 @@ pub struct Encoding<'a> {
 
 /// Writes `event` as a message. One that is larger than the server takes comes without `data`.
 ///
-/// It cannot fail, because an event that cannot be published would stop all later ones: metadata
-/// that is not a JSON object is left out, and characters that a subject cannot hold become `_`.
-#[must_use]
-pub fn encode(encoding: Encoding<'_>, event: &RecordedEvent) -> OutgoingMessage {
+/// An event that cannot be published would stop all later ones. So metadata that is not a JSON object
+/// is left out, and characters that a subject cannot hold become `_`.
+///
+/// # Errors
+/// `serde_json` fails. No known event leads to that.
+pub fn encode(
+    encoding: Encoding<'_>,
+    event: &RecordedEvent,
+) -> Result<OutgoingMessage, serde_json::Error> {
+    let body = Body {
+        event,
+        metadata: serde_json::from_str(event.metadata.get()).unwrap_or_default(),
+        href: None,
+    };
     let mut headers = HeaderMap::new();
     let mut insert = |name, value: String| headers.insert(HeaderName::from_static(name), value);
     insert(EVENT_ID, event.event_id.to_string());
     insert(EVENT_POSITION, event.position.to_string());
-    if let Some(traceparent) = traceparent(event.metadata.get()) {
+    if let Some(traceparent) = body.traceparent() {
         headers.insert(TRACEPARENT, traceparent);
     }
     let subject = format!(
@@ -66,78 +76,79 @@ pub fn encode(encoding: Encoding<'_>, event: &RecordedEvent) -> OutgoingMessage 
         token(&event.aggregate_type),
         token(&event.event_type)
     );
-    let payload = body(event, None);
-    let payload = if payload.len().saturating_add(MAX_HEADERS) <= encoding.max_payload {
-        payload
-    } else {
-        body(event, Some(&(encoding.href)(event)))
-    };
-    OutgoingMessage {
+    let mut payload = serde_json::to_vec(&body)?;
+    if payload.len().saturating_add(MAX_HEADERS) > encoding.max_payload {
+        let href = Some((encoding.href)(event));
+        payload = serde_json::to_vec(&Body { href, ..body })?;
+    }
+    Ok(OutgoingMessage {
         subject,
         headers,
         payload: payload.into(),
+    })
+}
+
+/// The body of a message.
+struct Body<'a> {
+    event: &'a RecordedEvent,
+    /// The members of the event's metadata.
+    metadata: BTreeMap<String, &'a RawValue>,
+    /// The link to the event's history entry, which then stands in place of its `data`.
+    href: Option<String>,
+}
+
+impl Body<'_> {
+    /// The trace context of the event, if it has one that a header can hold. A client chose this text.
+    fn traceparent(&self) -> Option<HeaderValue> {
+        let text = self.metadata.get("traceparent")?.get();
+        serde_json::from_str::<String>(text).ok()?.parse().ok()
     }
 }
 
-/// The trace context of an event, if it has one that a header can hold. A client chose this text.
-fn traceparent(metadata: &str) -> Option<HeaderValue> {
-    #[derive(Deserialize)]
-    struct Traced {
-        traceparent: Option<String>,
-    }
-
-    let traced: Traced = serde_json::from_str(metadata).ok()?;
-    traced.traceparent?.parse().ok()
-}
-
-/// The body. With `href`, that link to the event's history entry stands in place of its `data`.
-fn body(event: &RecordedEvent, href: Option<&str>) -> String {
-    let (data, metadata) = (event.data.get(), event.metadata.get());
-    let length = href
-        .map_or(data.len(), str::len)
-        .saturating_add(metadata.len());
-    let mut json = JsonText::with_capacity(length.saturating_add(512));
-    json.raw(r#"{"eventId":"#).uuid(event.event_id);
-    json.raw(r#","aggregateId":"#).uuid(event.aggregate_id);
-    json.raw(r#","aggregateType":"#)
-        .string(&event.aggregate_type);
-    json.raw(",").string(&id_member(&event.aggregate_type));
-    json.raw(":").uuid(event.aggregate_id);
-    json.raw(r#","type":"#).string(&event.event_type);
-    json.raw(r#","version":"#).number(event.version.get());
-    json.raw(r#","position":"#).number(event.position.get());
-    json.raw(r#","schemaVersion":"#)
-        .number(event.schema_version);
-    json.raw(r#","occurredAt":"#).instant(event.occurred_at);
-    match href {
-        None => json.raw(r#","data":"#).raw(data),
-        Some(href) => json.raw(r#","dataOmitted":true,"href":"#).string(href),
-    };
-    json.raw(r#","metadata":{"timestamp":"#)
-        .instant(event.occurred_at);
-    append_members(&mut json, metadata);
-    json.raw("}}");
-    json.finish()
-}
-
-/// Appends the members of an object except `timestamp`, which is already written.
-fn append_members(json: &mut JsonText, object: &str) {
-    let has_timestamp = object.contains(TIMESTAMP) || object.contains('\\');
-    let members = object
-        .strip_prefix('{')
-        .and_then(|rest| rest.strip_suffix('}'));
-    match members.map(str::trim) {
-        Some("") | None => {}
-        Some(members) if !has_timestamp => {
-            json.raw(",").raw(members);
-        }
-        Some(_) => {
-            let members: BTreeMap<String, &RawValue> =
-                serde_json::from_str(object).unwrap_or_default();
-            for (name, value) in members.iter().filter(|(name, _)| *name != TIMESTAMP) {
-                json.raw(",").string(name).raw(":").raw(value.get());
+impl Serialize for Body<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let event = self.event;
+        let occurred_at = rfc3339(event.occurred_at);
+        let mut body = serializer.serialize_map(None)?;
+        body.serialize_entry("eventId", &event.event_id)?;
+        body.serialize_entry("aggregateId", &event.aggregate_id)?;
+        body.serialize_entry("aggregateType", &event.aggregate_type)?;
+        body.serialize_entry(&id_member(&event.aggregate_type), &event.aggregate_id)?;
+        body.serialize_entry("type", &event.event_type)?;
+        body.serialize_entry("version", &event.version.get())?;
+        body.serialize_entry("position", &event.position.get())?;
+        body.serialize_entry("schemaVersion", &event.schema_version)?;
+        body.serialize_entry("occurredAt", &occurred_at)?;
+        match &self.href {
+            None => body.serialize_entry("data", &event.data)?,
+            Some(href) => {
+                body.serialize_entry("dataOmitted", &true)?;
+                body.serialize_entry("href", href)?;
             }
         }
+        let metadata = Metadata {
+            timestamp: &occurred_at,
+            stored: &self.metadata,
+        };
+        body.serialize_entry("metadata", &metadata)?;
+        body.end()
+    }
+}
+
+/// The metadata of a message: the stored members, and `timestamp`, which repeats `occurredAt`.
+struct Metadata<'a> {
+    timestamp: &'a str,
+    stored: &'a BTreeMap<String, &'a RawValue>,
+}
+
+impl Serialize for Metadata<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut metadata = serializer.serialize_map(None)?;
+        metadata.serialize_entry(TIMESTAMP, self.timestamp)?;
+        for (name, value) in self.stored.iter().filter(|(name, _)| *name != TIMESTAMP) {
+            metadata.serialize_entry(name, value)?;
+        }
+        metadata.end()
     }
 }
 
@@ -184,7 +195,7 @@ mod tests {
         let data = format!("\"{}\"", "x".repeat(1 << 20));
         event.data = RawValue::from_string(data).unwrap();
 
-        let message = encode(ENCODING, &event);
+        let message = encode(ENCODING, &event).unwrap();
 
         let body: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(body.get("data"), None);
@@ -195,10 +206,10 @@ mod tests {
 
     #[test]
     fn a_message_is_the_history_entry_with_its_aggregate_type_and_id() {
-        let message = encode(ENCODING, &event());
+        let message = encode(ENCODING, &event()).unwrap();
 
         assert_eq!(message.subject, "events.Order.OrderItemQuantityChanged");
-        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor": null, "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
+        insta::assert_snapshot!(String::from_utf8(message.payload.to_vec()).unwrap(), @r#"{"eventId":"00000000-0000-0000-0000-000000000001","aggregateId":"00000000-0000-0000-0000-000000000002","aggregateType":"Order","orderId":"00000000-0000-0000-0000-000000000002","type":"OrderItemQuantityChanged","version":2,"position":18342,"schemaVersion":1,"occurredAt":"2026-11-23T09:15:02.123456Z","data":{"quantity": 3,  "itemId":"x"},"metadata":{"timestamp":"2026-11-23T09:15:02.123456Z","actor":null,"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}"#);
         let header = |name| message.headers.get(name).map(ToString::to_string);
         assert_eq!(
             header(EVENT_ID).as_deref(),
@@ -214,7 +225,7 @@ mod tests {
             let mut event = event();
             event.metadata = RawValue::from_string(metadata.to_owned()).unwrap();
 
-            let message = encode(ENCODING, &event);
+            let message = encode(ENCODING, &event).unwrap();
 
             assert!(message.headers.get(TRACEPARENT).is_none(), "{metadata}");
         }

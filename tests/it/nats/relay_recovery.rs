@@ -269,7 +269,7 @@ async fn a_window_with_a_refused_message_in_the_middle_counts_as_failed() {
         max_payload: usize::MAX,
         href: |_| String::new(),
     };
-    let window = window::encode(encoding, later);
+    let window = window::encode(encoding, later).unwrap();
     let refused = window::publish(&stream, 1, window).await;
 
     assert!(refused.is_err());

@@ -1,12 +1,11 @@
 //! An order as JSON, with or without its lines.
 
-use chrono::SecondsFormat;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
-    event_sourcing::{Timestamp, Version, json::rfc3339},
+    event_sourcing::{Timestamp, Version, event::rfc3339},
     order::{Currency, Money, Order, Reason, Status, allowed_actions, money::DisplayMoney},
 };
 
@@ -17,10 +16,7 @@ pub struct Rfc3339(pub Timestamp);
 
 impl Serialize for Rfc3339 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match rfc3339(self.0, &mut [0; 27]) {
-            Some(text) => serializer.serialize_str(text),
-            None => serializer.collect_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true)),
-        }
+        serializer.serialize_str(&rfc3339(self.0))
     }
 }
 
@@ -28,13 +24,6 @@ impl Serialize for Rfc3339 {
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[schema(value_type = String, example = "49.99")]
 pub struct Amount(DisplayMoney);
-
-impl Amount {
-    /// Writes the text to a buffer.
-    pub(super) fn text(self, buffer: &mut [u8; 32]) -> &str {
-        self.0.write(buffer)
-    }
-}
 
 /// An order without its lines.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -164,7 +153,7 @@ impl<'a> OrderSummary<'a> {
 }
 
 /// A folded order that cannot be shown. No stored events lead to one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ImpossibleOrder {
     /// The order has a version, but it was not created.
     #[error("the order has events but was not created")]
@@ -172,6 +161,9 @@ pub enum ImpossibleOrder {
     /// The price times the quantity of a line is not an amount.
     #[error("the total of a line is too large")]
     LineTotalTooLarge,
+    /// The view cannot be written as JSON.
+    #[error("the order cannot be written as JSON")]
+    Json(#[from] serde_json::Error),
 }
 
 impl<'a> OrderView<'a> {
@@ -184,7 +176,7 @@ impl<'a> OrderView<'a> {
         let currency = order.currency;
         let items = order.lines.iter().map(|line| {
             let total = line.total().ok_or(ImpossibleOrder::LineTotalTooLarge)?;
-            Ok(ItemView {
+            Ok::<_, ImpossibleOrder>(ItemView {
                 item_id: line.item_id.get(),
                 product_id: line.product_id.as_str(),
                 quantity: line.quantity.get(),
