@@ -22,7 +22,7 @@ use crate::{
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
     postgres::{
-        self, PgEventStore, PgSnapshotStore, Writer,
+        self, AppendWatch, PgEventStore, PgSnapshotStore, Writer,
         heartbeat::{self, Heartbeat},
     },
     read_model::{
@@ -38,6 +38,7 @@ pub(super) struct Components {
     pub(super) holder: Uuid,
     pub(super) views: OrderViews,
     pub(super) store: PgEventStore,
+    pub(super) appends: AppendWatch,
     pub(super) upcasters: Arc<UpcasterChain>,
     pub(super) fresh: FreshEvents,
     /// Notified when the read model has moved on.
@@ -60,6 +61,7 @@ impl Components {
         let fresh = FreshEvents::default();
         let holder = lease_holder(&config.servers);
         let (writer, handle) = Writer::new(connect.clone(), config.writer.clone(), fresh.clone());
+        let appends = writer.appends();
         tasks.spawn("writer", writer.run());
         let pulse = start_heartbeat(tasks, connect.clone(), Some(holder));
         let (read_connect, read_pulse) = match &config.database_read_url {
@@ -74,6 +76,7 @@ impl Components {
         Ok(Self {
             store: store.watched_by(pulse),
             views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
+            appends,
             pool,
             holder,
             upcasters: Arc::new(upcasters(config.default_currency)?),

@@ -7,7 +7,7 @@ pub mod config;
 mod database;
 mod key_expiry;
 mod open_files;
-pub mod readiness;
+mod readiness;
 pub mod signals;
 mod tasks;
 pub mod telemetry;
@@ -23,12 +23,13 @@ use self::{
     background::BackgroundTasks,
     components::Components,
     config::{Config, Servers},
-    readiness::ReadinessChecks,
+    readiness::Observer,
 };
 use crate::{
     embedded::{Embedded, EmbeddedOptions},
     http::{
         self, Api,
+        operations::checks::Health,
         orders::{reads::Reads, sse::Live},
         server::serve::ServerLimits,
     },
@@ -104,23 +105,26 @@ impl App {
         let stream = EventStream::new(client.clone(), options);
 
         let mut tasks = BackgroundTasks::default();
-        let components = Components::start(&mut tasks, config, connect)?;
+        let components = Components::start(&mut tasks, config, connect.clone())?;
         let alarm = Alarm::default();
         tasks::start(&mut tasks, config, &components, stream, alarm.clone());
 
         let (commands, stopping) = (TaskTracker::new(), CancellationToken::new());
-        let readiness = ReadinessChecks::new(
-            components.pool.clone(),
-            components.views.clone(),
+        let replica = config.database_read_url.as_deref();
+        let observer = Observer::new(
+            connect,
+            replica.map(postgres::connect_options).transpose()?,
+            components.appends.clone(),
             client.clone(),
             alarm,
-            metrics,
         );
+        let readiness = observer.start(&mut tasks).await;
+        let health = Health { readiness, metrics };
         let api = http_api(
             &mut tasks,
             config,
             &components,
-            readiness,
+            health,
             commands.clone(),
             &stopping,
         );
@@ -202,7 +206,7 @@ fn http_api(
     tasks: &mut BackgroundTasks,
     config: &Config,
     components: &Components,
-    readiness: ReadinessChecks,
+    health: Health,
     commands: TaskTracker,
     stopping: &CancellationToken,
 ) -> Api {
@@ -220,7 +224,7 @@ fn http_api(
             awaited: Arc::clone(&components.awaited),
         },
         live,
-        health: Arc::new(readiness),
+        health,
         // The rest of a request's time is for the command itself.
         claim_limit: config.http.request_timeout / 2,
         tasks: commands,

@@ -11,11 +11,11 @@ use crate::{
     event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection},
     http::orders::history_entry_path,
     nats::{
-        Alarm, EventStream, Relay, RelayPorts, Subscriber, SubscriberPorts,
+        Alarm, EventStream, Relay, RelayPorts, RelayReport, Subscriber, SubscriberPorts,
         ownership::StreamOwnership,
     },
     order::upcasters::lift_shared,
-    postgres::{PgEventStore, PgLease, PgStoreIdentity, idempotency},
+    postgres::{PgEventStore, PgLease, PgStoreIdentity, condition::RelayReports, idempotency},
     read_model::{
         InvalidatingLease, InvalidatingProjection,
         self_check::{self, SelfCheck},
@@ -95,6 +95,11 @@ fn start_relay(
 ) {
     let lease = PgLease::new(components.pool.clone(), "relay", holder, LEASE_TTL);
     tasks.release_at_stop(lease.clone());
+    let reports = RelayReports {
+        pool: components.pool.clone(),
+        lease: "relay",
+        holder,
+    };
     let upcasters = Arc::clone(&components.upcasters);
     let projector = Arc::new(components.projector());
     let ports = RelayPorts {
@@ -103,6 +108,10 @@ fn start_relay(
         checkpoint: Arc::new(move || {
             let projector = Arc::clone(&projector);
             Box::pin(async move { projector.checkpoint().await })
+        }),
+        report: Arc::new(move |RelayReport { position, failure }| {
+            let reports = reports.clone();
+            Box::pin(async move { reports.write(position, failure).await })
         }),
         identity: ownership.identity,
         alarm,

@@ -24,7 +24,7 @@ pub struct Api {
     /// The live streams.
     pub live: Live,
     /// Readiness and metrics.
-    pub health: Arc<dyn Health>,
+    pub health: Health,
     /// How long a command may wait until no other runs on its order.
     pub claim_limit: Duration,
     /// The tasks of running commands. Shutdown waits for them.

@@ -20,17 +20,16 @@ pub enum Severity {
     Alarm,
 }
 
-/// The problems that an operator has to solve now, one per task. Readiness shows them.
+/// The problems of this process that an operator has to solve now, one per task.
 #[derive(Debug, Clone, Default)]
 pub struct Alarm(Arc<Mutex<BTreeMap<&'static str, String>>>);
 
 impl Alarm {
-    /// The problems; `None` if there is none.
+    /// The problem of a task, if it has one.
     #[must_use]
-    pub fn text(&self) -> Option<String> {
+    pub fn of(&self, task: &str) -> Option<String> {
         let problems = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let texts: Vec<_> = problems.values().map(String::as_str).collect();
-        (!texts.is_empty()).then(|| texts.join("; "))
+        problems.get(task).cloned()
     }
 
     pub(super) fn set(&self, task: &'static str, text: Option<String>) {

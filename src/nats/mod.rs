@@ -7,7 +7,7 @@
 //! Reading order: [`message`] (an event as a message) → [`stream`] (where messages are kept),
 //! [`stream_config`] and [`owner`] → [`tail`], [`ownership`], [`lifecycle`], [`window`] and
 //! [`relay`] (store to stream) → [`bell`] and [`subscriber`] (store to projection, when the stream
-//! rings). [`connection`], [`lease_keeper`] and [`failure_log`] support them.
+//! rings). [`connection`], [`lease_keeper`], [`relay_report`] and [`failure_log`] support them.
 //!
 //! Guarantees:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
@@ -30,6 +30,7 @@ pub mod ownership;
 pub mod relay;
 pub mod relay_error;
 pub mod relay_ports;
+pub mod relay_report;
 pub mod stream;
 pub mod stream_config;
 pub mod stream_error;
@@ -43,6 +44,7 @@ pub use options::NatsOptions;
 pub use relay::Relay;
 pub use relay_error::RelayError;
 pub use relay_ports::RelayPorts;
+pub use relay_report::RelayReport;
 pub use stream::EventStream;
 pub use stream_error::StreamError;
 pub use subscriber::{Subscriber, SubscriberPorts};

@@ -33,11 +33,14 @@ use super::{
     ownership::StreamOwnership,
     relay_error::RelayError,
     relay_ports::RelayPorts,
+    relay_report::{RelayReport, Reporter},
     stream::{DEADLINE, EventStream},
     tail::{self, StreamEnd},
     window,
 };
-use crate::event_sourcing::{Epoch, EventStore, Lease, Position, RecordedEvent, StoreError};
+use crate::event_sourcing::{
+    Epoch, EventStore, Lease, Position, RecordedEvent, StoreError, error_chain,
+};
 
 /// How long the relay waits when there is nothing to publish and no append wakes it. Appends of
 /// other processes do not wake it.
@@ -71,6 +74,7 @@ pub struct Relay<S, L> {
     store: S,
     lease: LeaseKeeper<L>,
     lifecycle: StreamLifecycle<S>,
+    reporter: Reporter,
     ports: RelayPorts,
     poll_interval: Duration,
     window_pause: Duration,
@@ -97,6 +101,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             lease,
             // Long enough for another process to take the lease and write.
             lifecycle: StreamLifecycle::new(ownership, ports.lease_ttl.saturating_mul(2)),
+            reporter: Reporter::new(Arc::clone(&ports.report)),
             ports,
             poll_interval: POLL_INTERVAL,
             window_pause: WINDOW_PAUSE,
@@ -133,7 +138,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             appended.as_mut().enable();
             let batch = self.batch;
             let step = select! {
-                step = self.run_once() => step,
+                step = self.reported_step() => step,
                 () = cancel.cancelled() => break,
             };
             match step {
@@ -166,6 +171,26 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         }
         // Bounded, because the store may hang; the lease then runs out.
         let _ = timeout(DEADLINE, self.lease.release()).await;
+    }
+
+    /// One step, and the report about it.
+    async fn reported_step(&mut self) -> Result<usize, RelayError> {
+        let step = self.run_once().await;
+        let report = match &step {
+            // Without a cursor another process holds the lease.
+            Ok(_) => self.cursor.as_ref().map(|cursor| RelayReport {
+                position: Some(cursor.position),
+                failure: None,
+            }),
+            // A report could not be written either.
+            Err(RelayError::Store(_)) => None,
+            Err(error) => Some(RelayReport {
+                position: None,
+                failure: Some(error_chain(error)),
+            }),
+        };
+        self.reporter.report(report).await;
+        step
     }
 
     /// One step: publishes at most one window and returns the number of published events. Zero if

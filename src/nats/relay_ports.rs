@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 
-use super::failure_log::Alarm;
+use super::{failure_log::Alarm, relay_report::WriteReport};
 use crate::{
     event_sourcing::{Position, RecordedEvent, StoreError, StoreIdentity},
     live::FreshEvents,
@@ -26,6 +26,8 @@ pub struct RelayPorts {
     pub href: fn(&RecordedEvent) -> String,
     /// The read model's checkpoint. A purged stream is filled from there on.
     pub checkpoint: ReadCheckpoint,
+    /// Writes what the steps have led to.
+    pub report: WriteReport,
     /// The id of the store.
     pub identity: Arc<dyn StoreIdentity>,
     /// Set while an operator has to act.

@@ -1,7 +1,9 @@
 //! PostgreSQL: the event store with its group-commit writer, snapshots, idempotency keys, leases and the
 //! schema; generic over aggregates. No orders, no read model.
 
+pub mod append_watch;
 pub mod batch;
+pub mod condition;
 pub mod event_store;
 pub mod heartbeat;
 pub mod idempotency;
@@ -19,6 +21,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use append_watch::AppendWatch;
 pub use event_store::PgEventStore;
 pub use identity::PgStoreIdentity;
 pub use lease::PgLease;

@@ -19,6 +19,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
+    append_watch::AppendWatch,
     batch::{Outcome, append_commands},
     idempotency,
     queue::{MAX_COMMANDS, Pending, Reply, Stopped, WriterHandle, queue, take_batch},
@@ -72,6 +73,7 @@ pub struct Writer {
     /// Whether the last batch was a single command.
     was_alone: bool,
     fresh: FreshEvents,
+    appends: AppendWatch,
 }
 
 impl Writer {
@@ -94,8 +96,15 @@ impl Writer {
             waiting,
             was_alone: true,
             fresh,
+            appends: AppendWatch::default(),
         };
         (writer, handle)
+    }
+
+    /// Whether appends succeed, as long as this writer runs.
+    #[must_use]
+    pub fn appends(&self) -> AppendWatch {
+        self.appends.clone()
     }
 
     /// Writes until every handle is dropped and every queued command has its outcome.
@@ -147,13 +156,18 @@ impl Writer {
         let mut parts = vec![batch];
         while let Some(mut part) = parts.pop() {
             match self.append(&part).await {
-                Ok(outcomes) => self.reply(part, outcomes).await,
+                Ok(outcomes) => {
+                    self.appends.record_success();
+                    self.reply(part, outcomes).await;
+                }
                 Err(Failure::NotSent(cause)) => {
+                    self.appends.record_failure(&cause);
                     for pending in part {
                         pending.answer(Err(StoreError::Unavailable(cause.clone()).into()));
                     }
                 }
                 Err(Failure::OutcomeUnknown(cause)) => {
+                    self.appends.record_failure(&cause);
                     for pending in part {
                         pending.answer(Err(StoreError::Unknown(cause.clone()).into()));
                     }

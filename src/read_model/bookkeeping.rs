@@ -51,7 +51,10 @@ pub(super) async fn read(connection: &mut PgConnection) -> Result<Bookkeeping, E
 }
 
 /// Reads up to which position events are applied, and how many orders are parked.
-pub(super) async fn read_progress(connection: &mut PgConnection) -> Result<(Position, i64), Error> {
+///
+/// # Errors
+/// If the database fails.
+pub async fn read_progress(connection: &mut PgConnection) -> Result<(Position, i64), Error> {
     let row = sqlx::query!(
         r#"select position, (select count(*) from projection_parked) as "parked!"
                from projection_checkpoint where name = $1"#,

@@ -33,6 +33,7 @@ mod row_writer;
 mod tables;
 mod view_columns;
 
+pub use bookkeeping::read_progress;
 pub use fold::{FoldError, OrderFold};
 pub use hot_views::{HotView, HotViews, InvalidatingLease, InvalidatingProjection};
 pub use list::{ListPage, ListQuery, ListSort, ListStart, Total};

@@ -114,14 +114,6 @@ impl OrderViews {
         })
     }
 
-    /// Reads up to which position events are applied, and how many orders are parked.
-    ///
-    /// # Errors
-    /// If the database fails.
-    pub async fn progress(&self) -> Result<(Position, i64), StoreError> {
-        self.query(bookkeeping::read_progress).await
-    }
-
     /// Reads up to which position events are applied.
     ///
     /// # Errors

@@ -39,7 +39,7 @@ fn is_transient(code: &str) -> bool {
     matches!(
         code.get(..2),
         Some("08" | "28" | "3D" | "40" | "53" | "57" | "58")
-    ) || matches!(code, "25006" | "25P03" | "55000" | "55P03")
+    ) || matches!(code, READ_ONLY | "25P03" | "55000" | "55P03")
 }
 
 /// Whether a failed statement has certainly stored nothing: the server reported an error for it.
@@ -48,6 +48,35 @@ fn is_transient(code: &str) -> bool {
 #[must_use]
 pub fn has_stored_nothing(error: &Error) -> bool {
     code(error).is_some_and(|code| code != "57P01" && code != "57P02")
+}
+
+/// Whether the session takes no writes.
+#[must_use]
+pub fn is_read_only(error: &Error) -> bool {
+    code(error).is_some_and(|code| code == READ_ONLY)
+}
+
+/// The SQLSTATE of a write in a session that takes none: of a standby, for example.
+const READ_ONLY: &str = "25006";
+
+/// What [`reason`] says of a server without an answer.
+pub const NO_ANSWER: &str = "PostgreSQL does not answer";
+
+/// What is wrong with the server, in words for its operator. The error's own text is for the log.
+#[must_use]
+pub fn reason(error: &Error) -> &'static str {
+    let Some(code) = code(error) else {
+        return NO_ANSWER;
+    };
+    match (&*code, code.get(..2)) {
+        ("53100", _) => "the disk of PostgreSQL is full",
+        (READ_ONLY, _) => "PostgreSQL is read-only",
+        (_, Some("53")) => "PostgreSQL lacks memory, connections or another resource",
+        (_, Some("58")) => "the disk or operating system of PostgreSQL fails",
+        (_, Some("57")) => "PostgreSQL starts, stops or takes too long",
+        (_, Some("28" | "3D" | "55")) => "PostgreSQL takes no connection, or a lock is held",
+        _ => "PostgreSQL answers with an error, which is in the log",
+    }
 }
 
 /// Whether the values sent are at fault: data exceptions (22), integrity (23), limits (54) and

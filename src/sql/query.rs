@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::{PgConnection, PgPool};
 use tokio::{select, time::timeout};
 
-use super::{connection::GuardedConnection, error::store_error};
+use super::{
+    connection::GuardedConnection,
+    error::{is_read_only, store_error},
+};
 use crate::event_sourcing::{Pulse, StoreError, pulse::NoAnswer};
 
 /// How long a query may take.
@@ -33,6 +36,9 @@ pub async fn run_query<T>(
         }
         () = pulse.wait_until_dead() => return Err(StoreError::unavailable(NoAnswer)),
     };
-    connection.release();
+    // A session that takes no writes is closed: it may keep that setting when the server takes them again.
+    if !result.as_ref().is_err_and(is_read_only) {
+        connection.release();
+    }
     result.map_err(store_error)
 }

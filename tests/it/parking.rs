@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::support::{
-    TestApp,
+    TestApp, eventually,
     service::{Service, orders},
 };
 
@@ -28,28 +28,30 @@ async fn accept_all_customers(app: &TestApp) {
         .unwrap();
 }
 
-/// The check of the read model in the readiness answer.
-async fn read_model_check(app: &TestApp) -> Value {
-    let ready = app.get("/health/ready").await;
-    assert_eq!(ready.status, 200, "{}", ready.text);
-    let checks = ready.json()["checks"].as_array().unwrap().clone();
-    let check = checks
-        .into_iter()
-        .find(|check| check["name"] == "readModel");
-    check.expect("a check")
+/// Waits until readiness shows the read model in this state, and returns the check.
+async fn wait_for_read_model(app: &TestApp, state: &str) -> Value {
+    eventually(&format!("the read model is {state}"), || async {
+        let ready = app.get("/health/ready").await;
+        assert_eq!(ready.status, 200, "{}", ready.text);
+        let checks = ready.json()["checks"].as_array().unwrap().clone();
+        let mut checks = checks.into_iter();
+        checks.find(|check| check["name"] == "readModel" && check["status"] == state)
+    })
+    .await
 }
 
-/// The metric `orders_parked` of a service in a process of its own, because all services of the test
-/// process share one recorder.
-async fn parked_metric(service: &Service) -> String {
-    let metrics = reqwest::get(format!("{}/metrics", service.url))
-        .await
-        .unwrap();
-    let metrics = metrics.text().await.unwrap();
-    let value = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix("orders_parked "));
-    value.expect("the gauge").to_owned()
+/// Waits until a metric has this value: of a service in a process of its own, because all services of the
+/// test process share one recorder.
+async fn wait_for_metric(service: &Service, metric: &str, value: &str) {
+    eventually(&format!("{metric} is {value}"), || async {
+        let metrics = reqwest::get(format!("{}/metrics", service.url))
+            .await
+            .unwrap();
+        let metrics = metrics.text().await.unwrap();
+        let line = format!("{metric} {value}");
+        metrics.lines().any(|found| found == line).then_some(())
+    })
+    .await;
 }
 
 /// Places a parked order and a healthy one, and adds a line to the parked one. Returns the parked
@@ -109,11 +111,13 @@ async fn readiness_metrics_and_command_line_report_a_parked_order_until_it_is_re
     let (parked, _) = place_and_change(&app).await;
     let service = Service::on_shared_servers(&app.config.nats_stream).await;
 
-    let check = read_model_check(&app).await;
-    assert_eq!(check["status"], "degraded");
+    let check = wait_for_read_model(&app, "degraded").await;
     let detail = check["detail"].as_str().unwrap();
     assert!(detail.contains("1 orders are parked"), "{check}");
-    assert_eq!(parked_metric(&service).await, "1");
+    wait_for_metric(&service, "orders_parked", "1").await;
+    wait_for_metric(&service, "orders_part_state{part=\"readModel\"}", "1").await;
+    wait_for_metric(&service, "orders_projection_lag_events", "0").await;
+    wait_for_metric(&service, "orders_relay_lag_seconds", "0").await;
     let variables = [("DATABASE_URL", app.database_url.as_str())];
     let listed = orders(&["parked", "list"], &variables).await;
     assert_eq!(listed.status.code(), Some(0), "{listed:?}");
@@ -130,7 +134,8 @@ async fn readiness_metrics_and_command_line_report_a_parked_order_until_it_is_re
     let retried = orders(&["parked", "retry", &parked.to_string()], &variables).await;
     assert_eq!(retried.status.code(), Some(0), "{retried:?}");
 
-    assert_eq!(read_model_check(&app).await["status"], "ok");
-    assert_eq!(parked_metric(&service).await, "0");
+    wait_for_read_model(&app, "ok").await;
+    wait_for_metric(&service, "orders_parked", "0").await;
+    wait_for_metric(&service, "orders_part_state{part=\"readModel\"}", "0").await;
     app.stop().await;
 }

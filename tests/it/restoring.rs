@@ -114,7 +114,10 @@ async fn a_new_stream_is_made_for_a_restored_database() {
     let listed = app.get("/v1/orders?includeTotal=true").await.json();
     assert_eq!(listed["totalCount"], 2, "{listed}");
     truth::assert_stream_holds_the_store(&servers().nats_url, &name, &app.database).await;
-    assert_eq!(relay_check(&app).await["status"], "ok");
+    eventually("readiness reports no problem", || async {
+        (relay_check(&app).await["status"] == "ok").then_some(())
+    })
+    .await;
     app.stop().await;
 }
 

@@ -1,7 +1,8 @@
 //! What readiness consists of: the checks of the parts of the service.
 
-use futures::future::BoxFuture;
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Serialize;
+use tokio::sync::watch;
 use utoipa::ToSchema;
 
 /// The state of one part of the service.
@@ -30,6 +31,21 @@ pub struct Check {
     pub detail: String,
 }
 
+/// The answer of liveness.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct Liveness {
+    /// Always `ok`.
+    pub status: Alive,
+}
+
+/// The process runs.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Alive {
+    /// It answers.
+    Ok,
+}
+
 /// The readiness of the service.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -56,11 +72,10 @@ impl Readiness {
     }
 }
 
-/// The source of readiness and metrics.
-pub trait Health: Send + Sync + 'static {
-    /// Checks every part, within a second.
-    fn checks(&self) -> BoxFuture<'_, Vec<Check>>;
-
-    /// Returns the metrics in the Prometheus text format.
-    fn metrics(&self) -> BoxFuture<'_, String>;
+/// The sources of readiness and metrics. Both are only shown: nothing is asked or computed for a request.
+pub struct Health {
+    /// The last readiness.
+    pub readiness: watch::Receiver<Readiness>,
+    /// The metrics of this process.
+    pub metrics: PrometheusHandle,
 }

@@ -8,12 +8,8 @@ use axum::{
     response::Response,
 };
 
-use super::checks::{PartState, Readiness};
-use crate::http::{
-    api::Api,
-    problem::ApiError,
-    response::{json, json_body},
-};
+use super::checks::{Alive, Liveness, PartState, Readiness};
+use crate::http::{api::Api, problem::ApiError, response::json};
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -22,19 +18,24 @@ const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// It checks nothing else.
 #[utoipa::path(
     get, path = "/health/live", tag = "Operations",
-    responses((status = 200, description = "The process runs", body = String, content_type = "application/json", example = json!({"status": "ok"})))
+    responses((status = 200, description = "The process runs", body = Liveness))
 )]
-pub async fn live() -> Response {
-    let mut response = json_body(r#"{"status":"ok"}"#.into());
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, NO_STORE);
-    response
+#[expect(
+    clippy::missing_errors_doc,
+    reason = "the responses of each operation document them"
+)]
+pub async fn live() -> Result<Response, ApiError> {
+    let mut response = json(&Liveness { status: Alive::Ok })?;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    Ok(response)
 }
 
 /// Says whether requests can be answered
 ///
-/// Without NATS the service is degraded but ready: commands are stored, and reads are answered.
+/// Looked at once a second for all callers. `unavailable`: commands or reads fail, because PostgreSQL does
+/// not answer or takes no writes. `degraded`: they are answered, but the read model is late, an order is
+/// parked, or events are not published. `detail` says what is wrong.
 #[utoipa::path(
     get, path = "/health/ready", tag = "Operations",
     responses(
@@ -47,7 +48,7 @@ pub async fn live() -> Response {
     reason = "the responses of each operation document them"
 )]
 pub async fn ready(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let readiness = Readiness::of(api.health.checks().await);
+    let readiness: Readiness = api.health.readiness.borrow().clone();
     let mut response = json(&readiness)?;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);

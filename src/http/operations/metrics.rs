@@ -17,6 +17,6 @@ use crate::http::api::Api;
 )]
 pub async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let content_type = "text/plain; version=0.0.4; charset=utf-8";
-    let text = api.health.metrics().await;
+    let text = api.health.metrics.render();
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }

@@ -279,7 +279,11 @@ async fn without_its_database_the_service_answers_503_and_recovers() {
     let listed = app.get("/v1/orders").await;
     let sent = app.post("/v1/orders", &json!({"customerId": "c"})).await;
     let written = app.post("/v1/orders", &json!({"customerId": "c"})).await;
-    let ready = app.get("/health/ready").await;
+    let ready = eventually("readiness says so", || async {
+        let ready = app.get("/health/ready").await;
+        (ready.status == 503).then_some(ready)
+    })
+    .await;
     let live = app.get("/health/live").await;
     server
         .execute(allow(true))

@@ -8,4 +8,5 @@ mod heads;
 mod hung_up;
 mod pages;
 mod proxies;
+mod readiness;
 mod silence;

@@ -82,11 +82,11 @@ async fn a_stream_of_another_store_is_left_alone() {
         ports,
     ));
     eventually("the relay raises the alarm", async || {
-        alarm.text().is_some()
+        alarm.of("relay").is_some()
     })
     .await;
 
-    let text = alarm.text().unwrap();
+    let text = alarm.of("relay").unwrap();
     for named in ["EVENTS", "000000000001", "000000000002"] {
         assert!(text.contains(named), "{text}");
     }
@@ -94,7 +94,7 @@ async fn a_stream_of_another_store_is_left_alone() {
     assert_eq!(created_and_description(&stream).await, before);
     stream.context().delete_stream("EVENTS").await.unwrap();
     assert_holds_exactly(&stream, &other).await;
-    eventually("the alarm is cleared", async || alarm.text().is_none()).await;
+    eventually("the alarm is cleared", async || alarm.of("relay").is_none()).await;
     running.stop().await;
 }
 

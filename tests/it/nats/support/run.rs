@@ -35,6 +35,7 @@ pub fn ports(checkpoint: Position) -> RelayPorts {
         lift: Arc::new(|event| event),
         href: |event| format!("/events/{}", event.position),
         checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
+        report: Arc::new(|_| Box::pin(async { Ok(true) })),
         identity: Arc::new(FixedIdentity::default_store()),
         alarm: Alarm::default(),
         fresh: FreshEvents::default(),
