@@ -1,9 +1,13 @@
 //! A PostgreSQL that answers but takes no commands.
 
+use orders::{event_sourcing::Pulse, postgres, sql::run_query};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::{place, status, wait_for, wait_until_ok};
-use crate::support::{TestApp, servers::servers};
+use crate::support::{
+    TestApp,
+    servers::{fresh_database, servers},
+};
 
 /// Makes the database refuse every event, as a full disk does.
 const FILL: &str = "create function fill() returns trigger language plpgsql as $$ begin
@@ -79,4 +83,23 @@ async fn a_server_that_takes_no_writes_is_unavailable_before_any_command_fails()
 
     wait_until_ok(&app).await;
     app.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_takes_no_writes_is_not_used_again() {
+    let (options, _) = fresh_database().await;
+    let pool = postgres::pool(options, 1);
+    let run = async |statements: &'static str| {
+        run_query(&pool, &Pulse::unwatched(), async |session| {
+            sqlx::raw_sql(statements).execute(session).await
+        })
+        .await
+    };
+
+    run("set default_transaction_read_only = on").await.unwrap();
+    let refused = run("create table written ()").await;
+    let accepted = run("create table written ()").await;
+
+    assert!(refused.is_err_and(|error| error.is_transient()));
+    assert!(accepted.is_ok(), "{accepted:?}");
 }
