@@ -3,9 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures::stream;
 use reqwest::{Client as HttpClient, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use uuid::Uuid;
 
 use super::history::{
@@ -15,6 +16,15 @@ use super::history::{
 
 /// How long a client waits for an answer.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(4);
+
+/// How fast a client sends and how long it waits.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// The client hangs up after this time.
+    pub time_limit: Duration,
+    /// The body of a request follows this long after its head, as behind a slow proxy.
+    pub body_after: Duration,
+}
 
 /// A client of both instances that records everything in the history.
 #[derive(Clone)]
@@ -43,7 +53,7 @@ impl Client {
     /// Sends one attempt at a command to an instance. `None`: the instance is down, nothing was sent.
     ///
     /// `may_be_applied`: the outcome of an earlier attempt is unknown. The client hangs up after
-    /// `time_limit`.
+    /// `pace.time_limit`.
     pub async fn attempt(
         &self,
         instance: usize,
@@ -51,10 +61,11 @@ impl Client {
         request_id: String,
         command: &Command,
         may_be_applied: bool,
-        time_limit: Duration,
+        pace: Pace,
     ) -> Option<Answer> {
         let url = self.urls[instance % 2].borrow().clone()?;
-        let request = self.request(&url, command).timeout(time_limit);
+        let request = self.request(&url, command, pace.body_after);
+        let request = request.timeout(pace.time_limit);
         let request = request.header("x-request-id", &request_id);
         let began = self.history.now();
         let answer = match read(request).await {
@@ -73,7 +84,7 @@ impl Client {
         Some(answer)
     }
 
-    fn request(&self, url: &str, command: &Command) -> RequestBuilder {
+    fn request(&self, url: &str, command: &Command, body_after: Duration) -> RequestBuilder {
         let order = command.order.unwrap_or_default();
         let orders = format!("{url}/v1/orders");
         let (mut request, mut body) = match &command.action {
@@ -122,8 +133,16 @@ impl Client {
         }
         if body.is_null() {
             request
-        } else {
+        } else if body_after.is_zero() {
             request.json(&body)
+        } else {
+            let late = stream::once(async move {
+                sleep(body_after).await;
+                serde_json::to_vec(&body)
+            });
+            request
+                .header("content-type", "application/json")
+                .body(reqwest::Body::wrap_stream(late))
         }
     }
 

@@ -2,17 +2,18 @@
 
 use std::{fs, time::Duration};
 
+use async_nats::HeaderMap;
 use futures::future::join_all;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use sqlx::{AssertSqlSafe, Executor};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     fleet::Fleet,
-    schedule::{Fault, Schedule},
+    schedule::{Fault, Schedule, ServerKind},
 };
 use crate::support::proxy::Mode;
 
@@ -52,6 +53,27 @@ impl Fleet<'_> {
                 let nats = self.servers.nats.lock().await;
                 pause_process(nats.pid(), *pause).await;
             }
+            Fault::StopNats(lasts) => {
+                let mut nats = self.servers.nats.lock().await;
+                nats.stop().await;
+                sleep(*lasts).await;
+                nats.restart().await.expect("NATS starts again");
+            }
+            Fault::ForgeMessages(count) => self.forge_messages(*count).await,
+            Fault::FillDisk(ServerKind::Postgres, lasts) => {
+                let mut postgres = self.servers.postgres.lock().await;
+                self.servers.fill_disk("postgres", *lasts).await;
+                // PostgreSQL ends if it cannot even recover. Here nobody but us starts it again.
+                if timeout(NOTICE, postgres.exited()).await.is_ok() {
+                    postgres.restart().await.expect("PostgreSQL starts again");
+                }
+            }
+            Fault::FillDisk(ServerKind::Nats, lasts) => {
+                let mut nats = self.servers.nats.lock().await;
+                self.servers.fill_disk("nats", *lasts).await;
+                // JetStream stays off after a full disk until the server is started again.
+                nats.restart().await.expect("NATS starts again");
+            }
             Fault::LoseNatsStore => self.lose_nats_store().await,
             Fault::PurgeStream => self.purge().await,
             Fault::DeleteStream => self.delete_stream().await,
@@ -75,6 +97,7 @@ impl Fleet<'_> {
                 self.repeat(*times, BACKENDS_PAUSE, TERMINATE).await;
             }
             Fault::ExpireLeases(times) => self.repeat(*times, LEASES_PAUSE, EXPIRE).await,
+            Fault::PostponeLeases => self.repeat(1, Duration::ZERO, POSTPONE).await,
             Fault::Link(instance, server, mode, lasts) => {
                 self.link(*instance, *server).set(*mode);
                 sleep(*lasts).await;
@@ -136,6 +159,32 @@ impl Fleet<'_> {
         }
     }
 
+    /// Publishes messages with the subject and the headers of events: of positions that the store has,
+    /// and of positions far ahead.
+    async fn forge_messages(&self, count: usize) {
+        let Some(jetstream) = self.jetstream().await else {
+            return;
+        };
+        for number in 0..count {
+            let id = uuid::Uuid::now_v7();
+            self.forged.lock().await.insert(id);
+            let position = if number % 2 == 0 {
+                number
+            } else {
+                1_000_000_000
+            };
+            let mut headers = HeaderMap::new();
+            headers.insert("Event-Id", id.to_string());
+            headers.insert("Event-Position", position.to_string());
+            let subject = format!("{}.Order.OrderCreated", self.stream);
+            let body = r#"{"type":"OrderCreated","data":{"customerId":"forged"}}"#;
+            // An error means that the stream does not exist at the moment.
+            let sent = jetstream.publish_with_headers(subject, headers, body.into());
+            drop(sent.await);
+        }
+        drop(jetstream.client().flush().await);
+    }
+
     /// Kills one backend, but never while the postmaster is paused or about to be killed: it would
     /// not notice the killed backend, and the other backends would wait for its locks forever, even
     /// after the postmaster has ended. PostgreSQL could not start again.
@@ -190,6 +239,8 @@ impl Fleet<'_> {
 const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
     where backend_type = 'client backend' and pid <> pg_backend_pid()
       and datname = current_database()";
+
+const POSTPONE: &str = "update leases set until = until + interval '1 hour'";
 
 const EXPIRE: &str = "update leases set until = clock_timestamp() - interval '1 second'";
 

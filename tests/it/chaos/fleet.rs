@@ -1,7 +1,13 @@
 //! Everything that faults happen to: a PostgreSQL and a nats-server that no other test uses, two
 //! instances of the service, and a link (a proxy) between each instance and each server.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::Write,
+    str::FromStr,
+    time::Duration,
+};
 
 use async_nats::jetstream;
 use orders::{
@@ -14,14 +20,16 @@ use sqlx::{
 };
 use tokio::{
     sync::{Mutex, watch},
-    time::timeout,
+    time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 use super::{instance::Instance, schedule::ServerKind};
 use crate::support::{
     connect_to_nats,
     proxy::{Mode, Proxy},
     service::{DataDir, orders},
+    small_disk,
 };
 
 /// Records the moves of the checkpoint, in their own transactions, for the checker.
@@ -36,6 +44,9 @@ const WATCH_CHECKPOINT: &str = "
     create trigger a_chaos_watch_checkpoint before update on projection_checkpoint
         for each row execute function chaos_watch_checkpoint();";
 
+/// The size of the servers' disks in megabytes.
+const DISK: usize = 400;
+
 /// The PostgreSQL and the nats-server of many rounds.
 pub struct Servers {
     pub data: DataDir,
@@ -43,6 +54,7 @@ pub struct Servers {
     pub nats: Mutex<PrivateNats>,
     database_url: String,
     nats_url: String,
+    has_small_disks: bool,
 }
 
 /// The servers, the links and the instances of a round.
@@ -54,27 +66,55 @@ pub struct Fleet<'a> {
     pub stream: String,
     /// Up to this position the stream may lack events, because it was purged.
     pub purged: Mutex<i64>,
+    /// The ids of forged messages, which may be in the stream.
+    pub forged: Mutex<HashSet<Uuid>>,
     links: [(Proxy, Proxy); 2],
     database_url: String,
 }
 
 impl Servers {
-    /// Starts both on a fresh directory.
+    /// Starts both on a fresh directory, each on a small disk of its own if this user may mount one.
     pub async fn start(name: &str) -> Self {
         let data = DataDir::new(name);
+        let has_small_disks =
+            ["postgres", "nats"].map(|server| small_disk::mount(&data.path().join(server), DISK));
         let options = EmbeddedOptions::new(data.path());
         let (postgres, nats) = tokio::try_join!(
             PrivatePostgres::start(&options),
             PrivateNats::start(&options)
         )
         .expect("the servers start");
-        Self {
+        let servers = Self {
+            has_small_disks: has_small_disks == [true, true],
             data,
             database_url: postgres.database_url(),
             nats_url: nats.nats_url(),
             postgres: Mutex::new(postgres),
             nats: Mutex::new(nats),
+        };
+        // A checkpoint before the log fills the disk by itself.
+        for statement in [
+            "alter system set max_wal_size = '64MB'",
+            "select pg_reload_conf()",
+        ] {
+            servers.execute(statement.to_owned()).await;
         }
+        servers
+    }
+
+    /// Fills the disk of the server whose data is in this directory, and frees it after this time.
+    /// Without a small disk nothing happens: a large one belongs to others, too.
+    pub async fn fill_disk(&self, directory: &str, lasts: Duration) {
+        if !self.has_small_disks {
+            eprintln!("no disk was filled: only root can mount a small one");
+            return;
+        }
+        let path = self.data.path().join(directory).join("filler");
+        let mut filler = File::create(&path).expect("a file");
+        let block = vec![0; 1 << 16];
+        while filler.write_all(&block).is_ok() {}
+        sleep(lasts).await;
+        fs::remove_file(path).expect("the file is removed");
     }
 
     /// Stops both.
@@ -164,6 +204,7 @@ impl<'a> Fleet<'a> {
             instances,
             stream: name.to_owned(),
             purged: Mutex::new(0),
+            forged: Mutex::default(),
             links: links.try_into().expect("two"),
             database_url,
         }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{self, consumer::pull::OrderedConfig};
+use async_nats::{
+    HeaderMap,
+    jetstream::{self, consumer::pull::OrderedConfig},
+};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use sqlx::{Acquire, Executor, PgConnection};
@@ -129,14 +132,11 @@ async fn behind(fleet: &Fleet<'_>) -> anyhow::Result<Option<String>> {
     }
     let stream = jetstream.get_stream_no_info(&fleet.stream).await?;
     let last = stream.get_raw_message(state.last_sequence).await?;
-    let last = last
-        .headers
-        .get("Event-Position")
-        .map(|value| value.as_str().parse::<i64>());
-    match last {
-        Some(Ok(last)) if last >= stored => Ok(None),
-        last => Ok(Some(format!("the stream: {last:?} of {stored}"))),
+    let (position, id) = identity(&last.headers)?;
+    if fleet.forged.lock().await.contains(&id) {
+        return Ok(Some("the stream ends with a forged message".to_owned()));
     }
+    Ok((position < stored).then(|| format!("the stream: {position} of {stored}")))
 }
 
 /// Collects everything. The fleet must be quiet.
@@ -213,16 +213,19 @@ async fn stream(fleet: &Fleet<'_>) -> anyhow::Result<Vec<(i64, Uuid)>> {
     let mut found = Vec::with_capacity(count);
     while let Some(message) = timeout(MESSAGE_LIMIT, messages.next()).await? {
         let message = message?;
-        let header = |name| {
-            let headers = message.headers.as_ref();
-            headers
-                .and_then(|headers| headers.get(name))
-                .map_or("", |value| value.as_str())
-        };
-        found.push((
-            header("Event-Position").parse()?,
-            header("Event-Id").parse()?,
-        ));
+        let (position, id) = identity(message.headers.as_ref().unwrap_or(&HeaderMap::new()))?;
+        if !fleet.forged.lock().await.contains(&id) {
+            found.push((position, id));
+        }
     }
     Ok(found)
+}
+
+/// The position and the id of a message's event.
+fn identity(headers: &HeaderMap) -> anyhow::Result<(i64, Uuid)> {
+    let header = |name| headers.get(name).map_or("", |value| value.as_str());
+    Ok((
+        header("Event-Position").parse()?,
+        header("Event-Id").parse()?,
+    ))
 }

@@ -8,6 +8,10 @@ use crate::support::proxy::Mode;
 
 /// Pauses in milliseconds that are longer than the leases of relay and projector (five seconds).
 const LONGER_THAN_THE_LEASE: std::ops::Range<u64> = 5400..6800;
+/// How long NATS is away, in milliseconds: longer than a read waits.
+const LONG_AWAY: std::ops::Range<u64> = 4000..12000;
+/// How long a disk is full, in milliseconds.
+const FULL: std::ops::Range<u64> = 500..4000;
 /// When faults begin, in milliseconds.
 const BEGIN: std::ops::Range<u64> = 300..4500;
 
@@ -31,6 +35,10 @@ pub enum Fault {
     KillNats,
     /// SIGSTOP of nats-server, and SIGCONT after this time.
     PauseNats(Duration),
+    /// nats-server is stopped for this time.
+    StopNats(Duration),
+    /// A program that is not ours publishes this many messages that look like events.
+    ForgeMessages(usize),
     /// `kill -9` of nats-server, which is started again on an empty directory.
     LoseNatsStore,
     /// All messages of the stream are purged.
@@ -49,8 +57,12 @@ pub enum Fault {
     TerminateBackends(usize),
     /// A link is in this mode for this time.
     Link(usize, ServerKind, Mode, Duration),
-    /// All leases are set to expired, this many times.
+    /// The disk of this server is full for this time.
+    FillDisk(ServerKind, Duration),
+    /// All leases are set to expired, this many times: what they see of a clock that was set forward.
     ExpireLeases(usize),
+    /// All leases end an hour later than they should: what they see of a clock that was set back.
+    PostponeLeases,
     /// Commits of appends are slow (up to this time) until the faults are over.
     SlowCommits(Duration),
     /// The projection's checkpoint is set back by this number of positions.
@@ -106,6 +118,7 @@ impl Fault {
                 let mode = mode.split('(').next().unwrap_or_default().to_owned();
                 format!("{server:?} {mode}")
             }
+            Self::FillDisk(server, _) => format!("{server:?} disk full"),
             other => {
                 let fault = format!("{other:?}");
                 fault.split('(').next().unwrap_or_default().to_owned()
@@ -115,7 +128,7 @@ impl Fault {
 
     fn any(random: &mut StdRng) -> Self {
         let instance = random.random_range(0..2);
-        match random.random_range(0..22) {
+        match random.random_range(0..27) {
             0 | 1 => Self::KillInstance(instance),
             2 => Self::PauseInstance(instance, milliseconds(random, LONGER_THAN_THE_LEASE)),
             3 => Self::KillNats,
@@ -139,6 +152,11 @@ impl Fault {
                     milliseconds(random, 500..6000),
                 )
             }
+            20 => Self::StopNats(milliseconds(random, LONG_AWAY)),
+            21 => Self::ForgeMessages(random.random_range(1..20)),
+            22 => Self::FillDisk(ServerKind::Postgres, milliseconds(random, FULL)),
+            23 => Self::FillDisk(ServerKind::Nats, milliseconds(random, FULL)),
+            24 => Self::PostponeLeases,
             _ => {
                 let mode = any_mode(random);
                 Self::Link(

@@ -14,7 +14,7 @@ use tokio::{
 use uuid::Uuid;
 
 use super::{
-    client::{ANSWER_LIMIT, Client},
+    client::{ANSWER_LIMIT, Client, Pace},
     history::{Action, Answer, Applied, Command, Condition, Consistency, Item},
 };
 
@@ -133,12 +133,16 @@ impl Customer {
         self.random.random_bool(0.5).then(|| self.unique())
     }
 
-    /// How long the client waits for an answer. Sometimes it hangs up early.
-    fn time_limit(&mut self) -> Duration {
-        if self.random.random_bool(0.06) {
-            Duration::from_millis(self.random.random_range(1..30))
-        } else {
-            ANSWER_LIMIT
+    /// How fast the client is. Sometimes it hangs up early, and sometimes it sends the body late.
+    fn pace(&mut self) -> Pace {
+        let mut milliseconds = |probability, range| {
+            let is_rare = self.random.random_bool(probability);
+            let value = self.random.random_range(range);
+            is_rare.then(|| Duration::from_millis(value))
+        };
+        Pace {
+            time_limit: milliseconds(0.06, 1..30).unwrap_or(ANSWER_LIMIT),
+            body_after: milliseconds(0.05, 1..400).unwrap_or_default(),
         }
     }
 
@@ -231,17 +235,10 @@ impl Customer {
         }
         for attempt in 1.. {
             let request_id = format!("{number}.{attempt}");
-            let time_limit = self.time_limit();
+            let pace = self.pace();
             let answer = self
                 .client
-                .attempt(
-                    instance,
-                    number,
-                    request_id,
-                    &command,
-                    may_be_applied,
-                    time_limit,
-                )
+                .attempt(instance, number, request_id, &command, may_be_applied, pace)
                 .await;
             match answer {
                 Some(Answer::Applied(done)) => return Some(Known::after(&done)),
@@ -266,17 +263,11 @@ impl Customer {
         let began = Instant::now();
         let mut may_be_applied = false;
         for attempt in 1.. {
-            let time_limit = self.time_limit();
+            let pace = self.pace();
             let [one, other] = [0, 1].map(|instance| {
                 let request_id = format!("{number}.{attempt}-{instance}");
-                self.client.attempt(
-                    instance,
-                    number,
-                    request_id,
-                    command,
-                    may_be_applied,
-                    time_limit,
-                )
+                self.client
+                    .attempt(instance, number, request_id, command, may_be_applied, pace)
             });
             let answers: [_; 2] = tokio::join!(one, other).into();
             for answer in answers.into_iter().flatten() {

@@ -8,6 +8,7 @@ pub mod retail;
 pub mod servers;
 pub mod service;
 pub mod shop;
+pub mod small_disk;
 pub mod truth;
 
 use std::{future::Future, time::Duration};

@@ -15,6 +15,8 @@ use orders::{
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
+use super::small_disk;
+
 /// The URLs of the servers.
 #[derive(Debug, Clone)]
 pub struct Servers {
@@ -58,6 +60,7 @@ fn fresh_directory() -> PathBuf {
         let is_running = process
             .is_some_and(|id| nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), None).is_ok());
         if process.is_some() && !is_running {
+            small_disk::unmount_below(&entry.path());
             // If this fails, the next process tries again.
             let _ = fs::remove_dir_all(entry.path());
         }

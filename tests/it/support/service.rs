@@ -24,6 +24,7 @@ use tokio::{
 use super::{
     eventually,
     servers::{process_directory, servers, url_of_database},
+    small_disk,
 };
 
 /// How long a first start may take: it creates a database while all the other tests run.
@@ -93,6 +94,7 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
+        small_disk::unmount_below(&self.0);
         // As root, the servers' data may be elsewhere, behind links. If it cannot be removed, the next
         // test process tries again.
         for server in ["postgres", "nats"] {
