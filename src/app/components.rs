@@ -18,6 +18,7 @@ use crate::{
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
+    http::orders::sse,
     http::request::context::new_id,
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
@@ -39,6 +40,8 @@ pub(super) struct Components {
     pub(super) views: OrderViews,
     pub(super) store: PgEventStore,
     pub(super) appends: AppendWatch,
+    /// The store for live streams, with connections of their own.
+    streams: PgEventStore,
     pub(super) upcasters: Arc<UpcasterChain>,
     pub(super) fresh: FreshEvents,
     /// Notified when the read model has moved on.
@@ -71,10 +74,15 @@ impl Components {
             }
             None => (connect.clone(), pulse.clone()),
         };
-        let pool = postgres::pool(connect, config.database_connections);
+        let pool = postgres::pool(connect.clone(), config.database_connections);
         let store = PgEventStore::new(pool.clone(), handle, config.writer.key_ttl);
+        let store = store.watched_by(pulse);
+        let streams = connect.application_name("orders streams");
+        // The feed that all live streams share reads beside them.
+        let stream_connections = u32::from(sse::READERS) + 1;
         Ok(Self {
-            store: store.watched_by(pulse),
+            streams: store.read_through(postgres::pool(streams, stream_connections)),
+            store,
             views: order_views(read_connect, config.database_connections).watched_by(read_pulse),
             appends,
             pool,
@@ -111,6 +119,14 @@ impl Components {
         };
         Repository::new(self.store.clone(), Arc::clone(&self.upcasters), options)
             .with_snapshots(config.snapshot_every, queue)
+    }
+
+    /// The past of orders as live streams read it.
+    pub(super) fn streamed(&self) -> Repository<Order, PgEventStore> {
+        let options = RepositoryOptions {
+            cached_aggregates: 0,
+        };
+        Repository::new(self.streams.clone(), Arc::clone(&self.upcasters), options)
     }
 }
 

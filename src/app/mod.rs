@@ -132,12 +132,17 @@ impl App {
             .await
             .with_context(|| format!("cannot listen on {}", config.listen))?;
         let address = listener.local_addr()?;
-        let router = http::router(api, &config.http);
+        let limits = open_files::within_limit(config.http.limits);
+        let mut http_options = config.http.clone();
+        let streams = &mut http_options.work.streams;
+        // The other half of the connections is for requests.
+        *streams = streams.at_most(limits.connections.total / 2);
+        let router = http::router(api, &http_options);
         Ok(Self {
             listener,
             address,
             router,
-            limits: open_files::within_limit(config.http.limits),
+            limits,
             tasks,
             commands,
             stopping,
@@ -211,7 +216,7 @@ fn http_api(
     stopping: &CancellationToken,
 ) -> Api {
     let repository = Arc::new(components.repository(tasks, config));
-    let live = Live::new(repository.clone(), stopping.clone());
+    let live = Live::new(Arc::new(components.streamed()), stopping.clone());
     let (feed, fresh) = (live.feed.clone(), components.fresh.clone());
     tasks.spawn_until_cancelled("feed", |cancel| feed.run(fresh, cancel));
     Api {

@@ -61,10 +61,11 @@ impl<S: FeedSource> Clone for Feed<S> {
 }
 
 impl<S: FeedSource> Feed<S> {
-    /// Makes a feed. It works while [`Self::run`] runs.
+    /// Makes a feed that reads `source`, while followers that are behind read `of_followers`: however
+    /// many these are, they do not hold up the feed. It works while [`Self::run`] runs.
     #[must_use]
-    pub fn new(source: S) -> Self {
-        Self(Arc::new(Shared::new(source)))
+    pub fn new(source: S, of_followers: S) -> Self {
+        Self(Arc::new(Shared::new(source, of_followers)))
     }
 
     /// The number of followers.
@@ -84,7 +85,7 @@ impl<S: FeedSource> Feed<S> {
         aggregate: Option<Uuid>,
     ) -> Result<Follower<S>, StoreError> {
         let (known, _) = self.0.recent().end();
-        let newest = self.0.source.newest().await?;
+        let newest = self.0.of_followers.newest().await?;
         if newest < known {
             self.start(known, newest);
         }

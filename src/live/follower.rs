@@ -4,7 +4,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use uuid::Uuid;
 
-use super::{read_limit::ReadLimit, recent::Lookup, shared::Shared, source::FeedSource};
+use super::{
+    read_limit::ReadLimit,
+    recent::{CHUNK_BYTES, Lookup},
+    shared::Shared,
+    source::{Entry, FeedSource},
+};
 use crate::event_sourcing::{Position, StoreError};
 
 /// What a follower receives.
@@ -83,11 +88,17 @@ impl<S: FeedSource> Follower<S> {
     /// Reads the next events from the store. The last page is complete up to where the buffer begins,
     /// because positions are in commit order: no event before that position can be added any more.
     async fn read(&mut self, buffered_after: Position) -> Result<Vec<S::Item>, StoreError> {
-        let source = &self.feed.source;
+        let source = &self.feed.of_followers;
         let limit = self.read_limit.get();
         let page = source.read(self.after, self.aggregate, limit).await;
         self.read_limit.adapt::<S>(&page);
-        let page = page?;
+        let mut page = page?;
+        if let Some(last) = last_of_chunk(&page.events, S::size) {
+            // The rest is read again later: a client that does not read its stream must not hold it.
+            page.events.truncate(last + 1);
+            page.end = page.events.last().map(|entry| entry.position);
+            page.is_last = false;
+        }
         let end = page.end.unwrap_or(self.after);
         self.after = if page.is_last {
             end.max(buffered_after)
@@ -107,6 +118,16 @@ impl<S: FeedSource> Follower<S> {
         self.after = position;
         true
     }
+}
+
+/// Where a chunk ends within these events; `None` if they are not more than one.
+fn last_of_chunk<T>(events: &[Entry<T>], size: impl Fn(&T) -> usize) -> Option<usize> {
+    let mut bytes = 0;
+    let last = events.iter().position(|entry| {
+        bytes += size(&entry.item);
+        bytes >= CHUNK_BYTES
+    });
+    last.filter(|last| last + 1 < events.len())
 }
 
 impl<S: FeedSource> Drop for Follower<S> {

@@ -6,9 +6,12 @@ use tokio::sync::Notify;
 
 use super::{recent::RecentEvents, source::FeedSource};
 
-/// The source, the recent events and the number of followers.
+/// The sources, the recent events and the number of followers.
 pub(super) struct Shared<S: FeedSource> {
+    /// What the feed itself reads.
     pub(super) source: S,
+    /// What the followers read that are behind the recent events.
+    pub(super) of_followers: S,
     recent: Mutex<RecentEvents<S::Item>>,
     /// Notifies the followers when the recent events change.
     pub(super) changed: Notify,
@@ -18,9 +21,10 @@ pub(super) struct Shared<S: FeedSource> {
 }
 
 impl<S: FeedSource> Shared<S> {
-    pub(super) fn new(source: S) -> Self {
+    pub(super) fn new(source: S, of_followers: S) -> Self {
         Self {
             source,
+            of_followers,
             recent: Mutex::default(),
             changed: Notify::new(),
             followers: AtomicUsize::new(0),

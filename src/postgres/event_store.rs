@@ -38,6 +38,15 @@ impl PgEventStore {
         }
     }
 
+    /// The same store, read through another pool.
+    #[must_use]
+    pub fn read_through(&self, pool: PgPool) -> Self {
+        Self {
+            pool,
+            ..self.clone()
+        }
+    }
+
     /// Fails queries at once when `pulse` says that the server does not answer.
     #[must_use]
     pub fn watched_by(mut self, pulse: Pulse) -> Self {

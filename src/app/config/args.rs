@@ -135,6 +135,24 @@ pub struct ServeArgs {
     )]
     pub max_connections_per_address: String,
 
+    /// Live streams that clients may have open in all, at most half of the connections
+    #[arg(
+        long,
+        env = "ORDERS_MAX_STREAMS",
+        value_name = "N",
+        default_value = "2000"
+    )]
+    pub max_streams: String,
+
+    /// Live streams that one address may have open (of IPv6: one /64 network)
+    #[arg(
+        long,
+        env = "ORDERS_MAX_STREAMS_PER_ADDRESS",
+        value_name = "N",
+        default_value = "1000"
+    )]
+    pub max_streams_per_address: String,
+
     /// Name of the JetStream stream
     #[arg(
         long,
@@ -219,7 +237,8 @@ pub struct ServeArgs {
     )]
     pub verify_per_second: String,
 
-    /// Database connections in each of three pools: writes, single orders, lists
+    /// Database connections in each of three pools: writes, single orders, lists; live streams have two
+    /// more
     #[arg(
         long,
         env = "ORDERS_DATABASE_CONNECTIONS",

@@ -59,6 +59,16 @@ impl Validator {
         number
     }
 
+    /// Limits in all and for one address, each with the name of its variable.
+    fn limits(&mut self, total: (&str, &str), per_address: (&str, &str)) -> Option<Limits> {
+        let mut number = |(name, text)| self.number(name, text, 1..=1_000_000);
+        let (total, per_address) = (number(total), number(per_address));
+        Some(Limits {
+            total: total?,
+            per_address: per_address?,
+        })
+    }
+
     fn database(&mut self, name: &str, url: &str) {
         // The parser accepts any scheme.
         if !["postgres://", "postgresql://"]
@@ -209,16 +219,20 @@ impl ServeArgs {
             &self.trusted_proxy_hops,
             0..=16,
         );
-        let total = validator.number(
-            "ORDERS_MAX_CONNECTIONS",
-            &self.max_connections,
-            1..=1_000_000,
+        let connections = validator.limits(
+            ("ORDERS_MAX_CONNECTIONS", &self.max_connections),
+            (
+                "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
+                &self.max_connections_per_address,
+            ),
         );
-        let (name, text) = (
-            "ORDERS_MAX_CONNECTIONS_PER_ADDRESS",
-            &self.max_connections_per_address,
+        let streams = validator.limits(
+            ("ORDERS_MAX_STREAMS", &self.max_streams),
+            (
+                "ORDERS_MAX_STREAMS_PER_ADDRESS",
+                &self.max_streams_per_address,
+            ),
         );
-        let per_address = validator.number(name, text, 1..=1_000_000);
         Some(HttpOptions {
             request_timeout: Duration::from_secs(timeout?),
             cors_origins,
@@ -226,13 +240,13 @@ impl ServeArgs {
             trusted_proxy_hops: hops?,
             allowed_hosts,
             limits: ServerLimits {
-                connections: Limits {
-                    total: total?,
-                    per_address: per_address?,
-                },
+                connections: connections?,
                 ..ServerLimits::default()
             },
-            work: WorkLimits::default(),
+            work: WorkLimits {
+                streams: streams?,
+                ..WorkLimits::default()
+            },
         })
     }
 

@@ -18,12 +18,14 @@ use super::{
     list::statuses,
     paths::OrderPath,
     reads::{order_not_found, refuse},
-    sse::{EndlessBody, Filter, messages},
+    sse::{EndlessBody, Filter, OpenStream, messages},
 };
 use crate::http::{
     api::Api,
     problem::ApiError,
-    request::{consistency::Consistency, digits::whole_number, parameters::QueryParameters},
+    request::{
+        caller::Caller, consistency::Consistency, digits::whole_number, parameters::QueryParameters,
+    },
 };
 use crate::{event_sourcing::Position, order::OrderId};
 
@@ -64,17 +66,26 @@ pub struct StreamsParameters {
     responses(
         (status = 200, description = "The events, as they are stored", body = String, content_type = "text/event-stream"),
         (status = 404, description = "`order_not_found`"),
+        (status = 503, description = "`overloaded`: too many live streams are open; `read_model_behind`, `store_unavailable`, `timeout`"),
     )
 )]
 pub async fn stream_order(
     State(api): State<Arc<Api>>,
     uri: Uri,
     headers: HeaderMap,
+    caller: Caller,
     OrderPath { id }: OrderPath,
 ) -> Result<Response, ApiError> {
     let last_event_id = read_parameters(&uri, &headers)?;
-    let filter = Filter::default();
-    open(&api, &headers, last_event_id, Some(id), filter).await
+    let stream = OpenStream::of(&caller)?;
+    open(
+        &api,
+        &headers,
+        last_event_id,
+        Some(id),
+        (Filter::default(), stream),
+    )
+    .await
 }
 
 /// Follows all orders
@@ -84,15 +95,18 @@ pub async fn stream_order(
     get, path = "/v1/orders/stream", tag = "Queries", params(StreamsParameters),
     responses(
         (status = 200, description = "The events, as they are stored", body = String, content_type = "text/event-stream"),
+        (status = 503, description = "`overloaded`: too many live streams are open; `read_model_behind`, `store_unavailable`, `timeout`"),
     )
 )]
 pub async fn stream_orders(
     State(api): State<Arc<Api>>,
     uri: Uri,
     headers: HeaderMap,
+    caller: Caller,
 ) -> Result<Response, ApiError> {
     let (last_event_id, filter) = read_filters(&uri, &headers)?;
-    open(&api, &headers, last_event_id, None, filter).await
+    let stream = OpenStream::of(&caller)?;
+    open(&api, &headers, last_event_id, None, (filter, stream)).await
 }
 
 fn read_parameters(uri: &Uri, headers: &HeaderMap) -> Result<Option<Position>, ApiError> {
@@ -144,7 +158,7 @@ async fn open(
     headers: &HeaderMap,
     last_event_id: Option<Position>,
     order: Option<OrderId>,
-    filter: Filter,
+    (filter, stream): (Filter, OpenStream),
 ) -> Result<Response, ApiError> {
     let consistency = Consistency::of(headers)?;
     let position = api.reads.position(&consistency).await?;
@@ -154,11 +168,11 @@ async fn open(
         .follow(last_event_id, order.map(OrderId::get))
         .await?;
     if let Some(id) = order
-        && !api.exists(id).await?
+        && !api.live.frames.has(id).await?
     {
         return Ok(refuse(order_not_found(id), &consistency, position));
     }
-    let body = Body::from_stream(messages(&api.live, follower, filter));
+    let body = Body::from_stream(messages(&api.live, follower, filter, stream));
     let mut response = Response::new(body);
     response.extensions_mut().insert(EndlessBody);
     let headers = response.headers_mut();

@@ -19,6 +19,10 @@ pub struct WorkLimits {
     pub body_bytes: Limits,
     /// Commands, each from the moment it may no longer be given up to its outcome.
     pub commands: Limits,
+    /// Open live streams.
+    pub streams: Limits,
+    /// Bytes of live streams that clients have not taken yet.
+    pub unsent_bytes: Limits,
 }
 
 impl Default for WorkLimits {
@@ -27,6 +31,11 @@ impl Default for WorkLimits {
             // A command needs about five times the size of its body.
             body_bytes: Limits::shared(64 << 20),
             commands: Limits::shared(1024),
+            streams: Limits {
+                total: 2000,
+                per_address: 1000,
+            },
+            unsent_bytes: Limits::shared(64 << 20),
         }
     }
 }
@@ -39,6 +48,8 @@ pub struct Work(Arc<InWork>);
 struct InWork {
     body_bytes: Shares,
     commands: Shares,
+    streams: Shares,
+    unsent_bytes: Shares,
 }
 
 impl Work {
@@ -48,6 +59,8 @@ impl Work {
         Self(Arc::new(InWork {
             body_bytes: Shares::new(limits.body_bytes),
             commands: Shares::new(limits.commands),
+            streams: Shares::new(limits.streams),
+            unsent_bytes: Shares::new(limits.unsent_bytes),
         }))
     }
 
@@ -83,6 +96,26 @@ impl Caller {
         let share = self.work.0.commands.take(self.address);
         share.ok_or_else(|| overloaded("commands", "Too many commands are running."))
     }
+
+    /// Counts a live stream.
+    ///
+    /// # Errors
+    /// 503 `overloaded` if too many are open.
+    pub fn stream(&self) -> Result<Share, ApiError> {
+        let share = self.work.0.streams.take(self.address);
+        share.ok_or_else(|| overloaded("streams", "Too many live streams are open."))
+    }
+
+    /// Counts bytes of a live stream until the client has taken them; `None` if too many wait.
+    #[must_use]
+    pub fn unsent(&self, bytes: usize) -> Option<Share> {
+        let mut share = self.work.0.unsent_bytes.of(self.address);
+        if share.grow(bytes) {
+            return Some(share);
+        }
+        count_overload("unsent");
+        None
+    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
@@ -98,6 +131,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 /// 503 `overloaded`: nothing was done. `of` names the limit in the metrics.
 #[must_use]
 pub fn overloaded(of: &'static str, detail: &str) -> ApiError {
-    metrics::counter!("orders_overloaded_total", "of" => of).increment(1);
+    count_overload(of);
     ApiError::new(Code::Overloaded, format!("{detail} Nothing was done."))
+}
+
+fn count_overload(of: &'static str) {
+    metrics::counter!("orders_overloaded_total", "of" => of).increment(1);
 }

@@ -127,7 +127,7 @@ struct Running {
 
 fn running() -> Running {
     let numbers = Numbers::default();
-    let feed = Feed::new(numbers.clone());
+    let feed = Feed::new(numbers.clone(), numbers.clone());
     let mut tasks = JoinSet::new();
     let never = CancellationToken::new();
     tasks.spawn(feed.clone().run(FreshEvents::default(), never));

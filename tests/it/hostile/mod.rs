@@ -10,3 +10,4 @@ mod pages;
 mod proxies;
 mod readiness;
 mod silence;
+mod streams;

@@ -6,8 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 use moka::sync::Cache;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::error;
 use uuid::Uuid;
 
@@ -20,9 +20,6 @@ use crate::{
 
 /// How many customers of orders are kept in memory.
 const KNOWN_CUSTOMERS: u64 = 100_000;
-
-/// How many orders are looked up at the same time.
-const LOOKUPS: usize = 8;
 
 /// An event as a message of `text/event-stream`, and what filters need to know about it.
 #[derive(Debug)]
@@ -90,15 +87,45 @@ pub struct OrderFrames {
     history: Arc<dyn OrderHistory>,
     /// The customer of an order; `None` if its first event cannot be decoded.
     customers: Cache<Uuid, Option<CustomerId>>,
+    /// Who reads the history has a permit. The permits go round in order.
+    readers: Arc<Semaphore>,
 }
 
 impl OrderFrames {
-    /// Reads from this history.
-    pub fn new(history: Arc<dyn OrderHistory>) -> Self {
+    /// Reads from this history, with at most so many readers at the same time.
+    pub fn new(history: Arc<dyn OrderHistory>, readers: usize) -> Self {
         Self {
             history,
             customers: Cache::new(KNOWN_CUSTOMERS),
+            readers: Arc::new(Semaphore::new(readers)),
         }
+    }
+
+    /// The same with readers of its own, beside those of `self`.
+    #[must_use]
+    pub fn with_readers(&self, readers: usize) -> Self {
+        Self {
+            readers: Arc::new(Semaphore::new(readers)),
+            ..self.clone()
+        }
+    }
+
+    /// Waits for a turn to read.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.readers
+            .acquire()
+            .await
+            .map_err(StoreError::unavailable)
+    }
+
+    /// Whether the history holds an event of this order.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn has(&self, id: OrderId) -> Result<bool, StoreError> {
+        let _turn = self.turn().await?;
+        let first = self.history.events_after(Position::ZERO, Some(id), 1);
+        Ok(!first.await?.is_empty())
     }
 
     /// Returns the customers of the orders of these events. Those that are not in memory are looked
@@ -124,16 +151,14 @@ impl OrderFrames {
         }
         let unknown = unknown.into_iter().filter(|id| !found.contains_key(id));
         let unknown: Vec<_> = unknown.collect();
-        let looked_up = stream::iter(unknown)
-            .map(|id| async move { self.look_up(id).await.map(|customer| (id, customer)) })
-            .buffer_unordered(LOOKUPS)
-            .try_collect::<Vec<_>>()
-            .await?;
-        found.extend(
-            looked_up
-                .into_iter()
-                .filter_map(|(id, customer)| Some((id, customer?))),
-        );
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let _turn = self.turn().await?;
+        for id in unknown {
+            let customer = self.look_up(id).await?;
+            found.extend(customer.map(|customer| (id, customer)));
+        }
         Ok(found)
     }
 
@@ -153,6 +178,7 @@ impl FeedSource for OrderFrames {
     type Item = Arc<Frame>;
 
     async fn newest(&self) -> Result<Position, StoreError> {
+        let _turn = self.turn().await?;
         self.history.newest().await
     }
 
@@ -162,6 +188,7 @@ impl FeedSource for OrderFrames {
         of: Option<Uuid>,
         limit: u32,
     ) -> Result<Page<Self::Item>, StoreError> {
+        let _turn = self.turn().await?;
         let events = self
             .history
             .events_after(after, of.map(OrderId::new), limit)
@@ -259,8 +286,8 @@ mod tests {
         let options = RepositoryOptions::default();
         let history = Arc::new(Repository::<Order, _>::new(store, upcasters, options));
         let frames = OrderFrames {
-            history,
             customers: Cache::new(0),
+            ..OrderFrames::new(history, 1)
         };
         let cancelled = frames.read(created, None, 100).await.unwrap();
         let cancelled: Vec<_> = cancelled

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Frame, Live, OrderFrames};
+use super::{Frame, Live, OpenStream, OrderFrames};
 use crate::{
     event_sourcing::{Position, StoreError},
     live::{Follower, Update},
@@ -45,14 +45,16 @@ struct LiveStream {
     heartbeat: Interval,
     /// The events that were taken from the feed and are not sent yet.
     taken: Vec<Arc<Frame>>,
-    _counted: Counted,
+    open: OpenStream,
 }
 
-/// Returns the messages of a stream. It ends when the service stops.
+/// Returns the messages of a stream. It ends when the service stops, or when the client's address has
+/// too many bytes to take: the client may come back with the id of the last event that it got.
 pub fn messages(
     live: &Live,
     follower: Follower<OrderFrames>,
     filter: Filter,
+    open: OpenStream,
 ) -> impl Stream<Item = Result<Bytes, Infallible>> + use<> {
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     // After a pause of the client one heartbeat is enough; the missed ones are not sent.
@@ -64,16 +66,17 @@ pub fn messages(
         stopping: live.stopping.clone(),
         heartbeat,
         taken: vec![],
-        _counted: Counted::new(),
+        open,
     };
     let opening = stream::once(ready(Ok(Bytes::from_static(OPENING.as_bytes()))));
     opening.chain(stream::unfold(live_stream, |mut live| async move {
         let stopping = live.stopping.clone();
-        let sent = select! {
-            sent = live.next() => sent,
+        let text = select! {
+            text = live.next() => text,
             () = stopping.cancelled() => return None,
         };
-        Some((Ok(sent), live))
+        let unsent = live.open.count_unsent(text)?;
+        Some((Ok(unsent), live))
     }))
 }
 
@@ -151,25 +154,9 @@ impl Filter {
     }
 }
 
-/// Counts a stream in the metric `orders_streams` while it is open.
-struct Counted;
-
-impl Counted {
-    fn new() -> Self {
-        metrics::gauge!("orders_streams").increment(1.0);
-        Self
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        metrics::gauge!("orders_streams").decrement(1.0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{net::Ipv4Addr, pin::pin};
 
     use futures::FutureExt;
     use tokio::task::JoinSet;
@@ -177,6 +164,10 @@ mod tests {
     use super::*;
     use crate::{
         event_sourcing::{Repository, repository::RepositoryOptions, testing::InMemoryEventStore},
+        http::request::{
+            caller::{Work, WorkLimits},
+            client::ClientAddress,
+        },
         live::FreshEvents,
         order::{Order, upcasters::upcasters},
     };
@@ -196,7 +187,10 @@ mod tests {
                 .run(FreshEvents::default(), stopping.clone()),
         );
         let follower = live.feed.follow(None, None).await.unwrap();
-        let mut messages = pin!(messages(&live, follower, Filter::default()));
+        let work = Work::new(WorkLimits::default());
+        let caller = work.caller(ClientAddress(Ipv4Addr::LOCALHOST.into()));
+        let open = OpenStream::of(&caller).unwrap();
+        let mut messages = pin!(messages(&live, follower, Filter::default(), open));
         let began = Instant::now();
 
         assert_eq!(messages.next().await.unwrap().unwrap(), OPENING);

@@ -3,6 +3,9 @@
 
 mod frames;
 mod messages;
+mod open_stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -11,8 +14,14 @@ use tokio_util::sync::CancellationToken;
 pub use self::{
     frames::{Frame, OrderFrames},
     messages::{Filter, messages},
+    open_stream::OpenStream,
 };
 use crate::{live::Feed, order::OrderHistory};
+
+/// How many streams read the store at the same time; the others wait for their turn. One page takes a
+/// millisecond, so one reader is enough, and however many clients come back from far behind, they take
+/// less than one processor from the commands.
+pub const READERS: u8 = 1;
 
 /// Marks a response whose body ends only when the client leaves or the service stops.
 #[derive(Debug, Clone, Copy)]
@@ -29,11 +38,12 @@ pub struct Live {
 }
 
 impl Live {
-    /// Streams from this history until `stopping`. The caller must run [`Self::feed`].
+    /// Streams from this history, at most [`READERS`] at the same time, until `stopping`. The caller
+    /// must run [`Self::feed`], which is one reader more.
     pub fn new(history: Arc<dyn OrderHistory>, stopping: CancellationToken) -> Self {
-        let frames = OrderFrames::new(history);
+        let frames = OrderFrames::new(history, READERS.into());
         Self {
-            feed: Feed::new(frames.clone()),
+            feed: Feed::new(frames.with_readers(1), frames.clone()),
             frames,
             stopping,
         }
