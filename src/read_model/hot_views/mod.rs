@@ -10,13 +10,16 @@
 //! - After a failed chunk, and when the lease is lost or has run out, all views are removed and none is
 //!   kept until the projector reads its checkpoint again.
 //!
-//! So a kept view is what the database shows at the position that is returned with it. A read with a
-//! token, a version or an `ETag` is answered from here only if that position is high enough.
+//! So a kept view is what the database shows at the positions that are returned with it. The database
+//! may be at a higher one: another process can have taken the lease early, which this one notices at its
+//! next chunk. A read is answered from here only if a position is high enough for it, and no lower than
+//! what this process has shown.
 //! Changes of rows by anything but the projector (a repair, a rebuild, a refold) are visible after
 //! two seconds (`MAX_AGE`) at the latest.
 
 use std::{
     collections::HashSet,
+    ops::RangeInclusive,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
@@ -47,9 +50,20 @@ pub struct HotView {
     pub body: Bytes,
 }
 
+/// A view that is kept.
+#[derive(Debug, Clone)]
+struct Kept {
+    generation: u64,
+    /// The position at which it was read.
+    position: Position,
+    view: HotView,
+}
+
 /// The state of the projector, as far as it was reported.
 #[derive(Debug, Default)]
 struct ProjectorState {
+    /// Counts how often all views were removed: those of earlier generations are not returned.
+    generation: u64,
     /// Events are applied up to this position; `None` while that is not known.
     position: Option<Position>,
     /// The orders of the chunk that is being applied.
@@ -70,13 +84,13 @@ impl ProjectorState {
 #[derive(Debug, Clone)]
 pub struct HotViews {
     projector: Arc<RwLock<ProjectorState>>,
-    views: Cache<Uuid, HotView>,
+    views: Cache<Uuid, Kept>,
 }
 
 impl Default for HotViews {
     fn default() -> Self {
-        let weight = |_: &Uuid, view: &HotView| {
-            u32::try_from(view.body.len().saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
+        let weight = |_: &Uuid, kept: &Kept| {
+            u32::try_from(kept.view.body.len().saturating_add(OVERHEAD)).unwrap_or(u32::MAX)
         };
         let views = Cache::builder()
             .max_capacity(CAPACITY)
@@ -91,13 +105,15 @@ impl Default for HotViews {
 }
 
 impl HotViews {
-    /// Returns the order's view and the position up to which it is complete; `None` if the order must be
-    /// read from the database.
+    /// Returns the order's view and the positions at which the database shows it; `None` if the order
+    /// must be read from the database.
     #[must_use]
-    pub fn get(&self, id: Uuid) -> Option<(HotView, Position)> {
+    pub fn get(&self, id: Uuid) -> Option<(HotView, RangeInclusive<Position>)> {
         let projector = self.read();
-        let position = projector.position()?;
-        Some((self.views.get(&id)?, position))
+        let applied = projector.position()?;
+        let kept = self.views.get(&id)?;
+        let is_valid = kept.generation == projector.generation;
+        is_valid.then_some((kept.view, kept.position..=applied))
     }
 
     /// Keeps a view that was read when events were applied up to `position`, unless the projector has
@@ -105,7 +121,12 @@ impl HotViews {
     pub fn keep(&self, id: Uuid, position: Position, view: HotView) {
         let projector = self.read();
         if projector.position() == Some(position) && !projector.changing.contains(&id) {
-            self.views.insert(id, view);
+            let kept = Kept {
+                generation: projector.generation,
+                position,
+                view,
+            };
+            self.views.insert(id, kept);
         }
     }
 
@@ -114,7 +135,7 @@ impl HotViews {
         let mut projector = self.write();
         let epoch = |lease: Option<(Epoch, Instant)>| lease.map(|(epoch, _)| epoch);
         if epoch(lease) != epoch(projector.lease) {
-            self.invalidate_all(&mut projector);
+            Self::remove_all(&mut projector);
         }
         projector.lease = lease;
     }
@@ -123,7 +144,7 @@ impl HotViews {
     fn checkpoint_read(&self, position: Position) {
         let mut projector = self.write();
         if projector.position != Some(position) {
-            self.invalidate_all(&mut projector);
+            Self::remove_all(&mut projector);
             projector.position = Some(position);
         }
     }
@@ -137,7 +158,7 @@ impl HotViews {
                 projector.changing.insert(event.aggregate_id);
             }
         } else {
-            self.invalidate_all(&mut projector);
+            Self::remove_all(&mut projector);
         }
     }
 
@@ -147,14 +168,16 @@ impl HotViews {
         // If the checkpoint is beyond the chunk, another process has applied events, of orders that are
         // not known here.
         if projector.position.is_none() || position != last {
-            self.invalidate_all(&mut projector);
+            Self::remove_all(&mut projector);
         }
         projector.changing.clear();
         projector.position = Some(position);
     }
 
-    fn invalidate_all(&self, projector: &mut ProjectorState) {
-        self.views.invalidate_all();
+    /// Removes all views. The cache's own `invalidate_all` is not enough: while another view of the
+    /// same order is inserted, it returns the removed one again for a moment (seen with moka 0.12).
+    fn remove_all(projector: &mut ProjectorState) {
+        projector.generation = projector.generation.wrapping_add(1);
         projector.position = None;
         projector.changing.clear();
     }
@@ -216,7 +239,7 @@ impl InvalidateOnDrop<'_> {
 impl Drop for InvalidateOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(views) = self.0 {
-            views.invalidate_all(&mut views.write());
+            HotViews::remove_all(&mut views.write());
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Which views the steps of the projector remove.
 
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicI32, Ordering},
+};
 
 use chrono::DateTime;
 use serde_json::value::RawValue;
@@ -106,7 +109,7 @@ impl Fixture {
     fn kept(&self, order: u128) -> Option<i64> {
         self.views
             .get(id(order))
-            .map(|(_, position)| position.get())
+            .map(|(_, positions)| positions.end().get())
     }
 }
 
@@ -220,4 +223,33 @@ async fn a_lease_that_ran_out_counts_as_lost() {
     fixture.views.set_lease(Some((Epoch(1), Instant::now())));
 
     assert_eq!(fixture.kept(2), None);
+}
+
+#[test]
+fn a_removed_view_is_not_shown_again_while_its_successor_is_kept() {
+    let (views, at_least) = (HotViews::default(), AtomicI32::new(0));
+    let is_over = AtomicBool::new(false);
+    views.set_lease(Some((Epoch(1), Instant::now() + TTL)));
+
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in 0..200_000 {
+                HotViews::remove_all(&mut views.write());
+                views.checkpoint_read(Position::new(7));
+                at_least.store(version, Ordering::SeqCst);
+                views.keep(id(1), Position::new(7), view(version));
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        while !is_over.load(Ordering::SeqCst) {
+            let at_least = at_least.load(Ordering::SeqCst);
+            if let Some((view, _)) = views.get(id(1)) {
+                assert!(
+                    view.version.get() >= at_least,
+                    "{} < {at_least}",
+                    view.version
+                );
+            }
+        }
+    });
 }
