@@ -135,7 +135,7 @@ async fn find(connection: &mut PgConnection, id: OrderId) -> Result<ViewColumns,
                 v.updated_at as "updated_at?", v.completed_at, v.cancelled_at,
                 v.cancellation_reason, i.item_ids, i.line_nos, i.product_ids, i.quantities,
                 i.prices, i.added_ats, c.position as projection_position,
-                null::bigint as total,
+                null::bigint as total, null::bigint as lines_before,
                 (select p.version from projection_parked p where p.order_id = $1) as parked_version
             from projection_checkpoint c
             left join order_views v on v.id = $1

@@ -33,6 +33,7 @@ pub(super) struct ViewColumns {
     pub added_ats: Option<Vec<Timestamp>>,
     pub projection_position: i64,
     pub total: Option<i64>,
+    pub lines_before: Option<i64>,
     pub parked_version: Option<i32>,
 }
 

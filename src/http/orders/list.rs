@@ -16,10 +16,7 @@ use utoipa::IntoParams;
 
 use super::{
     cursor,
-    views::{
-        OrderEntry, OrderPage,
-        rows::{summary_of, view_of},
-    },
+    views::{OrderPage, page::entries},
 };
 use crate::http::{
     api::Api,
@@ -28,9 +25,8 @@ use crate::http::{
     response::json,
 };
 use crate::{
-    event_sourcing::StoreError,
     order::Status,
-    read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
+    read_model::{ListQuery, ListSort, ListStart},
 };
 
 /// How many orders a numbered page may skip: the database must read all that it skips.
@@ -81,7 +77,9 @@ struct Listing {
 
 /// Lists orders
 ///
-/// The default is newest first. `nextCursor` and the `Link` header lead to the next page.
+/// The default is newest first. `nextCursor` and the `Link` header lead to the next page. A page of
+/// whole orders (`view=full`) may end before `pageSize`, once it holds 4 MiB: `hasMore` is then true,
+/// and `nextCursor` goes on after its last order. The next `page` would begin behind `pageSize` orders.
 #[utoipa::path(
     get, path = "/v1/orders", tag = "Queries", params(ListParameters),
     responses((status = 200, description = "A page of orders", body = OrderPage))
@@ -101,24 +99,19 @@ pub async fn list_orders(
         .reads
         .until(&consistency, async |views| views.list(&query).await)
         .await?;
-    let entry = |rows| -> Result<OrderEntry<'_>, StoreError> {
-        let rows: &OrderWithItems = rows;
-        if query.with_items {
-            view_of(rows).map(OrderEntry::Full)
-        } else {
-            summary_of(&rows.order).map(OrderEntry::Summary)
-        }
-    };
-    let last = found.orders.last().filter(|_| found.has_more);
+    let items = entries(&found.orders, query.with_items)?;
+    let has_more = found.has_more || items.len() < found.orders.len();
+    let last = found.orders.get(..items.len()).and_then(<[_]>::last);
+    let last = last.filter(|_| has_more);
     let next_cursor = last.map(|rows| cursor::encode(&query, query.sort.key(&rows.order)));
     let link = next_cursor
         .as_deref()
         .and_then(|cursor| next_link(&uri, cursor));
     let mut response = json(&OrderPage {
-        items: found.orders.iter().map(entry).collect::<Result<_, _>>()?,
+        items,
         page,
         page_size,
-        has_more: found.has_more,
+        has_more,
         next_cursor,
         total_count: found.total.map(|total| total.count),
         total_count_capped: found.total.is_some_and(|total| total.is_capped),

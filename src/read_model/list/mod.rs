@@ -6,9 +6,9 @@ mod statements;
 
 use sqlx::Error;
 
-pub use self::query::{ListPage, ListQuery, ListSort, ListStart, MAX_COUNT, Total};
+pub use self::query::{ListPage, ListQuery, ListSort, ListStart, MAX_COUNT, MAX_LINES, Total};
 use self::statements::{Parameters, list_filtered, list_of_product, list_unfiltered};
-use super::queries::OrderViews;
+use super::{queries::OrderViews, view_columns::ViewColumns};
 use crate::{
     event_sourcing::{Position, StoreError},
     sql::error::store_error,
@@ -34,15 +34,20 @@ impl OrderViews {
         // There is at least one row: an empty page still has a position and a total.
         let first = rows.first().map(|row| (row.projection_position, row.total));
         let (position, total) = first.ok_or_else(|| store_error(Error::RowNotFound))?;
+        let found = rows.iter().filter(|row| row.id.is_some()).count();
+        // The lines of the orders after these were not read.
+        let is_whole = |row: &ViewColumns| !query.with_items || row.lines_before < Some(MAX_LINES);
         let mut orders = Vec::with_capacity(rows.len());
-        for row in rows {
+        for row in rows
+            .into_iter()
+            .take_while(is_whole)
+            .take(query.limit as usize)
+        {
             orders.extend(row.into_order()?);
         }
-        let has_more = orders.len() > query.limit as usize;
-        orders.truncate(query.limit as usize);
         Ok(ListPage {
+            has_more: found > orders.len(),
             orders,
-            has_more,
             total: total.map(|count| Total {
                 count: count.min(MAX_COUNT),
                 is_capped: count > MAX_COUNT,

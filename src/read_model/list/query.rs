@@ -9,6 +9,10 @@ use crate::{
 /// The highest number of orders that a list counts.
 pub const MAX_COUNT: i64 = 10_000;
 
+/// Once the orders of a page have this many lines, no more orders are read. A page of orders with lines
+/// has at least one order.
+pub const MAX_LINES: i64 = 30_000;
+
 /// How a list is sorted. Orders with equal times are sorted by id, in the same direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ListSort {
@@ -74,7 +78,7 @@ pub struct ListQuery {
     pub limit: u32,
     /// Whether to count all orders that match, up to [`MAX_COUNT`].
     pub with_total: bool,
-    /// Whether to read the lines too.
+    /// Whether to read the lines too. The page may then end early: see [`MAX_LINES`].
     pub with_items: bool,
 }
 

@@ -11,7 +11,7 @@ use sqlx::{Error, PgConnection};
 
 use super::{
     super::{bookkeeping::CHECKPOINT, view_columns::ViewColumns},
-    query::{ListQuery, ListSort, ListStart},
+    query::{ListQuery, ListSort, ListStart, MAX_LINES},
 };
 use crate::{event_sourcing::Timestamp, order::OrderId};
 
@@ -62,6 +62,9 @@ impl<'a> Parameters<'a> {
 /// One list statement. `$where` selects the orders, `$after` those behind the last page, and `$order`
 /// sorts them.
 ///
+/// With lines, `lines_before` counts the lines of the orders before each one on the page. Once there are
+/// [`MAX_LINES`], no more are read.
+///
 /// The tables are in the order in which the switch of a rebuild locks them: views, then items. A
 /// condition on `updated_at` is also put on `updated_slot`, because the index is on the slot.
 macro_rules! list {
@@ -75,7 +78,7 @@ macro_rules! list {
                 v.updated_at as "updated_at?", v.completed_at, v.cancelled_at,
                 v.cancellation_reason, i.item_ids, i.line_nos, i.product_ids, i.quantities,
                 i.prices, i.added_ats, c.position as projection_position,
-                null::integer as parked_version,
+                null::integer as parked_version, v.lines_before,
                 case when $1 then (
                     select count(*) from (
                         select from order_views v
@@ -85,14 +88,20 @@ macro_rules! list {
                 ) end as total
             from projection_checkpoint c
             left join (
-                select v.id, v.customer_id, v.status, v.currency, v.total_minor, v.item_count,
-                    v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
-                    v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
-                from order_views v
-                where "# $(+ $where)+ + r#"
-                    and ($9::timestamptz is null or "# + $after + r#")
-                order by "# + $order + r#"
-                limit $11 offset $12
+                select v.*, sum(v.item_count) over (
+                        order by "# + $order + r#"
+                        rows between unbounded preceding and 1 preceding
+                    ) as lines_before
+                from (
+                    select v.id, v.customer_id, v.status, v.currency, v.total_minor, v.item_count,
+                        v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
+                        v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
+                    from order_views v
+                    where "# $(+ $where)+ + r#"
+                        and ($9::timestamptz is null or "# + $after + r#")
+                    order by "# + $order + r#"
+                    limit $11 offset $12
+                ) v
             ) v on true
             left join lateral (
                 select array_agg(i.item_id order by i.line_no, i.item_id) as item_ids,
@@ -102,7 +111,7 @@ macro_rules! list {
                     array_agg(i.price_minor order by i.line_no, i.item_id) as prices,
                     array_agg(i.added_at order by i.line_no, i.item_id) as added_ats
                 from order_items i
-                where $13 and i.order_id = v.id
+                where $13 and i.order_id = v.id and coalesce(v.lines_before, 0) < $15
             ) i on true
             where c.name = $14
             order by "# + $order,
@@ -120,6 +129,7 @@ macro_rules! list {
             $parameters.offset,
             $parameters.query.with_items,
             CHECKPOINT,
+            MAX_LINES,
         )
         .fetch_all($connection)
         .await

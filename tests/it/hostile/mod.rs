@@ -4,6 +4,7 @@ mod bodies;
 mod browsers;
 mod client;
 mod cursors;
+mod full_pages;
 mod heads;
 mod hung_up;
 mod pages;

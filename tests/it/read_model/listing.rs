@@ -2,7 +2,8 @@
 
 use orders::{
     order::Status,
-    read_model::{ListQuery, ListSort, ListStart, OrderWithItems},
+    postgres,
+    read_model::{ListQuery, ListSort, ListStart, OrderViews, OrderWithItems, list::MAX_LINES},
 };
 use uuid::Uuid;
 
@@ -169,6 +170,52 @@ async fn a_total_is_capped_at_ten_thousand() {
     assert_eq!(
         page.total.map(|total| (total.count, total.is_capped)),
         Some((10_000, true))
+    );
+}
+
+#[tokio::test]
+async fn a_page_of_large_orders_ends_early_and_no_more_of_their_lines_are_read() {
+    let fixture = Fixture::new().await;
+    fixture
+        .run(
+            "insert into order_views
+              select gen_random_uuid(), 'c', 'created', 'EUR', 0, 2000, 2000, 1, n, now(), now()
+              from generate_series(1, 40) n;
+             insert into order_items
+              select id, gen_random_uuid(), n, 'p', 1, 0, now()
+              from order_views, generate_series(1, 2000) n",
+        )
+        .await;
+    // One connection, so that it can be told to report what it has read.
+    let one = postgres::pool(fixture.pool.connect_options().as_ref().clone(), 1);
+    let views = OrderViews::new(one.clone(), one.clone());
+    let query = ListQuery {
+        limit: 100,
+        with_items: true,
+        ..ListQuery::default()
+    };
+
+    let page = views.list(&query).await.unwrap();
+    let report = sqlx::raw_sql("select pg_stat_force_next_flush()");
+    report.execute(&one).await.unwrap();
+
+    assert_eq!((page.orders.len(), page.has_more), (15, true));
+    let without_lines = ListQuery {
+        with_items: false,
+        ..query
+    };
+    let page_without_lines = views.list(&without_lines).await.unwrap();
+    assert_eq!(page_without_lines.orders.len(), 40);
+    assert!(page.orders.iter().all(|order| order.items.len() == 2000));
+    let read: i64 = sqlx::query_scalar(
+        "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'order_items'",
+    )
+    .fetch_one(&fixture.pool)
+    .await
+    .unwrap();
+    assert!(
+        (MAX_LINES..MAX_LINES + 2000).contains(&read),
+        "{read} lines"
     );
 }
 
