@@ -90,6 +90,8 @@
 //!   without a lock, and written only if checkpoint and rows are still the ones that were read.
 //! - **A view in memory equals the database** at the position that is reported with it
 //!   ([`read_model::hot_views`]). Only the process that projects keeps views in memory.
+//! - **Reads of a process never go back**: each requires the highest position that the process has
+//!   shown ([`http::orders::reads`]).
 //! - **A NATS stream belongs to one store, in one incarnation.** A stream of another store is never
 //!   touched. A stream from before a restore of this store is replaced ([`nats::lifecycle`]).
 //! - **A live stream is a position.** It shows the events after it, read once for all followers

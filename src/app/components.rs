@@ -18,8 +18,10 @@ use crate::{
         snapshot::{self, keep_snapshots},
         upcast::UpcasterChain,
     },
-    http::orders::sse,
-    http::request::context::new_id,
+    http::{
+        orders::{reads::PositionWatch, sse},
+        request::context::new_id,
+    },
     live::FreshEvents,
     order::{Order, upcasters::upcasters},
     postgres::{
@@ -44,8 +46,10 @@ pub(super) struct Components {
     streams: PgEventStore,
     pub(super) upcasters: Arc<UpcasterChain>,
     pub(super) fresh: FreshEvents,
-    /// Notified when the read model has moved on.
-    pub(super) projected: Arc<Notify>,
+    /// Told how far the read model is, for reads that wait.
+    pub(super) watch: PositionWatch,
+    /// Whether reads run on a replica, which gets the rows later.
+    pub(super) reads_replica: bool,
     /// Notified when a read waits for the read model.
     pub(super) awaited: Arc<Notify>,
     pub(super) hot_views: HotViews,
@@ -89,7 +93,8 @@ impl Components {
             holder,
             upcasters: Arc::new(upcasters(config.default_currency)?),
             fresh,
-            projected: Arc::default(),
+            watch: PositionWatch::default(),
+            reads_replica: config.database_read_url.is_some(),
             awaited: Arc::default(),
             hot_views: HotViews::default(),
         })

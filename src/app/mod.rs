@@ -221,13 +221,14 @@ fn http_api(
     tasks.spawn_until_cancelled("feed", |cancel| feed.run(fresh, cancel));
     Api {
         orders: repository.clone(),
-        history: repository,
-        reads: Reads {
-            views: components.views.clone(),
-            hot_views: components.hot_views.clone(),
-            projected: Arc::clone(&components.projected),
-            awaited: Arc::clone(&components.awaited),
-        },
+        history: repository.clone(),
+        reads: Reads::new(
+            components.views.clone(),
+            components.hot_views.clone(),
+            components.watch.clone(),
+            Arc::clone(&components.awaited),
+            repository.clone(),
+        ),
         live,
         health,
         // The rest of a request's time is for the command itself.

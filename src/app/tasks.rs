@@ -3,13 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{background::BackgroundTasks, components::Components, config::Config, key_expiry};
 use crate::{
     event_sourcing::{Epoch, Position, RecordedEvent, StoreError, projection::Projection},
-    http::orders::history_entry_path,
+    http::orders::{history_entry_path, reads::PositionWatch},
     nats::{
         Alarm, EventStream, Relay, RelayPorts, RelayReport, Subscriber, SubscriberPorts,
         ownership::StreamOwnership,
@@ -25,13 +24,22 @@ use crate::{
 /// How long a process may be silent before another one takes over its relay and subscriber.
 const LEASE_TTL: Duration = Duration::from_secs(5);
 
-/// A projection that notifies waiting reads when its checkpoint has moved.
-struct NotifyingProjection<P> {
+/// A projection that tells waiting reads when its checkpoint has moved.
+struct ReportingProjection<P> {
     projection: P,
-    projected: Arc<Notify>,
+    /// `None` if the reads run on a replica: it gets the rows later.
+    watch: Option<PositionWatch>,
 }
 
-impl<P: Projection> Projection for NotifyingProjection<P> {
+impl<P> ReportingProjection<P> {
+    fn report(&self, position: Position) {
+        if let Some(watch) = &self.watch {
+            watch.projected(position);
+        }
+    }
+}
+
+impl<P: Projection> Projection for ReportingProjection<P> {
     async fn checkpoint(&self) -> Result<Position, StoreError> {
         self.projection.checkpoint().await
     }
@@ -43,13 +51,13 @@ impl<P: Projection> Projection for NotifyingProjection<P> {
         epoch: Epoch,
     ) -> Result<Position, StoreError> {
         let position = self.projection.apply(after, events, epoch).await?;
-        self.projected.notify_waiters();
+        self.report(position);
         Ok(position)
     }
 
     async fn rebuild(&self) -> Result<Position, StoreError> {
         let position = self.projection.rebuild().await?;
-        self.projected.notify_waiters();
+        self.report(position);
         Ok(position)
     }
 }
@@ -131,12 +139,12 @@ fn start_subscriber(
 ) {
     let lease = PgLease::new(components.pool.clone(), "projector", holder, LEASE_TTL);
     tasks.release_at_stop(lease.clone());
-    let projection = NotifyingProjection {
+    let projection = ReportingProjection {
         projection: InvalidatingProjection::new(
             components.projector(),
             components.hot_views.clone(),
         ),
-        projected: Arc::clone(&components.projected),
+        watch: (!components.reads_replica).then(|| components.watch.clone()),
     };
     let ports = SubscriberPorts {
         store: components.store.clone(),

@@ -186,7 +186,10 @@ impl<S: EventStore, P: Projection, L: Lease> Subscriber<S, P, L> {
         };
         let events = self.read(place.checkpoint).await?;
         if events.is_empty() {
-            self.place = Some(place);
+            // A crash of PostgreSQL can take back what was applied last, and this process need not
+            // notice it. Then the place is read again.
+            let checkpoint = bounded(self.projection.checkpoint()).await?;
+            self.place = Some(place).filter(|place| place.checkpoint == checkpoint);
             return Ok(SubscriberStep::Idle);
         }
         let checkpoint = self

@@ -85,12 +85,9 @@ async fn a_new_stream_is_made_for_a_restored_database() {
     for number in 0..5 {
         place(&app, &format!("lost-{number}")).await;
     }
-    eventually("the orders that will be lost are projected", || async {
-        let lost: i64 = sqlx::query_scalar("select count(*) from order_views")
-            .fetch_one(&app.database)
-            .await
-            .ok()?;
-        (lost == 6).then_some(())
+    eventually("the lost orders are shown", || async {
+        let shown = app.get("/v1/orders").await;
+        (shown.header("projection-position") == "6").then_some(())
     })
     .await;
 
@@ -110,6 +107,13 @@ async fn a_new_stream_is_made_for_a_restored_database() {
     })
     .await;
     assert_eq!(shown.json()["customerId"], "after");
+    // The token of a lost order: "p6".
+    let lost = [("consistency-token", "cDY"), ("prefer", "wait=10")];
+    let refused = app.get_with("/v1/orders", &lost).await;
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (400, "invalid_header")
+    );
     app.wait_until_caught_up().await;
     let listed = app.get("/v1/orders?includeTotal=true").await.json();
     assert_eq!(listed["totalCount"], 2, "{listed}");

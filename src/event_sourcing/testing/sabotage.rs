@@ -16,6 +16,8 @@ pub enum Safeguard {
     EpochFence,
     /// Only events newer than a row change it.
     VersionGuard,
+    /// A read shows no older position than an earlier read of the process.
+    ShownPosition,
 }
 
 /// Whether the safeguard is switched off: never, without the feature.
@@ -35,6 +37,7 @@ pub fn is_out(safeguard: Safeguard) -> bool {
         Safeguard::CheckpointInTheTransaction => "checkpoint-in-the-transaction",
         Safeguard::EpochFence => "epoch-fence",
         Safeguard::VersionGuard => "version-guard",
+        Safeguard::ShownPosition => "shown-position",
     };
     let named = NAMED.get_or_init(|| std::env::var_os("ORDERS_SABOTAGE"));
     named.as_deref() == Some(name.as_ref())

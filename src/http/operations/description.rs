@@ -90,7 +90,8 @@ const COMMAND_ERRORS: Described = &[
 const QUERY_HEADERS: Described = &[
     (
         "Consistency-Token",
-        "The token of a command: the read waits until it includes the command's events.",
+        "The token of a command: the read waits until it includes the command's events. A token of a \
+         position that the store has not reached is refused.",
     ),
     (
         "Prefer",
@@ -120,7 +121,8 @@ const QUERY_ANSWER_HEADERS: Described = &[
     ("ETag", "The version shown (one order only)."),
     (
         "Projection-Position",
-        "The position up to which the read model was complete.",
+        "The position up to which the read model was complete. Among the answers of one instance it \
+         never falls.",
     ),
     ("Preference-Applied", "The `wait` that was used."),
     ("Link", "The next page (lists only)."),

@@ -154,8 +154,7 @@ async fn show_current(
     let Conditions { consistency, seen } = conditions;
     // The answer must not be older than a version that the client has.
     let at_least = min_version.max(seen.newest());
-    if let Some((view, position)) = api.reads.hot_views.get(id.get())
-        && position >= consistency.required
+    if let Some((view, position)) = api.reads.hot(id.get(), consistency)
         && at_least.is_none_or(|at_least| view.version >= at_least)
     {
         return show(&view, conditions, position);
@@ -166,7 +165,7 @@ async fn show_current(
         .await?;
     let position = found.projection_position;
     if let Some(parked) = found.parked {
-        let stored = show_stored(api, id, min_version, conditions, position).await;
+        let stored = show_parked(api, id, min_version, conditions).await;
         // The event store may not be able to read the event either. Then the answer is an error,
         // and the header says why.
         let mut response = stored.unwrap_or_else(|error| refuse(error, consistency, position));
@@ -182,7 +181,7 @@ async fn show_current(
     };
     let view = serialised(&view_of(rows)?)?;
     let shown = show(&view, conditions, position)?;
-    api.reads.hot_views.keep(id.get(), position, view);
+    api.reads.keep(id.get(), position, view);
     Ok(shown)
 }
 
@@ -194,14 +193,45 @@ async fn show_stored(
     conditions: &Conditions,
     position: Position,
 ) -> Result<Response, ApiError> {
-    let refuse = |error| Ok(refuse(error, &conditions.consistency, position));
-    let Some(loaded) = api.history.load(id, Until::Now).await? else {
-        return refuse(order_not_found(id));
-    };
-    if let Some(wanted) = min_version.filter(|wanted| *wanted > loaded.version) {
-        return refuse(no_such_version(wanted, loaded.version));
+    match load_newest(api, id, min_version).await {
+        Ok(loaded) => show_loaded(&loaded, conditions, position),
+        Err(error) => Ok(refuse(error, &conditions.consistency, position)),
     }
-    let view = serialised(&view_of_state(&loaded)?)?;
+}
+
+/// Shows a parked order from the event store, once the read model has come as far: when an operator
+/// brings the order back, the read model must not show an older state than this.
+async fn show_parked(
+    api: &Api,
+    id: OrderId,
+    min_version: Option<Version>,
+    conditions: &Conditions,
+) -> Result<Response, ApiError> {
+    let loaded = load_newest(api, id, min_version).await?;
+    let consistency = conditions.consistency.and(loaded.position);
+    let position = api.reads.position(&consistency).await?;
+    show_loaded(&loaded, conditions, position)
+}
+
+async fn load_newest(
+    api: &Api,
+    id: OrderId,
+    min_version: Option<Version>,
+) -> Result<Loaded<Order>, ApiError> {
+    let loaded = api.history.load(id, Until::Now).await?;
+    let loaded = loaded.ok_or_else(|| order_not_found(id))?;
+    match min_version.filter(|wanted| *wanted > loaded.version) {
+        Some(wanted) => Err(no_such_version(wanted, loaded.version)),
+        None => Ok(loaded),
+    }
+}
+
+fn show_loaded(
+    loaded: &Loaded<Order>,
+    conditions: &Conditions,
+    position: Position,
+) -> Result<Response, ApiError> {
+    let view = serialised(&view_of_state(loaded)?)?;
     show(&view, conditions, position)
 }
 

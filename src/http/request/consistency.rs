@@ -69,6 +69,15 @@ impl Consistency {
         })
     }
 
+    /// Also requires this position.
+    #[must_use]
+    pub fn and(self, position: Position) -> Self {
+        Self {
+            required: self.required.max(position),
+            ..self
+        }
+    }
+
     /// Writes `Projection-Position`, and `Preference-Applied` if the client sent a preference.
     pub fn write(&self, position: Position, headers: &mut HeaderMap) {
         headers.insert(PROJECTION_POSITION, HeaderValue::from(position.get()));

@@ -8,11 +8,6 @@ use serde_json::json;
 use super::{UNKNOWN_ID, assert_problem, block_projector, line, patch, place, place_one};
 use crate::support::{TestApp, app::Answer};
 
-/// The token of a position that no event has.
-fn token_of_the_future() -> String {
-    URL_SAFE_NO_PAD.encode("p999999999")
-}
-
 fn position(answer: &Answer) -> i64 {
     answer
         .header("projection-position")
@@ -75,9 +70,11 @@ async fn every_read_reports_its_position_which_never_goes_back() {
 #[tokio::test]
 async fn a_read_whose_wait_has_ended_is_told_that_the_read_model_is_behind() {
     let app = TestApp::start().await;
-    let (_, path) = place(&app, json!([])).await;
+    let (path, item) = place_one(&app).await;
     app.wait_until_caught_up().await;
-    let token = token_of_the_future();
+    let blocker = block_projector(&app).await;
+    let changed = patch(&app, &item, &json!({"quantity": 7}), &[]).await;
+    let token = changed.header("consistency-token");
 
     for path in [
         path.as_str(),
@@ -86,16 +83,17 @@ async fn a_read_whose_wait_has_ended_is_told_that_the_read_model_is_behind() {
         &format!("{path}?version=1"),
     ] {
         let started = Instant::now();
-        let with = [("consistency-token", token.as_str()), ("prefer", "wait=0")];
+        let with = [("consistency-token", token), ("prefer", "wait=0")];
         let behind = app.get_with(path, &with).await;
         assert_problem(&behind, 503, "read_model_behind");
         assert!(started.elapsed().as_millis() < 1000);
     }
     let started = Instant::now();
-    let behind = app.get_with(&path, &[("consistency-token", &token)]).await;
+    let behind = app.get_with(&path, &[("consistency-token", token)]).await;
     assert_problem(&behind, 503, "read_model_behind");
     let waited = started.elapsed().as_millis();
     assert!((1900..5000).contains(&waited), "{waited} ms");
+    blocker.rollback().await.expect("the projector continues");
     app.stop().await;
 }
 

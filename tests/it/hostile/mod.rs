@@ -10,5 +10,7 @@ mod hung_up;
 mod pages;
 mod proxies;
 mod readiness;
+mod reads;
 mod silence;
 mod streams;
+mod waiting;
