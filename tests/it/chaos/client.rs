@@ -163,6 +163,7 @@ impl Client {
             Consistency::MinVersion(version) => request.query(&[("minVersion", version)]),
             Consistency::Seen(version) => request.header("if-none-match", format!("\"{version}\"")),
         };
+        let sent = self.history.now();
         let (answer, body) = match read(request).await {
             Ok((status, headers, text)) => read_answer(status, &headers, &text),
             Err(_) => (ReadAnswer::Unavailable, None),
@@ -170,6 +171,9 @@ impl Client {
         self.history.read(Read {
             order,
             consistency,
+            process: url,
+            sent,
+            answered: self.history.now(),
             answer,
         });
         body

@@ -161,6 +161,10 @@ pub enum ReadAnswer {
 pub struct Read {
     pub order: Uuid,
     pub consistency: Consistency,
+    /// The URL of the process that answered. A process that is started again has another one.
+    pub process: String,
+    pub sent: Duration,
+    pub answered: Duration,
     pub answer: ReadAnswer,
 }
 

@@ -2,7 +2,7 @@
 //! a seed that decides which faults happen when.
 //!
 //! A [`round`] plays a [`schedule`] of [`faults`] on a [`fleet`] while the clients of the [`workload`]
-//! send commands and reads. The [`history`] records these and their answers. When the fleet has
+//! send commands and reads, and each [`poller`] reads. The [`history`] records these and their answers. When the fleet has
 //! caught up, the [`checker`] compares history, store, stream and read model with each other.
 //! [`removals`] removes one safeguard after the other; the checker must find what that breaks.
 //!
@@ -16,6 +16,7 @@ mod fleet;
 mod history;
 mod instance;
 mod observe;
+mod poller;
 mod removals;
 mod round;
 mod sabotage;

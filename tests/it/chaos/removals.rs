@@ -41,6 +41,11 @@ impl Removal {
                 vec![calm, (1500, Fault::SetBackCheckpoint(50))],
                 &[Rule::Parked, Rule::View],
             ),
+            // The rows stay, and the checkpoint that reads report goes back.
+            Safeguard::ShownPosition => (
+                vec![calm, (1500, Fault::SetBackCheckpoint(50))],
+                &[Rule::WentBack],
+            ),
         };
         Self {
             safeguard,
@@ -118,6 +123,7 @@ async fn the_checker_notices_a_removed_safeguard() {
             Safeguard::CheckpointInTheTransaction,
             Safeguard::EpochFence,
             Safeguard::VersionGuard,
+            Safeguard::ShownPosition,
         ];
         are_noticed("chaos-program", &in_the_program).await;
     }

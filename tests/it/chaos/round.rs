@@ -15,6 +15,7 @@ use super::{
     fleet::{Fleet, Servers},
     history::{Answer, History},
     observe::{self, Observed},
+    poller::Poller,
     sabotage::Safeguard,
     schedule::Schedule,
     workload::{Customer, Shared},
@@ -22,6 +23,8 @@ use super::{
 
 /// How many clients run at once.
 const CUSTOMERS: u64 = 16;
+/// How many readers poll each instance.
+const POLLERS: u64 = 4;
 /// How long the clients continue after the last fault: the load after a recovery is checked, too.
 const AFTER_FAULTS: Duration = Duration::from_millis(700);
 /// How many violations are shown.
@@ -106,11 +109,16 @@ impl Round {
     async fn run_clients(&self, fleet: &Fleet<'_>, history: &Arc<History>) {
         let shared = Shared::default();
         let (stop, stopped) = watch::channel(false);
-        let mut customers = JoinSet::new();
+        let mut clients = JoinSet::new();
         for number in 0..CUSTOMERS {
             let client = Client::new(fleet.urls(), Arc::clone(history));
             let customer = Customer::new(self.seed, number, client, Arc::clone(&shared));
-            customers.spawn(customer.run(stopped.clone()));
+            clients.spawn(customer.run(stopped.clone()));
+        }
+        for number in 0..2 * POLLERS {
+            let client = Client::new(fleet.urls(), Arc::clone(history));
+            let poller = Poller::new(self.seed, number, client, Arc::clone(&shared));
+            clients.spawn(poller.run(stopped.clone()));
         }
         for mut url in fleet.urls() {
             let up = url.wait_for(Option::is_some).await;
@@ -119,7 +127,7 @@ impl Round {
         fleet.play(&self.schedule).await;
         sleep(AFTER_FAULTS).await;
         stop.send_replace(true);
-        customers.join_all().await;
+        clients.join_all().await;
     }
 
     fn report(&self, observed: &Observed, elapsed: Duration) -> Report {

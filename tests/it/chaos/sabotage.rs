@@ -18,6 +18,8 @@ pub enum Safeguard {
     EpochFence,
     /// The check that a row is only replaced by a newer version.
     VersionGuard,
+    /// The position that a process has shown: its reads show no lower one.
+    ShownPosition,
 }
 
 impl Safeguard {
@@ -57,9 +59,10 @@ impl Safeguard {
             }
             // The program checks the epoch, too, before it has anything to write.
             Self::EpochFence => rewritten("write_chunk", "and c.epoch <= to_epoch", ""),
-            Self::ExpectedSequence | Self::CheckpointInTheTransaction | Self::VersionGuard => {
-                String::new()
-            }
+            Self::ExpectedSequence
+            | Self::CheckpointInTheTransaction
+            | Self::VersionGuard
+            | Self::ShownPosition => String::new(),
         }
     }
 
@@ -71,6 +74,7 @@ impl Safeguard {
             Self::CheckpointInTheTransaction => Some("checkpoint-in-the-transaction"),
             Self::EpochFence => Some("epoch-fence"),
             Self::VersionGuard => Some("version-guard"),
+            Self::ShownPosition => Some("shown-position"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! recognises the effect of a command by its data, not by what the service answers.
 
 mod commands;
+mod order_of_reads;
 mod reads;
 mod specs;
 mod store;
@@ -41,6 +42,8 @@ pub enum Rule {
     Parked,
     /// A read is older than it may be, or shows a state that never existed.
     Read,
+    /// A read shows less than an earlier read of the same process.
+    WentBack,
     /// The checkpoint went back, or moved under an old epoch.
     Checkpoint,
     /// A process ended by itself, or the fleet does not catch up.
@@ -85,6 +88,7 @@ pub fn check(observed: &Observed) -> Vec<Violation> {
     stream::check(observed, &mut found);
     views::check(observed, &folds, &mut found);
     reads::check(observed, &folds, &mut found);
+    order_of_reads::check(&observed.reads, &mut found);
     for failure in &observed.failures {
         found.add(Rule::Failure, failure);
     }

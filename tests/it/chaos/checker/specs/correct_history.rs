@@ -89,6 +89,18 @@ pub fn attempt(command: usize, number: u32, answer: Answer) -> Attempt {
     }
 }
 
+/// A read of the order at the second, answered half a second later.
+pub fn read(second: u64, consistency: Consistency, answer: ReadAnswer) -> Read {
+    Read {
+        order: ORDER,
+        consistency,
+        process: "http://one".to_owned(),
+        sent: Duration::from_secs(second),
+        answered: Duration::from_millis(second * 1000 + 500),
+        answer,
+    }
+}
+
 /// The view of the order in the correct history.
 fn completed_view() -> View {
     View {
@@ -142,11 +154,11 @@ pub fn correct_history() -> Observed {
             attempt(2, 1, Answer::Unknown("hung up".to_owned())),
             attempt(3, 1, Answer::Refused("order_not_open".to_owned())),
         ],
-        reads: vec![Read {
-            order: ORDER,
-            consistency: Consistency::Token(3),
-            answer: ReadAnswer::Order(shown(2, "created"), 3),
-        }],
+        reads: vec![read(
+            2,
+            Consistency::Token(3),
+            ReadAnswer::Order(shown(2, "created"), 3),
+        )],
         stream: events
             .iter()
             .map(|event| (event.position, event.id))

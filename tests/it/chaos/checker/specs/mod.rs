@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use uuid::Uuid;
 
-use self::correct_history::{ORDER, attempt, correct_history, done, shown};
+use self::correct_history::{ORDER, attempt, correct_history, done, read, shown};
 use super::{Rule, check};
 use crate::chaos::{
     history::{Answer, Body, Condition, Consistency, Read, ReadAnswer},
@@ -171,15 +171,9 @@ fn a_checkpoint_that_goes_back_is_noticed() {
 
 #[test]
 fn a_read_that_is_too_old_is_noticed() {
-    let read = |consistency, answer| {
-        move |it: &mut Observed| {
-            it.reads.push(Read {
-                order: ORDER,
-                consistency,
-                answer,
-            });
-        }
-    };
+    // Before the read of the correct history.
+    let read =
+        |consistency, answer| move |it: &mut Observed| it.reads.push(read(1, consistency, answer));
     let old = || ReadAnswer::Order(shown(1, "created"), 1);
     let imagined = ReadAnswer::Order(shown(2, "completed"), 3);
 
@@ -193,6 +187,42 @@ fn a_read_that_is_too_old_is_noticed() {
     assert_notices(Rule::Read, read(Consistency::Nothing, imagined));
     assert!(noticed(read(Consistency::Nothing, old())).is_empty());
     assert!(noticed(read(Consistency::Token(3), ReadAnswer::Unavailable)).is_empty());
+}
+
+#[test]
+fn a_read_that_shows_less_than_an_earlier_one_of_its_process_is_noticed() {
+    let plain = |second, version, position| {
+        let state = ReadAnswer::Order(shown(version, "created"), position);
+        read(second, Consistency::Nothing, state)
+    };
+    let noticed_after = |later: Read| noticed(|it| it.reads.push(later)).contains(&Rule::WentBack);
+
+    assert!(noticed_after(plain(3, 1, 1)), "both fell");
+    assert!(noticed_after(plain(3, 2, 2)), "the position fell");
+    assert!(noticed_after(plain(3, 1, 3)), "the version fell");
+    let absent = read(3, Consistency::Nothing, ReadAnswer::Absent(3));
+    assert!(noticed_after(absent), "the order is gone");
+    let elsewhere = Read {
+        order: Uuid::nil(),
+        ..plain(3, 2, 2)
+    };
+    assert!(
+        noticed_after(elsewhere),
+        "the position fell for another order"
+    );
+
+    assert!(!noticed_after(plain(3, 2, 3)), "the same again");
+    assert!(!noticed_after(plain(2, 1, 1)), "at the same time");
+    let restarted = Read {
+        process: "http://two".to_owned(),
+        ..plain(3, 1, 1)
+    };
+    assert!(!noticed_after(restarted), "of another process");
+    let of_store = Read {
+        consistency: Consistency::MinVersion(1),
+        ..plain(3, 1, 3)
+    };
+    assert!(!noticed_after(of_store), "with a required version");
 }
 
 #[test]
