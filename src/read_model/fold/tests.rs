@@ -258,3 +258,36 @@ fn a_row_with_an_unknown_status_refuses_events() {
 
     assert_eq!(error, Err(FoldError::UnknownStatus("lost".to_owned())));
 }
+
+#[test]
+fn an_event_names_the_line_that_it_needs_or_adds() {
+    let add = added(item(FIRST, 1, 1));
+
+    assert_eq!((needed_item(&add), added_item(&add)), (None, Some(FIRST)));
+    for event in [changed(FIRST, 2), removed(FIRST)] {
+        assert_eq!(
+            (needed_item(&event), added_item(&event)),
+            (Some(FIRST), None)
+        );
+    }
+    for event in [
+        created(vec![item(FIRST, 1, 1)]),
+        OrderEvent::Completed,
+        cancelled(),
+    ] {
+        assert_eq!((needed_item(&event), added_item(&event)), (None, None));
+    }
+}
+
+#[test]
+fn a_fold_of_a_stored_row_tells_what_has_changed_since() {
+    let row = folded(&[created(vec![]), added(item(FIRST, 1, 1))]).into_row();
+    let mut fold = OrderFold::stored(row.unwrap());
+    assert_eq!(fold.changed_row(), None);
+
+    apply(&mut fold, 3, &added(item(SECOND, 1, 1))).unwrap();
+
+    assert_eq!(fold.stored_version(), Version::new(2));
+    assert_eq!(fold.version(), Version::new(3));
+    assert_eq!(fold.changed_row().map(|row| row.version), Some(3));
+}

@@ -7,6 +7,7 @@ mod cursors;
 mod full_pages;
 mod heads;
 mod hung_up;
+mod nats_away;
 mod pages;
 mod proxies;
 mod readiness;
