@@ -66,7 +66,8 @@ $$;
 --   began_at       when the stream was last created
 --
 -- The relay's report, once a second at most, so that every process can show it:
---   position       the stream held every event up to here
+--   position       the stream, since it was created, held every event up to here. If it is purged, the
+--                  events after that are published again
 --   failing_since  when the first of its last steps failed; null while they succeed
 --   failure        why the last step failed
 --

@@ -109,13 +109,13 @@ fn start_relay(
         holder,
     };
     let upcasters = Arc::clone(&components.upcasters);
-    let projector = Arc::new(components.projector());
+    let read = reports.clone();
     let ports = RelayPorts {
         lift: Arc::new(move |event| lift_shared(&upcasters, event)),
         href: |event| history_entry_path(event.aggregate_id, event.version),
-        checkpoint: Arc::new(move || {
-            let projector = Arc::clone(&projector);
-            Box::pin(async move { projector.checkpoint().await })
+        published: Arc::new(move || {
+            let reports = read.clone();
+            Box::pin(async move { reports.position().await })
         }),
         report: Arc::new(move |RelayReport { position, failure }| {
             let reports = reports.clone();

@@ -255,8 +255,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
             let end = tail::find(&self.stream, state).await?.end;
             let is_expected = match end {
                 StreamEnd::New => cursor.position == Position::ZERO,
-                // Events that the read model has applied need not be published again.
-                StreamEnd::Purged => self.checkpoint().await? >= cursor.position,
+                // Events that the stream has held need not be published again.
+                StreamEnd::Purged => self.published().await? >= cursor.position,
                 StreamEnd::Event { position, .. } => position == cursor.position,
             };
             if is_expected {
@@ -274,9 +274,10 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         self.resynchronise(cursor.epoch).await
     }
 
-    async fn checkpoint(&self) -> Result<Position, StoreError> {
-        let checkpoint = timeout(DEADLINE, (self.ports.checkpoint)()).await;
-        checkpoint.map_err(StoreError::unavailable)?
+    /// The stream has held every event up to here, as the last report says.
+    async fn published(&self) -> Result<Position, StoreError> {
+        let published = timeout(DEADLINE, (self.ports.published)()).await;
+        published.map_err(StoreError::unavailable)?
     }
 
     /// Makes a new cursor from the stream's end.
@@ -287,7 +288,7 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         let tail = self.lifecycle.ensure_stream(epoch).await?;
         let position = match tail.end {
             StreamEnd::New => Position::ZERO,
-            StreamEnd::Purged => self.checkpoint().await?,
+            StreamEnd::Purged => self.published().await?,
             StreamEnd::Event { position, .. } => position,
         };
         debug!(

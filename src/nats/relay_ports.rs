@@ -13,8 +13,8 @@ use crate::{
 /// Lifts an event to today's schema version; an event that cannot be lifted is returned unchanged.
 pub type Lift = Arc<dyn Fn(Arc<RecordedEvent>) -> Arc<RecordedEvent> + Send + Sync>;
 
-/// Reads the position up to which the read model has applied the events.
-pub type ReadCheckpoint =
+/// Reads the position of the last report: the stream has held every event up to there.
+pub type ReadPublished =
     Arc<dyn Fn() -> BoxFuture<'static, Result<Position, StoreError>> + Send + Sync>;
 
 /// What the relay needs besides store, stream and lease.
@@ -24,8 +24,8 @@ pub struct RelayPorts {
     pub lift: Lift,
     /// Makes the link to an event's history entry, for events that are too large for NATS.
     pub href: fn(&RecordedEvent) -> String,
-    /// The read model's checkpoint. A purged stream is filled from there on.
-    pub checkpoint: ReadCheckpoint,
+    /// The position of the last report. A purged stream is filled from there on.
+    pub published: ReadPublished,
     /// Writes what the steps have led to.
     pub report: WriteReport,
     /// The id of the store.

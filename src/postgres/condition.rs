@@ -106,7 +106,7 @@ fn duration(since: Timestamp, now: Timestamp) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }
 
-/// Where the relay's reports are written. Only those of the lease's holder count.
+/// Where the relay's reports are kept. Only those of the lease's holder count.
 #[derive(Debug, Clone)]
 pub struct RelayReports {
     /// The database.
@@ -118,6 +118,18 @@ pub struct RelayReports {
 }
 
 impl RelayReports {
+    /// Reads the position of the last report, in the present incarnation of the stream.
+    ///
+    /// # Errors
+    /// When PostgreSQL fails.
+    pub async fn position(&self) -> Result<Position, StoreError> {
+        within(&self.pool, async |connection| {
+            let position = sqlx::query_scalar!("select position from relay_state");
+            position.fetch_one(connection).await.map(Position::new)
+        })
+        .await
+    }
+
     /// Writes a report: the position up to which the stream is filled, if the last step has found out,
     /// and why that step failed, if it did. Returns false if another process holds the lease.
     ///

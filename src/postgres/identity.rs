@@ -41,7 +41,9 @@ impl StoreIdentity for PgStoreIdentity {
         within(&self.pool, async move |connection| {
             sqlx::query_scalar!(
                 "update relay_state r
-                 set incarnation = greatest(r.incarnation, $1) + 1, began_at = clock_timestamp()
+                 set incarnation = greatest(r.incarnation, $1) + 1, began_at = clock_timestamp(),
+                     -- The new stream has held nothing yet.
+                     position = 0
                  from leases l
                  where l.name = $2 and l.epoch = $3 and l.until > clock_timestamp()
                  returning r.incarnation",

@@ -161,7 +161,7 @@ async fn a_subscriber_never_applies_events_that_a_restore_removed() {
     let projection = RecordingProjection::with_applied(&restored, 55);
 
     let subscriber = run_subscriber(stream.clone(), &projection);
-    let relay = run_relay(server.stream().await, &restored, &projection);
+    let relay = run_relay(server.stream().await, &restored);
 
     projection.caught_up().await;
     assert_holds_exactly(&stream, &restored).await;

@@ -17,7 +17,7 @@ async fn events_flow_while_the_leader_is_killed_and_restarted() {
     let stream = EventStream::new(connect(&options).await.unwrap(), options);
     let store = TestStore::default();
     let projection = RecordingProjection::new(&store);
-    let relay = run_relay(stream.clone(), &store, &projection);
+    let relay = run_relay(stream.clone(), &store);
     let subscriber = run_subscriber(stream.clone(), &projection);
 
     store.append(300, 10);

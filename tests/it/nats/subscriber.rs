@@ -16,7 +16,7 @@ async fn events_are_applied_once_and_in_order_while_the_server_is_killed() {
     let store = TestStore::default();
     store.append(3000, 100);
     let projection = RecordingProjection::new(&store);
-    let relay = run_relay(server.stream().await, &store, &projection);
+    let relay = run_relay(server.stream().await, &store);
     let subscriber = run_subscriber(stream.clone(), &projection);
 
     for part in 1..=3 {
@@ -140,7 +140,7 @@ async fn a_purged_or_deleted_stream_does_not_disturb_the_projection() {
     let store = TestStore::default();
     store.append(50, 10);
     let projection = RecordingProjection::new(&store);
-    let relay = run_relay(server.stream().await, &store, &projection);
+    let relay = run_relay(server.stream().await, &store);
     let subscriber = run_subscriber(stream.clone(), &projection);
     projection.caught_up().await;
 

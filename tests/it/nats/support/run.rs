@@ -29,12 +29,12 @@ impl RunningTask {
     }
 }
 
-/// Ports of a relay that reads `checkpoint` as the read model's checkpoint.
-pub fn ports(checkpoint: Position) -> RelayPorts {
+/// Ports of a relay whose last report said `published`.
+pub fn ports(published: Position) -> RelayPorts {
     RelayPorts {
         lift: Arc::new(|event| event),
         href: |event| format!("/events/{}", event.position),
-        checkpoint: Arc::new(move || Box::pin(async move { Ok(checkpoint) })),
+        published: Arc::new(move || Box::pin(async move { Ok(published) })),
         report: Arc::new(|_| Box::pin(async { Ok(true) })),
         identity: Arc::new(FixedIdentity::default_store()),
         alarm: Alarm::default(),
@@ -46,27 +46,15 @@ pub fn ports(checkpoint: Position) -> RelayPorts {
 pub fn relay(
     stream: EventStream,
     store: &TestStore,
-    checkpoint: Position,
+    published: Position,
 ) -> Relay<TestStore, FixedLease> {
-    let ports = ports(checkpoint);
+    let ports = ports(published);
     Relay::new(stream, store.clone(), FixedLease::held(), ports)
 }
 
-/// Runs a relay that reads the checkpoint of `projection`.
-pub fn run_relay(
-    stream: EventStream,
-    store: &TestStore,
-    projection: &RecordingProjection,
-) -> RunningTask {
-    let projection = projection.clone();
-    let ports = RelayPorts {
-        checkpoint: Arc::new(move || {
-            let position = projection.position();
-            Box::pin(async move { Ok(position) })
-        }),
-        ..ports(Position::ZERO)
-    };
-    run(Relay::new(stream, store.clone(), FixedLease::held(), ports))
+/// Runs a relay that has reported nothing yet.
+pub fn run_relay(stream: EventStream, store: &TestStore) -> RunningTask {
+    run(relay(stream, store, Position::ZERO))
 }
 
 /// Runs a relay as a task.
