@@ -8,8 +8,8 @@ use orders::{
 };
 
 use super::support::{
-    FixedLease, NatsServer, RecordingProjection, TTL, TestStore, drain, eventually, filled, ports,
-    published, relay, run, run_relay,
+    FixedLease, NatsServer, TTL, TestStore, drain, eventually, filled, ports, published, relay,
+    run, run_relay,
 };
 
 #[tokio::test]
