@@ -53,6 +53,18 @@ pub struct WriterOptions {
     pub key_ttl: Duration,
 }
 
+impl WriterOptions {
+    /// How many commands the writer holds at most: in its queue, taken from the queue, and in a batch.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.queue + self.most_waiting() + MAX_COMMANDS
+    }
+
+    fn most_waiting(&self) -> usize {
+        self.queue.max(MAX_COMMANDS)
+    }
+}
+
 impl Default for WriterOptions {
     fn default() -> Self {
         Self {
@@ -134,7 +146,7 @@ impl Writer {
     async fn gather(&mut self) {
         let mut before = None;
         loop {
-            while self.waiting.len() < self.options.queue.max(MAX_COMMANDS) {
+            while self.waiting.len() < self.options.most_waiting() {
                 match self.queue.try_recv() {
                     Ok(pending) => self.waiting.push_back(pending),
                     Err(_) => break,

@@ -207,8 +207,8 @@ pub struct ServeArgs {
     )]
     pub snapshot_every: String,
 
-    /// Commands that may run or wait for the database; further ones are answered with 503; one
-    /// address gets three quarters of it
+    /// Commands that may queue for the database; twice as many and 256 may run at the same time, three
+    /// quarters of them from one address; further ones are answered with 503
     #[arg(
         long,
         env = "ORDERS_WRITE_QUEUE",

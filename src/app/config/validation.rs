@@ -190,7 +190,7 @@ impl ServeArgs {
         );
         let default_currency = validator.currency(&self.store.default_currency);
         let (mut http, writer) = (http?, writer?);
-        http.work.commands = Limits::shared(writer.queue);
+        http.work.commands = Limits::shared(writer.capacity());
         Some(Config {
             servers: servers?,
             database_read_url: self.database_read_url.clone(),

@@ -30,7 +30,7 @@ impl Default for WorkLimits {
         Self {
             // A command needs about five times the size of its body.
             body_bytes: Limits::shared(64 << 20),
-            commands: Limits::shared(1024),
+            commands: Limits::shared(2304),
             streams: Limits {
                 total: 2000,
                 per_address: 1000,
