@@ -236,3 +236,48 @@ pub trait EventStore: Clone + Send + Sync + 'static {
         key: &IdempotencyKey,
     ) -> impl Future<Output = Result<Option<UsedKey>, StoreError>> + Send;
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::event_sourcing::testing::instant;
+
+    #[test]
+    fn an_operation_on_unreadable_data_cannot_succeed_later() {
+        assert!(StoreError::unavailable(std::fmt::Error).is_transient());
+        assert!(StoreError::unknown(std::fmt::Error).is_transient());
+        assert!(StoreError::Overloaded.is_transient());
+        assert!(!StoreError::corrupt("an event", std::fmt::Error).is_transient());
+    }
+
+    #[test]
+    fn the_last_event_of_an_append_has_its_position() {
+        let event = |id| NewEvent {
+            event_id: Uuid::from_u128(id),
+            event_type: "Added",
+            schema_version: 1,
+            data: to_raw_value(&()).unwrap(),
+        };
+        let append = Append {
+            command_id: Uuid::nil(),
+            stream: StreamId {
+                aggregate_type: "Counter",
+                aggregate_id: Uuid::nil(),
+            },
+            expected: Version::new(4),
+            events: vec![event(1), event(2), event(3)],
+            occurred_at: instant(1),
+            metadata: to_raw_value(&()).unwrap(),
+            key: None,
+        };
+
+        let recorded = append.into_recorded(Position::new(10));
+
+        let places: Vec<_> = recorded
+            .map(|event| (event.position.get(), event.version.get()))
+            .collect();
+        assert_eq!(places, [(8, 5), (9, 6), (10, 7)]);
+    }
+}

@@ -61,3 +61,23 @@ impl<'de> serde::Deserialize<'de> for Currency {
         code.parse().map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_codes_in_capitals_with_a_minor_unit_are_currencies() {
+        // Gold and the code for tests have no minor unit.
+        for code in ["eur", "EURO", "", "XAU", "XTS"] {
+            assert!(code.parse::<Currency>().is_err(), "{code}");
+        }
+        for (code, digits) in [("EUR", 2), ("JPY", 0), ("KWD", 3)] {
+            let currency: Currency = code.parse().unwrap();
+            assert_eq!(
+                (currency.to_string().as_str(), currency.digits()),
+                (code, digits)
+            );
+        }
+    }
+}

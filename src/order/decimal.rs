@@ -96,4 +96,31 @@ mod tests {
         assert_eq!(whole("1.5"), None);
         assert_eq!(whole("1e30"), None);
     }
+
+    #[test]
+    fn zeros_at_either_end_are_no_digits() {
+        let decimal = Decimal::parse("-0120.50e2").unwrap();
+
+        assert!(decimal.is_negative);
+        assert_eq!((decimal.digits.as_str(), decimal.exponent), ("1205", 1));
+    }
+
+    #[test]
+    fn a_text_that_is_no_json_number_is_refused() {
+        for text in ["", "-", ".", "1e", "1e+", "e5", "1x", "x1", "1e5x", "1ex"] {
+            assert_eq!(Decimal::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_without_a_digit_behind_the_point_is_whole() {
+        let is_whole = |text| Decimal::parse(text).unwrap().is_whole();
+
+        for text in ["0", "0.0", "0e-5", "20", "2e3", "1.5e1"] {
+            assert!(is_whole(text), "{text}");
+        }
+        for text in ["1.5", "1e-1", "0.1"] {
+            assert!(!is_whole(text), "{text}");
+        }
+    }
 }

@@ -222,3 +222,31 @@ fn stored_price(price: &str, currency: Currency) -> Result<Money, serde_json::Er
     Money::parse(price, currency)
         .map_err(|error| serde_json::Error::custom(format!("price {price:?} {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::to_raw_value;
+
+    use super::*;
+    use crate::event_sourcing::DomainEvent;
+
+    #[test]
+    fn a_stored_price_is_read_in_the_events_currency() {
+        let stored = |price: &str| {
+            let item_id = "00000000-0000-0000-0000-000000000001";
+            to_raw_value(&serde_json::json!({
+                "itemId": item_id, "productId": "p", "quantity": 2, "price": price,
+                "currency": "JPY",
+            }))
+            .unwrap()
+        };
+
+        let Ok(OrderEvent::ItemAdded { item, .. }) =
+            OrderEvent::decode("OrderItemAdded", &stored("500"))
+        else {
+            panic!("the event is readable");
+        };
+        assert_eq!(item.price.minor(), 500);
+        assert!(OrderEvent::decode("OrderItemAdded", &stored("5.00")).is_err());
+    }
+}

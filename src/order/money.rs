@@ -273,4 +273,19 @@ mod tests {
         assert_eq!(text(i64::MAX, 4), "922337203685477.5807");
         assert_eq!(text(i64::MIN, 2), "-92233720368547758.08");
     }
+
+    #[test]
+    fn sums_differences_and_products_do_not_overflow() {
+        let (small, largest) = (Money::from_minor(3), Money::from_minor(i64::MAX));
+
+        assert_eq!(small.checked_add(small), Some(Money::from_minor(6)));
+        assert_eq!(largest.checked_add(small), None);
+        assert_eq!(
+            small.checked_sub(largest).map(Money::minor),
+            Some(3 - i64::MAX)
+        );
+        assert_eq!(Money::from_minor(-5).checked_sub(largest), None);
+        assert_eq!(small.checked_mul(5), Some(Money::from_minor(15)));
+        assert_eq!(largest.checked_mul(2), None);
+    }
 }

@@ -152,3 +152,18 @@ async fn a_stale_cache_does_not_report_a_version_conflict() {
 
     assert_eq!(summary(execute(&stale, request).await), (true, 4, 7));
 }
+
+#[tokio::test]
+async fn an_aggregate_without_a_snapshot_is_loaded_in_one_round_trip() {
+    let store = ObservedStore::default();
+    execute(&process(&store), request(Command::Open))
+        .await
+        .unwrap();
+    let before = store.loads.load(SeqCst);
+
+    execute(&process(&store), request(Command::Add(1)))
+        .await
+        .unwrap();
+
+    assert_eq!(store.loads.load(SeqCst) - before, 1);
+}

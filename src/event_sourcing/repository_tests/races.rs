@@ -74,3 +74,19 @@ async fn commands_on_one_aggregate_run_one_after_the_other() {
     let appends = store.appends.load(SeqCst) - before;
     assert_eq!(appends, LIMIT as usize, "none had to try twice");
 }
+
+#[tokio::test]
+async fn a_missing_aggregate_refuses_by_itself_whatever_version_the_client_named() {
+    let process = process(&ObservedStore::default());
+    let request = Request {
+        expected: Some(Version::new(3)),
+        ..request(Command::Add(1))
+    };
+
+    let refused = execute(&process, request).await;
+
+    assert!(
+        matches!(refused, Err(ExecuteError::Refused(_))),
+        "{refused:?}"
+    );
+}

@@ -42,3 +42,31 @@ fn creating_another_order_under_the_same_id_is_refused() {
             .then_refused(&OrderError::AlreadyExists);
     }
 }
+
+#[test]
+fn an_order_may_be_created_with_the_largest_number_of_lines_and_not_with_more() {
+    let lines = |count: usize| (0..count as u128).map(|n| item(n, 1, "1")).collect();
+
+    let largest = Order::default().decide(&create(lines(MAX_LINES)));
+    let too_large = Order::default().decide(&create(lines(MAX_LINES + 1)));
+
+    assert_eq!(largest.map(|events| events.len()), Ok(1));
+    assert_eq!(too_large, Err(OrderError::TooManyLines));
+}
+
+#[test]
+fn an_order_weighs_more_with_each_line() {
+    let weight = |lines: Vec<OrderedItem>| {
+        let mut order = Order::default();
+        order.evolve(&created(lines), instant(1));
+        order.weight()
+    };
+    let (none, two) = (
+        weight(vec![]),
+        weight(vec![ordered(1, 1, 1), ordered(2, 1, 1)]),
+    );
+
+    assert!(Order::default().weight() > 1);
+    assert!(none > 1);
+    assert!(two >= none + 2 * size_of::<ItemId>(), "{none}, {two}");
+}
