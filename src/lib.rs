@@ -4,20 +4,21 @@
 //! folded into the tables that answer queries. PostgreSQL is the only source of truth.
 //!
 //! ```text
-//! POST ─► http ─► Repository::execute ─► Writer ─────────────► table events ─► Relay ─► NATS stream
-//!                  │ load: cache, or      (group commit)          │   │                   │
-//!                  │ snapshot + events     same transaction:      │   │                   ▼
-//!                  ▼                       idempotency_keys       │   │              Subscriber
-//!                Order: decide, evolve                            │   │                   │
-//!                (pure)                                           │   │                   ▼
-//! GET ?version, /events ─► http ─► Repository ◄───────────────────┘   │               Projector
-//! GET …/stream ─► http ─► Feed ◄──────────────────────────────────────┘                   │
-//! GET ─► http ─► read model (order_views, order_items, projection_checkpoint) ◄───────────┘
+//! POST ─► http ─► Repository ───────────► Writer ────────────► table events ─► Relay ─► NATS stream
+//!                  │ load: cache, or      (group commit)         │   │   │                 ┊ bell
+//!                  │ snapshot + events     same transaction:     │   │   │                 ▼
+//!                  ▼                       idempotency_keys      │   │   └───────────► Subscriber
+//!                Order: decide, evolve                           │   │                     │
+//!                (pure)                                          │   │                     ▼
+//! GET ?version, /events ─► http ─► Repository ◄──────────────────┘   │                 Projector
+//! GET …/stream ─► http ─► Feed ◄─────────────────────────────────────┘                     │
+//! GET ─► http ─► read model (order_views, order_items, projection_checkpoint) ◄────────────┘
 //! ```
 //!
 //! # Reading order
 //! [`order`] (the domain, pure) → [`event_sourcing`] (the generic core) →
-//! [`event_sourcing::repository`] (load, decide, append) → [`postgres::writer`] (group commit) →
+//! [`event_sourcing::repository`] (load) and [`event_sourcing::execute`] (decide, append) →
+//! [`postgres::writer`] (group commit) →
 //! [`nats::relay`] → [`nats::subscriber`] → [`read_model`] (projector, queries, rebuild, verify) →
 //! [`http`] → [`app`] (starts and stops all parts).
 //!
@@ -74,7 +75,7 @@
 //! The reasons are in `docs/adr/`.
 //! - **Appends run one after another**, behind an advisory lock. The position is drawn after the lock
 //!   is taken, so the order of positions is the order of commits, and "position > cursor" misses
-//!   nothing. One SQL function checks and stores a whole batch ([`postgres::batch`]).
+//!   nothing. One call of an SQL function checks and stores a whole batch ([`postgres::batch`]).
 //! - **Events and idempotency key are committed together.** A batch that is sent again is recognised
 //!   by the ids of its events and commands. The text of the answer is not stored: events never
 //!   change, so the state at that version gives the same text again.
@@ -82,7 +83,7 @@
 //!   on cached state. A refusal, or a command that changes nothing, counts only on freshly loaded
 //!   state.
 //! - **NATS is the doorbell, the store is the truth.** The relay's cursor is the last message of the
-//!   NATS stream. Each message names the sequence it expects. For the subscriber a message only
+//!   NATS stream; for a purged one, the relay's last report. Each message names the sequence it expects. For the subscriber a message only
 //!   says that there may be new events: it reads them from memory or from the store, so nothing on
 //!   the wire can forge, skip or repeat an event, and reads need no NATS ([`nats::subscriber`]).
 //! - **The checkpoint moves with the rows**, in one transaction that checks the lease's epoch. This
@@ -94,10 +95,10 @@
 //!   shown ([`http::orders::reads`]).
 //! - **A NATS stream belongs to one store, in one incarnation.** A stream of another store is never
 //!   touched. A stream from before a restore of this store is replaced ([`nats::lifecycle`]).
-//! - **A live stream is a position.** It shows the events after it, read once for all followers
-//!   ([`live::feed`]), or by a follower that is behind. NATS is not involved.
-//! - **A dead server is not a slow server.** One query is always on its way to PostgreSQL. If no
-//!   answer comes, all waiting requests fail at once ([`event_sourcing::pulse`]).
+//! - **A live stream is only a position.** The feed reads new events once for all clients
+//!   ([`live::feed`]). A client that is behind reads the store itself. NATS is not involved.
+//! - **A dead server is not a slow server.** The heartbeat asks PostgreSQL five times a second. If no
+//!   answer comes for 1.4 seconds, all waiting requests fail at once ([`event_sourcing::pulse`]).
 //!
 //! # What the speed rests on
 //! - All commands that wait share one flush to disk.
@@ -111,11 +112,12 @@
 //! In short; `docs/ARCHITECTURE.md` has every step.
 //! 1. [`http::server::context`] gives the request an id. [`http::orders::bodies`] reads the body and
 //!    lists every bad field at once.
-//! 2. [`event_sourcing::Repository`] takes the lock of the aggregate. Then the command runs in a task
-//!    of its own ([`http::orders::execute`]), so a client that disconnects does not stop it half way.
-//!    The repository decides and evolves.
-//! 3. [`postgres::Writer`] appends all commands that wait in one transaction, wakes the relay, and
-//!    gives each command its own outcome.
+//! 2. [`event_sourcing::Repository`] takes the lock of the aggregate, behind the trait
+//!    [`order::Orders`]. Then the command runs in a task of its own ([`http::orders::execute`]), so a
+//!    client that disconnects does not stop it half way. The repository decides and evolves.
+//! 3. [`postgres::Writer`] appends all commands that wait in one transaction and gives each its own
+//!    outcome. It puts the new events into memory ([`live::fresh`]), which wakes the relay of this
+//!    process.
 //! 4. The client gets the order as the write side knows it, with its version as `ETag` and its
 //!    position as `Consistency-Token`. [`nats::Relay`] publishes the event. The message wakes
 //!    [`nats::Subscriber`], which gives the new events of the store to [`read_model::Projector`]. A
@@ -123,7 +125,7 @@
 //!
 //! # What happens while NATS is down
 //! Commands, reads and live streams work as before: the subscriber looks at the store by itself, every
-//! 250 ms, and at once while a read waits. Readiness says `degraded`. When NATS is back, the relay
+//! 250 ms, and at once while a read of its own process waits. Readiness says `degraded`. When NATS is back, the relay
 //! reads the last message of the NATS stream and publishes the events after it. If NATS lost messages,
 //! the last message is an older one and more is published.
 //!
@@ -133,9 +135,10 @@
 //!   [`http::orders::bodies`], a handler in [`http::orders::commands`] and a line in `http::routes`.
 //!   Then `make openapi`.
 //! - **Add an event**: a variant of [`order::OrderEvent`] with its stored name and shape
-//!   (`order/event_json.rs`). The compiler then names every fold that must handle it. Stored names
-//!   and shapes can never change.
-//! - **Add a version of an event**: in `order/event_json.rs` raise its schema version and change its shape.
+//!   (`order/event_json.rs`), and a line in `SCHEMAS`. The compiler then names every fold that must
+//!   handle it. Stored names and shapes can never change.
+//! - **Add a version of an event**: in `order/event_json.rs` change its shape and raise its schema version, in
+//!   `SCHEMAS` and in `schema_version`.
 //!   Add one upcaster to [`order::upcasters`]. Without it the service refuses to start.
 //! - **Add an aggregate**: implement [`event_sourcing::Aggregate`] and
 //!   [`event_sourcing::DomainEvent`]. Stores and core do not change.

@@ -19,8 +19,8 @@ pub trait Projection: Send + Sync + 'static {
     /// already are skipped. Nothing is written if `epoch` is no longer the newest.
     ///
     /// # Errors
-    /// If the store fails, if the checkpoint is before `after`, or if another projector has moved it
-    /// meanwhile.
+    /// If the store fails, if the checkpoint is before `after`, if `epoch` is an old one, or if other
+    /// projectors have moved the checkpoint each time this one tried.
     fn apply(
         &self,
         after: Position,

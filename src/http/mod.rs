@@ -1,8 +1,8 @@
 //! HTTP: the only layer that knows paths, headers and statuses.
 //!
 //! A request passes through [`server::context`] (id, log, problem documents), CORS, the panic
-//! handler and [`server::admission`] (host, rate limit, media types, timeout) to its handler in
-//! [`orders`] or [`operations`]. Handlers read it with [`request`] and answer errors with
+//! handler, the refusal of cross-site writes ([`server::origin`]) and [`server::admission`] (host, rate
+//! limit, media types, timeout) to its handler in [`orders`] or [`operations`]. Handlers read it with [`request`] and answer errors with
 //! [`problem`]. The folders import each other in one direction: `server` → `orders` → `request` →
 //! `problem`.
 

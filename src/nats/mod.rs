@@ -11,7 +11,7 @@
 //!
 //! Guarantees:
 //! - The stream holds each event once, in position order, whatever is killed when. Its last message
-//!   is the relay's only cursor. Each publication names the sequence that it expects before it, so a
+//!   is the relay's cursor. Each publication names the sequence that it expects before it, so a
 //!   second relay, a late packet or a repeated packet changes nothing.
 //! - A stream of another store is not written. This store's stream from before a restore is deleted
 //!   and created again.

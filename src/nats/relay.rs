@@ -1,7 +1,8 @@
 //! The relay: publishes every event of the store to the stream, once and in order.
 //!
-//! **Cursor.** The relay stores no cursor: it continues behind the stream's last event (see
-//! [`super::tail`]), and the store must contain that event at that position. If it does not,
+//! **Cursor.** The relay continues behind the stream's last event (see [`super::tail`]), and the store
+//! must contain that event at that position. A purged stream has none: then the relay continues behind
+//! its last report ([`super::relay_report`]). If the store does not contain the stream's last event,
 //! nothing is published; [`super::lifecycle`] reports it, and replaces the stream if it is this
 //! store's own from before a restore.
 //!
@@ -13,8 +14,8 @@
 //! The first bad acknowledgement ends the step, and the next step starts from the stream's end
 //! again.
 //!
-//! **Idle.** Once a second the stream's end is compared with the cursor, so a purged, recreated or
-//! shortened stream is filled again without a new event.
+//! **Idle.** Once a second the stream's end is compared with the cursor, so a recreated or shortened
+//! stream is filled again without a new event.
 
 use std::{sync::Arc, time::Duration};
 
@@ -46,7 +47,7 @@ use crate::event_sourcing::{
 /// other processes do not wake it.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long the relay pauses after a window that held all new events, unless a read waits for more.
+/// How long the relay pauses after a window that held all new events.
 /// A window costs NATS, the projector and the database about as much as four events in it. Under a
 /// steady load of single commands the pause leaves the processors to them (`make bench`:
 /// add-item@1). An event after a quiet time is published at once.

@@ -4,7 +4,7 @@
 //! NATS is only the doorbell ([`super::bell`]). What is applied comes from the store: from memory, if
 //! this process has just appended it, else from `events` after the checkpoint. So nothing on the wire
 //! can forge, skip, repeat, reorder or swell an event, and reads go on without NATS: when the bell is
-//! silent, the store is looked at every 250 ms, and at once while a read waits.
+//! silent, the store is looked at every 250 ms, and at once while a read of this process waits.
 //!
 //! The only cursor is the projection's checkpoint. Only the holder of the lease applies events, under
 //! the lease's epoch. After an error, or when the lease is taken anew, the checkpoint is read again. A
@@ -37,10 +37,10 @@ use crate::{
 /// The most events in one chunk.
 const CHUNK: u32 = 1000;
 
-/// How long the store is not looked at while the bell is silent.
+/// How often the store is looked at while no message comes.
 const SILENCE: Duration = Duration::from_millis(250);
 
-/// How long the store is not looked at again after a bell that announced nothing: a forged one.
+/// The pause after a look that found nothing: many forged messages cause no more looks than this allows.
 const FALSE_ALARM_PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a subscriber without the lease waits.

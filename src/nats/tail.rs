@@ -1,4 +1,4 @@
-//! Reads the end of the stream, which is the relay's only cursor.
+//! Reads the end of the stream, which is the relay's cursor.
 //!
 //! The last event tells up to which position the stream is filled, and the last sequence is what
 //! the next publication must expect. Both are read together whenever the relay's cursor may be
@@ -105,7 +105,6 @@ fn event_end(message: &StreamMessage) -> Option<StreamEnd> {
         }),
         Err(error) => {
             let subject = message.subject.as_str();
-            // Only for debugging: the subscriber logs a warning about it once.
             debug!(subject, sequence = message.sequence, %error, "skipped a message that is not an event");
             None
         }

@@ -6,9 +6,8 @@
 //! acknowledgement reports an error sooner and with a better reason. Acknowledging every message
 //! would cost NATS and the client as much as publishing it.
 //!
-//! The first bad acknowledgement ends the window. Expected sequences alone would not keep the other
-//! messages out: behind three unexpected messages the first three events are refused, and the
-//! fourth finds the sequence that it expects. So each message after the first also names the
+//! The first bad acknowledgement ends the window. Expected sequences alone are not enough: if another
+//! program has published three messages, our first three are refused, but the fourth fits. So each message after the first also names the
 //! message that must be directly before it, by an id (`Nats-Msg-Id`) that no other window uses.
 //!
 //! A replicated stream gets one message at a time. NATS 2.15 checks that id only after replication,

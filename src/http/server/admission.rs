@@ -1,4 +1,5 @@
-//! The innermost layer: rate limit, accepted media types, timeout.
+//! The innermost layer: host, connections that may only ask for health, rate limit, accepted media types,
+//! timeout.
 
 use std::{
     net::{IpAddr, Ipv4Addr},

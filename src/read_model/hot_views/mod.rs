@@ -11,8 +11,8 @@
 //!   kept until the projector reads its checkpoint again.
 //!
 //! So a kept view is what the database shows at the positions that are returned with it. The database
-//! may be at a higher one: another process can have taken the lease early, which this one notices at its
-//! next chunk. A read is answered from here only if a position is high enough for it, and no lower than
+//! may already be further, because another process may have taken the lease. This process notices that at
+//! its next chunk. A read is answered from here only if a position is high enough for it, and no lower than
 //! what this process has shown.
 //! Changes of rows by anything but the projector (a repair, a rebuild, a refold) are visible after
 //! two seconds (`MAX_AGE`) at the latest.

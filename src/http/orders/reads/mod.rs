@@ -93,7 +93,7 @@ impl Reads {
         let (view, positions) = self.hot_views.get(id)?;
         let required = consistency.required.max(self.shown.get());
         let (first, last) = positions.into_inner();
-        // No higher than need be: the projector is ahead of a replica, and later reads look there.
+        // The lowest position that is allowed: later reads may ask a replica, which is behind.
         let position = required.max(first).max(self.watch.reported()).min(last);
         (position >= required).then(|| {
             self.shown.raise(position);
