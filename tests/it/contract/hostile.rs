@@ -110,9 +110,9 @@ async fn extreme_numbers_are_validated_by_their_value() {
     let with_price = |price: &str| format!(r#"{{"productId":"p","quantity":1,"price":{price}}}"#);
 
     for (price, code) in [
-        ("1e400", "limit_exceeded"),
+        ("1e400", "money_precision"),
         ("-1e400", "invalid_money"),
-        ("1e99999999999999999999", "limit_exceeded"),
+        ("1e99999999999999999999", "money_precision"),
         (digits.as_str(), "money_precision"),
         ("1e-400", "money_precision"),
         ("0.1e-99999999999999999999", "money_precision"),
