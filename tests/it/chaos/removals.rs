@@ -12,7 +12,7 @@ use super::{
 };
 
 /// How many rounds are tried: in some rounds no command happens to need the safeguard.
-const TRIES: u64 = 4;
+const TRIES: u64 = 8;
 
 /// A safeguard, a schedule that needs it, and the rules that are broken without it.
 struct Removal {
@@ -27,7 +27,7 @@ impl Removal {
         let (faults, breaks): (_, &[Rule]) = match safeguard {
             Safeguard::AppendLock => (
                 vec![calm, (0, Fault::SlowCommits(Duration::from_millis(60)))],
-                &[Rule::Stream, Rule::View],
+                &[Rule::Positions, Rule::Stream, Rule::View, Rule::Read],
             ),
             // The workload sends some commands to both instances at once, with the same key.
             Safeguard::KeyInTheAppend => (vec![calm], &[Rule::Doubled]),
