@@ -2,14 +2,18 @@
 
 use std::{error::Error, fmt::Write as _};
 
-/// Returns the error and all its sources as one line: `the store is unavailable: no route`.
+/// Returns the error and all its sources as one line: `the store is unavailable: no route`. Some errors
+/// print their source themselves; it is not repeated.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        // Writing to a String does not fail.
-        let _ = write!(text, ": {cause}");
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            // Writing to a String does not fail.
+            let _ = write!(text, ": {cause_text}");
+        }
         source = cause.source();
     }
     text
@@ -25,5 +29,16 @@ mod tests {
         let error = StoreError::unavailable(std::io::Error::other("no route"));
 
         assert_eq!(error_chain(&error), "the store is unavailable: no route");
+    }
+
+    #[test]
+    fn a_cause_that_its_error_prints_itself_is_not_repeated() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot ask: {0}")]
+        struct CannotAsk(#[source] std::io::Error);
+
+        let error = CannotAsk(std::io::Error::other("no route"));
+
+        assert_eq!(error_chain(&error), "cannot ask: no route");
     }
 }

@@ -20,6 +20,11 @@ const TRIAL: &str = "begin; set local lock_timeout = '500ms'; \
                         '{}', '{}', now()); \
     rollback";
 
+/// The name of the session in which a process shows that its appends fail, and its usual name. Nothing
+/// need be written for that, so it works on a full disk.
+const FAILING: &str = "orders: appends fail";
+const NOT_FAILING: &str = "orders";
+
 /// Why appends fail, and since when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendFailure {
@@ -40,11 +45,35 @@ impl AppendWatch {
         *self.lock()
     }
 
-    /// Tries an append if the last one failed. Clients that are told of the failure send no more
+    /// Shows the other processes, in the name of this session, whether appends fail here. Returns whether
+    /// one of them shows that.
+    ///
+    /// # Errors
+    /// When PostgreSQL fails.
+    pub async fn exchange(&self, session: &mut PgConnection) -> Result<bool, sqlx::Error> {
+        let name = if self.failure().is_some() {
+            FAILING
+        } else {
+            NOT_FAILING
+        };
+        let row = sqlx::query!(
+            r#"select set_config('application_name', $1, false),
+                      exists (select from pg_stat_activity
+                              where datname = current_database() and application_name = $2
+                                and pid <> pg_backend_pid()) as "fail_elsewhere!""#,
+            name,
+            FAILING,
+        )
+        .fetch_one(session)
+        .await?;
+        Ok(row.fail_elsewhere)
+    }
+
+    /// Tries an append if the last one failed, here or in another process. Clients that are told of the failure send no more
     /// commands, so without the trial nobody would notice that appends work again. The connection is a
     /// new one: an old session may keep a setting that was the cause, such as `transaction_read_only`.
-    pub async fn try_again(&self, connect: &PgConnectOptions) {
-        if self.failure().is_none() {
+    pub async fn try_again(&self, connect: &PgConnectOptions, fail_elsewhere: bool) {
+        if self.failure().is_none() && !fail_elsewhere {
             return;
         }
         let tried = timeout(TRIAL_DEADLINE, async {

@@ -18,19 +18,31 @@ pub struct StoreCondition {
     pub is_standby: bool,
     /// Whether it takes no writes.
     pub is_read_only: bool,
-    /// How long ago the first event after the read model's checkpoint happened, if there is one.
-    pub unapplied_for: Option<Duration>,
+    /// The events after the read model's checkpoint.
+    pub unapplied: Missing,
     /// What the relay has reported.
     pub relay: RelayCondition,
 }
+
+/// The events that something lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// How many there are; they are counted up to [`COUNTED`].
+    pub events: u64,
+    /// How long ago the first one happened.
+    pub oldest: Option<Duration>,
+}
+
+/// How many missing events are counted. Counting takes a millisecond at most.
+pub const COUNTED: u64 = 1000;
 
 /// What the relay has reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RelayCondition {
     /// The stream holds every event up to here.
     pub position: Position,
-    /// How long ago the first event after it happened, if there is one.
-    pub unpublished_for: Option<Duration>,
+    /// The events after it.
+    pub unpublished: Missing,
     /// How long its steps have failed, and why the last one did.
     pub failure: Option<(Duration, String)>,
 }
@@ -57,25 +69,34 @@ pub async fn read(
                   coalesce((select max(position) from events), 0) as "newest!",
                   pg_is_in_recovery() as "is_standby!",
                   current_setting('transaction_read_only') = 'on' as "is_read_only!",
+                  (select count(*) from (select from events e where e.position > $1
+                                         order by e.position limit $2) m) as "unapplied!",
                   (select e.created_at from events e where e.position > $1
                    order by e.position limit 1) as unapplied_since,
+                  (select count(*) from (select from events e where e.position > r.position
+                                         order by e.position limit $2) m) as "unpublished!",
                   (select e.created_at from events e where e.position > r.position
                    order by e.position limit 1) as unpublished_since,
                   r.position as relay_position, r.failing_since, r.failure
            from relay_state r"#,
         checkpoint.get(),
+        COUNTED.cast_signed(),
     )
     .fetch_one(connection)
     .await?;
     let age = |since: Timestamp| duration(since, row.now);
+    let missing = |events: i64, since: Option<Timestamp>| Missing {
+        events: events.cast_unsigned(),
+        oldest: since.map(age),
+    };
     Ok(StoreCondition {
         newest: Position::new(row.newest),
         is_standby: row.is_standby,
         is_read_only: row.is_read_only,
-        unapplied_for: row.unapplied_since.map(age),
+        unapplied: missing(row.unapplied, row.unapplied_since),
         relay: RelayCondition {
             position: Position::new(row.relay_position),
-            unpublished_for: row.unpublished_since.map(age),
+            unpublished: missing(row.unpublished, row.unpublished_since),
             failure: row.failing_since.map(age).zip(row.failure),
         },
     })

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event_sourcing::Position;
+use crate::{
+    event_sourcing::Position,
+    postgres::condition::{COUNTED, Missing},
+};
 
 /// How far something is behind the store.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Lag {
-    /// How many positions are missing: about as many events.
+    /// How many events are missing. If there are very many, the number is a little too high.
     pub(super) events: u64,
     /// How long events have been missing. Zero while they are only on their way.
     pub(super) late: Duration,
@@ -44,16 +47,11 @@ pub(super) struct LagWatch {
 }
 
 impl LagWatch {
-    /// The lag of what has reached this position. `oldest` is the age of the first missing event: known
-    /// from the first look on, but by clocks that may differ. So the time since this process has noticed
-    /// the lag counts if it is longer.
-    pub(super) fn look(
-        &mut self,
-        reached: Position,
-        end: StoreEnd,
-        oldest: Option<Duration>,
-    ) -> Lag {
-        let events = end.newest().get().saturating_sub(reached.get());
+    /// The lag of what has reached this position. The age of the first missing event is known from the
+    /// first look on, but by clocks that may differ. So the time since this process has noticed the lag
+    /// counts if it is longer.
+    pub(super) fn look(&mut self, reached: Position, end: StoreEnd, missing: Missing) -> Lag {
+        let positions = end.newest().get().saturating_sub(reached.get());
         self.late_since = if reached >= end.settled() {
             None
         } else {
@@ -61,9 +59,14 @@ impl LagWatch {
         };
         let late = self
             .late_since
-            .map(|since| since.elapsed().max(oldest.unwrap_or_default()));
+            .map(|since| since.elapsed().max(missing.oldest.unwrap_or_default()));
         Lag {
-            events: u64::try_from(events).unwrap_or(0),
+            // Positions have gaps. So many that the events were not counted are only estimated.
+            events: if missing.events < COUNTED {
+                missing.events
+            } else {
+                u64::try_from(positions).unwrap_or(0)
+            },
             late: late.unwrap_or_default(),
         }
     }
@@ -82,7 +85,11 @@ mod tests {
     }
 
     fn look(watch: &mut LagWatch, reached: i64, end: StoreEnd, oldest: Duration) -> Lag {
-        watch.look(Position::new(reached), end, Some(oldest))
+        let missing = Missing {
+            events: 7,
+            oldest: Some(oldest),
+        };
+        watch.look(Position::new(reached), end, missing)
     }
 
     #[tokio::test(start_paused = true)]
@@ -91,7 +98,7 @@ mod tests {
 
         let lag = look(&mut watch, 20, end([20, 30, 40]), 100 * SECOND);
 
-        assert_eq!((lag.events, lag.late), (20, Duration::ZERO));
+        assert_eq!((lag.events, lag.late), (7, Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
@@ -111,6 +118,18 @@ mod tests {
     async fn a_store_that_was_restored_to_an_earlier_point_is_no_lag() {
         let lag = look(&mut LagWatch::default(), 12, end([40, 40, 10]), SECOND);
 
-        assert_eq!(lag, Lag::default());
+        assert_eq!(lag.late, Duration::ZERO);
+    }
+
+    #[test]
+    fn events_that_are_too_many_to_count_are_estimated_by_their_positions() {
+        let missing = Missing {
+            events: COUNTED,
+            oldest: None,
+        };
+
+        let lag = LagWatch::default().look(Position::new(5), end([0, 0, 50_000]), missing);
+
+        assert_eq!(lag.events, 49_995);
     }
 }

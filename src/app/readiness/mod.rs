@@ -33,7 +33,7 @@ use crate::{
     nats::{self, Alarm},
     postgres::{
         AppendWatch,
-        condition::{self, ExpiredLease, StoreCondition},
+        condition::{self, ExpiredLease, Missing, StoreCondition},
     },
     read_model,
 };
@@ -103,29 +103,33 @@ impl Observer {
         let reads = self.replica.as_mut().unwrap_or(&mut self.store);
         let progress = reads.ask(read_model::read_progress).await;
         let checkpoint = progress.map_or(Position::ZERO, |(position, _)| position);
+        let appends = &self.appends;
         let seen = self.store.ask(async |connection| {
             let condition = condition::read(connection, checkpoint).await?;
             let expired = condition::read_expired_leases(connection).await?;
-            Ok((condition, expired))
+            let fail_elsewhere = appends.exchange(connection).await?;
+            Ok((condition, expired, fail_elsewhere))
         });
         let seen = seen.await;
-        if let Ok((condition, _)) = &seen {
+        if let Ok((condition, _, fail_elsewhere)) = &seen {
             self.end.update(condition.newest);
             if condition.is_read_only {
                 // A new session takes writes once the server does; an old one may not.
                 self.store.forget();
             }
-            self.appends.try_again(&self.connect).await;
+            self.appends.try_again(&self.connect, *fail_elsewhere).await;
         }
-        let unapplied_for = seen.as_ref().ok().and_then(|(seen, _)| seen.unapplied_for);
+        let unapplied = seen
+            .as_ref()
+            .map_or_else(|_| Missing::default(), |(seen, ..)| seen.unapplied);
         let failure = self.appends.failure();
         Figures {
             read_model: progress.map(|(position, parked)| ReadModel {
                 position,
-                lag: self.read_model.look(position, self.end, unapplied_for),
+                lag: self.read_model.look(position, self.end, unapplied),
                 parked: u64::try_from(parked).unwrap_or(0),
             }),
-            store: seen.map(|(condition, expired)| self.store(condition, &expired)),
+            store: seen.map(|(condition, expired, _)| self.store(condition, &expired)),
             append_failure: failure.map(|failure| (failure.reason, failure.since.elapsed())),
             is_nats_connected: nats::is_connected(&self.nats),
             projector_alarm: self.alarm.of("subscriber"),
@@ -145,9 +149,7 @@ impl Observer {
             is_read_only: condition.is_read_only,
             relay: Relay {
                 position: relay.position,
-                lag: self
-                    .relay
-                    .look(relay.position, self.end, relay.unpublished_for),
+                lag: self.relay.look(relay.position, self.end, relay.unpublished),
                 failure: relay.failure,
                 lease_expired_for: expired_for("relay"),
             },

@@ -18,6 +18,7 @@ const FILL: &str = "create function fill() returns trigger language plpgsql as $
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_is_unavailable_until_appends_succeed_again() {
     let app = TestApp::start().await;
+    let idle = app.second().await;
     wait_until_ok(&app).await;
 
     sqlx::raw_sql(FILL).execute(&app.database).await.unwrap();
@@ -27,27 +28,28 @@ async fn a_full_disk_is_unavailable_until_appends_succeed_again() {
         (refused.status, refused.code().as_str()),
         (503, "store_unavailable")
     );
-    let words = wait_for(
-        &app,
-        "postgres",
-        "unavailable",
-        "the disk of PostgreSQL is full",
-    )
-    .await;
-    assert!(words.starts_with("commands have failed for "), "{words}");
-    assert!(!words.contains("extend file"), "{words}");
+    // The other instance gets no command, and says so too.
+    for instance in [&app, &idle] {
+        let words = "the disk of PostgreSQL is full";
+        let words = wait_for(instance, "postgres", "unavailable", words).await;
+        assert!(words.starts_with("commands have failed for "), "{words}");
+        assert!(!words.contains("extend file"), "{words}");
+    }
     // No command comes any more: a trial finds out, and leaves nothing behind.
     sqlx::raw_sql("drop trigger full_disk on events")
         .execute(&app.database)
         .await
         .unwrap();
-    wait_until_ok(&app).await;
+    for instance in [&app, &idle] {
+        wait_until_ok(instance).await;
+    }
     let events: i64 = sqlx::query_scalar("select count(*) from events")
         .fetch_one(&app.database)
         .await
         .unwrap();
     assert_eq!(events, 0);
     assert_eq!(place(&app).await.status, 201);
+    idle.stop().await;
     app.stop().await;
 }
 
