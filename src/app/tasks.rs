@@ -117,8 +117,9 @@ fn start_relay(
             let reports = read.clone();
             Box::pin(async move { reports.position().await })
         }),
-        report: Arc::new(move |RelayReport { position, failure }| {
+        report: Arc::new(move |RelayReport { position, failure }, failing_for| {
             let reports = reports.clone();
+            let failure = failure.map(|text| (failing_for, text));
             Box::pin(async move { reports.write(position, failure).await })
         }),
         identity: ownership.identity,

@@ -286,6 +286,8 @@ impl<S: EventStore, L: Lease> Relay<S, L> {
         metrics::counter!("orders_relay_resyncs_total").increment(1);
         // After a restore the store may lack events that this process appended.
         self.ports.fresh.forget();
+        // A new incarnation of the stream begins with a report of zero.
+        self.reporter.forget();
         let tail = self.lifecycle.ensure_stream(epoch).await?;
         let position = match tail.end {
             StreamEnd::New => Position::ZERO,

@@ -21,15 +21,18 @@ pub struct RelayReport {
     pub failure: Option<String>,
 }
 
-/// Writes a report. False if another process holds the lease: then its report counts.
-pub type WriteReport =
-    Arc<dyn Fn(RelayReport) -> BoxFuture<'static, Result<bool, StoreError>> + Send + Sync>;
+/// Writes a report, and how long the steps have failed. False if another process holds the lease: then its
+/// report counts.
+pub type WriteReport = Arc<
+    dyn Fn(RelayReport, Duration) -> BoxFuture<'static, Result<bool, StoreError>> + Send + Sync,
+>;
 
 /// Writes a report when it differs from the last one, once a second at most.
 pub(super) struct Reporter {
     write: WriteReport,
     written: Option<RelayReport>,
     tried_at: Option<Instant>,
+    failing_since: Option<Instant>,
 }
 
 impl Reporter {
@@ -38,7 +41,13 @@ impl Reporter {
             write,
             written: None,
             tried_at: None,
+            failing_since: None,
         }
+    }
+
+    /// Writes the next report even if it is like the last one: that may have been overwritten.
+    pub(super) fn forget(&mut self) {
+        self.written = None;
     }
 
     /// Takes the report of a step; `None` if there is nothing to say, because another process holds the
@@ -46,17 +55,23 @@ impl Reporter {
     pub(super) async fn report(&mut self, report: Option<RelayReport>) {
         let Some(report) = report else {
             // The next holder overwrites what was written.
-            self.written = None;
+            self.forget();
             return;
         };
+        let now = Instant::now();
+        self.failing_since = report
+            .failure
+            .as_ref()
+            .map(|_| self.failing_since.unwrap_or(now));
         let is_early = self
             .tried_at
             .is_some_and(|tried_at| tried_at.elapsed() < INTERVAL);
         if is_early || self.written.as_ref() == Some(&report) {
             return;
         }
-        self.tried_at = Some(Instant::now());
-        match (self.write)(report.clone()).await {
+        self.tried_at = Some(now);
+        let failing_for = self.failing_since.map(|since| now.duration_since(since));
+        match (self.write)(report.clone(), failing_for.unwrap_or_default()).await {
             Ok(is_holder) => self.written = is_holder.then_some(report),
             // It is tried again; readiness says what is wrong with the database.
             Err(error) => debug!(%error, "the relay's report was not written"),
@@ -83,7 +98,7 @@ mod tests {
     async fn a_report_is_written_when_it_changes_and_once_a_second_at_most() {
         let written = Arc::new(Mutex::new(vec![]));
         let log = Arc::clone(&written);
-        let mut reporter = Reporter::new(Arc::new(move |report: RelayReport| {
+        let mut reporter = Reporter::new(Arc::new(move |report: RelayReport, _| {
             log.lock().unwrap().push(report.position.unwrap().get());
             Box::pin(async { Ok(true) })
         }));
@@ -103,5 +118,29 @@ mod tests {
         reporter.report(None).await;
         reporter.report(Some(at(3))).await;
         assert_eq!(*written.lock().unwrap(), [1, 3, 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_counts_from_the_first_one_however_late_it_is_written() {
+        let written = Arc::new(Mutex::new(vec![]));
+        let log = Arc::clone(&written);
+        let mut reporter = Reporter::new(Arc::new(move |_, failing_for: Duration| {
+            log.lock().unwrap().push(failing_for);
+            Box::pin(async { Ok(true) })
+        }));
+        let failed = RelayReport {
+            position: None,
+            failure: Some("full".to_owned()),
+        };
+
+        reporter.report(Some(at(1))).await;
+        reporter.report(Some(failed.clone())).await;
+        advance(INTERVAL).await;
+        reporter.report(Some(failed)).await;
+        advance(INTERVAL).await;
+        reporter.report(Some(at(1))).await;
+
+        let [none, late] = [Duration::ZERO, INTERVAL];
+        assert_eq!(*written.lock().unwrap(), [none, late, none]);
     }
 }

@@ -152,25 +152,28 @@ impl RelayReports {
     }
 
     /// Writes a report: the position up to which the stream is filled, if the last step has found out,
-    /// and why that step failed, if it did. Returns false if another process holds the lease.
+    /// and how long the steps have failed and why, if they do. Returns false if another process holds
+    /// the lease.
     ///
     /// # Errors
     /// When PostgreSQL fails.
     pub async fn write(
         &self,
         position: Option<Position>,
-        failure: Option<String>,
+        failure: Option<(Duration, String)>,
     ) -> Result<bool, StoreError> {
+        let (failing_for, failure) = failure.unzip();
+        let milliseconds = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         within(&self.pool, async |connection| {
             let written = sqlx::query!(
                 "update relay_state r
                  set position = coalesce($1, r.position), failure = $2,
-                     failing_since = case when $2::text is not null
-                         then coalesce(r.failing_since, clock_timestamp()) end
+                     failing_since = clock_timestamp() - $3::bigint * interval '1 millisecond'
                  from leases l
-                 where l.name = $3 and l.holder = $4 and l.until > clock_timestamp()",
+                 where l.name = $4 and l.holder = $5 and l.until > clock_timestamp()",
                 position.map(Position::get),
                 failure,
+                failing_for.map(milliseconds),
                 self.lease,
                 self.holder,
             )

@@ -1,10 +1,10 @@
 //! The stream holds each event once and in order when servers, streams and leases fail.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Mutex, atomic::Ordering};
 
 use orders::{
     event_sourcing::Position,
-    nats::{Relay, message::Encoding, window},
+    nats::{Relay, RelayPorts, RelayReport, message::Encoding, window},
 };
 
 use super::support::{
@@ -66,6 +66,45 @@ async fn a_deleted_stream_is_filled_again_without_a_new_event() {
     stream.context().delete_stream("EVENTS").await.unwrap();
 
     filled(&stream, &store).await;
+    running.stop().await;
+}
+
+/// The database forgets the position when it counts the new stream: without a report it would seem to be
+/// empty.
+#[tokio::test]
+async fn a_stream_that_is_made_again_is_reported_again() {
+    let server = NatsServer::start();
+    let stream = server.stream().await;
+    let store = TestStore::default();
+    store.append(20, 100);
+    let reports = Arc::new(Mutex::new(vec![]));
+    let log = Arc::clone(&reports);
+    let ports = RelayPorts {
+        report: Arc::new(move |report: RelayReport, _| {
+            log.lock().unwrap().push(report);
+            Box::pin(async { Ok(true) })
+        }),
+        ..ports(Position::ZERO)
+    };
+    let last = store.positions().last().copied();
+    let times_reported = || {
+        let reports = reports.lock().unwrap();
+        reports
+            .iter()
+            .filter(|report| report.position.map(Position::get) == last)
+            .count()
+    };
+    let running = run(Relay::new(
+        stream.clone(),
+        store.clone(),
+        FixedLease::held(),
+        ports,
+    ));
+    eventually("it is reported", async || times_reported() == 1).await;
+
+    stream.context().delete_stream("EVENTS").await.unwrap();
+
+    eventually("it is reported again", async || times_reported() == 2).await;
     running.stop().await;
 }
 

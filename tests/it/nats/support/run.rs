@@ -35,7 +35,7 @@ pub fn ports(published: Position) -> RelayPorts {
         lift: Arc::new(|event| event),
         href: |event| format!("/events/{}", event.position),
         published: Arc::new(move || Box::pin(async move { Ok(published) })),
-        report: Arc::new(|_| Box::pin(async { Ok(true) })),
+        report: Arc::new(|_, _| Box::pin(async { Ok(true) })),
         identity: Arc::new(FixedIdentity::default_store()),
         alarm: Alarm::default(),
         fresh: FreshEvents::default(),
