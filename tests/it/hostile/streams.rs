@@ -83,6 +83,47 @@ async fn streams_leave_half_of_the_connections_to_requests() {
     app.stop().await;
 }
 
+#[tokio::test]
+async fn streams_that_open_at_once_take_one_connection_from_the_reads() {
+    let app = TestApp::start().await;
+    let mut blocker = app.database.begin().await.expect("PostgreSQL answers");
+    sqlx::query("lock table projection_checkpoint in access exclusive mode")
+        .execute(&mut *blocker)
+        .await
+        .expect("the read model's position cannot be read");
+
+    let mut streams = vec![];
+    for _ in 0..32 {
+        let mut client = RawClient::connect(&app).await;
+        let head = format!("GET {STREAM} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.send(head).await;
+        streams.push(client);
+    }
+    let reading = async || -> i64 {
+        sqlx::query_scalar(
+            "select count(*) from pg_stat_activity
+             where datname = current_database() and wait_event_type = 'Lock'
+               and query like 'select position, epoch, revision,%'",
+        )
+        .fetch_one(&app.database)
+        .await
+        .expect("PostgreSQL answers")
+    };
+    eventually("a stream reads the position", || async {
+        (reading().await > 0).then_some(())
+    })
+    .await;
+    for _ in 0..10 {
+        assert_eq!(app.get("/health/live").await.status, 200);
+    }
+    // One for all streams, and at most two for the projector: the reads have eight connections.
+    let reading = reading().await;
+    assert!(reading <= 3, "{reading}");
+    blocker.rollback().await.expect("reads continue");
+    drop(streams);
+    app.stop().await;
+}
+
 /// Fills the store with events that no stream shows, so that streams have much to read and nothing to
 /// send.
 async fn fill(app: &TestApp, events: u32) {

@@ -38,6 +38,7 @@ pub struct Reads {
     history: Arc<dyn OrderHistory>,
     shown: ShownPosition,
     store_end: SharedAnswer<Position>,
+    read_model_end: SharedAnswer<Position>,
 }
 
 /// The result of a query, with the position of the read model that it shows.
@@ -84,6 +85,7 @@ impl Reads {
             history,
             shown: ShownPosition::default(),
             store_end: SharedAnswer::default(),
+            read_model_end: SharedAnswer::default(),
         }
     }
 
@@ -151,13 +153,17 @@ impl Reads {
         }
     }
 
-    /// Waits for the required position and returns the position of the read model.
+    /// Waits for the required position and returns the position of the read model. Any number of callers
+    /// take one connection.
     ///
     /// # Errors
     /// As [`Self::until`].
     pub async fn position(&self, consistency: &Consistency) -> Result<Position, ApiError> {
-        self.until(consistency, |views| async move { views.position().await })
-            .await
+        let read = |views: OrderViews| async move {
+            let ask = || views.position();
+            self.read_model_end.get(ask).await
+        };
+        self.until(consistency, read).await
     }
 
     /// Whether a query would be in vain. What was shown may be newer than the last look.
