@@ -36,7 +36,7 @@ impl OrderViews {
         let (position, total) = first.ok_or_else(|| store_error(Error::RowNotFound))?;
         let found = rows.iter().filter(|row| row.id.is_some()).count();
         // The lines of the orders after these were not read.
-        let is_whole = |row: &ViewColumns| !query.with_items || row.lines_before < Some(MAX_LINES);
+        let is_whole = |row: &ViewColumns| row.lines_before < Some(MAX_LINES);
         let mut orders = Vec::with_capacity(rows.len());
         for row in rows
             .into_iter()

@@ -1,5 +1,5 @@
 //! The list statements: one for each sort, each for lists without filters, with filters and of a
-//! product. One macro makes all twelve.
+//! product, without lines and with them. One macro makes all of them.
 //!
 //! An absent filter is `null`. Lists with filters run on connections that plan each execution for its
 //! values (see [`custom_plans`](super::super::queries::custom_plans)): `$1 is null or …` is then removed
@@ -59,16 +59,15 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// One list statement. `$where` selects the orders, `$after` those behind the last page, and `$order`
-/// sorts them.
-///
-/// With lines, `lines_before` counts the lines of the orders before each one on the page. Once there are
-/// [`MAX_LINES`], no more are read.
+/// One statement for a page of orders. `$where` selects the orders, `$after` those behind the last page,
+/// and `$order` sorts them. The rest is what the lines need: their columns, what surrounds the page,
+/// their join, and its argument.
 ///
 /// The tables are in the order in which the switch of a rebuild locks them: views, then items. A
 /// condition on `updated_at` is also put on `updated_slot`, because the index is on the slot.
-macro_rules! list {
-    ($connection:expr, $parameters:expr, [$($where:literal)+], $after:literal, $order:literal) => {
+macro_rules! page {
+    ($connection:expr, $parameters:expr, [$($where:literal)+], $after:literal, $order:literal,
+     $columns:literal, [$($before:literal)+], [$($behind:literal)+] $(, $argument:expr)?) => {
         sqlx::query_as!(
             ViewColumns,
             r#"select v.id as "id?", v.customer_id as "customer_id?", v.status as "status?",
@@ -76,44 +75,27 @@ macro_rules! list {
                 v.item_count as "item_count?", v.total_quantity as "total_quantity?",
                 v.version as "version?", v.position as "position?", v.created_at as "created_at?",
                 v.updated_at as "updated_at?", v.completed_at, v.cancelled_at,
-                v.cancellation_reason, i.item_ids, i.line_nos, i.product_ids, i.quantities,
-                i.prices, i.added_ats, c.position as projection_position,
-                null::integer as parked_version, v.lines_before,
+                v.cancellation_reason, c.position as projection_position,
+                null::integer as parked_version,
                 case when $1 then (
                     select count(*) from (
                         select from order_views v
                         where "# $(+ $where)+ + r#"
                         limit 10001
                     ) counted
-                ) end as total
+                ) end as total, "# + $columns + r#"
             from projection_checkpoint c
-            left join (
-                select v.*, sum(v.item_count) over (
-                        order by "# + $order + r#"
-                        rows between unbounded preceding and 1 preceding
-                    ) as lines_before
-                from (
-                    select v.id, v.customer_id, v.status, v.currency, v.total_minor, v.item_count,
-                        v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
-                        v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
-                    from order_views v
-                    where "# $(+ $where)+ + r#"
-                        and ($9::timestamptz is null or "# + $after + r#")
-                    order by "# + $order + r#"
-                    limit $11 offset $12
-                ) v
-            ) v on true
-            left join lateral (
-                select array_agg(i.item_id order by i.line_no, i.item_id) as item_ids,
-                    array_agg(i.line_no order by i.line_no, i.item_id) as line_nos,
-                    array_agg(i.product_id order by i.line_no, i.item_id) as product_ids,
-                    array_agg(i.quantity order by i.line_no, i.item_id) as quantities,
-                    array_agg(i.price_minor order by i.line_no, i.item_id) as prices,
-                    array_agg(i.added_at order by i.line_no, i.item_id) as added_ats
-                from order_items i
-                where $13 and i.order_id = v.id and coalesce(v.lines_before, 0) < $15
-            ) i on true
-            where c.name = $14
+            left join ("# $(+ $before)+ + r#"
+                select v.id, v.customer_id, v.status, v.currency, v.total_minor, v.item_count,
+                    v.total_quantity, v.version, v.position, v.created_at, v.updated_at,
+                    v.completed_at, v.cancelled_at, v.cancellation_reason, v.updated_slot
+                from order_views v
+                where "# $(+ $where)+ + r#"
+                    and ($9::timestamptz is null or "# + $after + r#")
+                order by "# + $order + r#"
+                limit $11 offset $12
+            "# $(+ $behind)+ + r#"
+            where c.name = $13
             order by "# + $order,
             $parameters.query.with_total,
             $parameters.query.customer_id.as_deref(),
@@ -127,12 +109,63 @@ macro_rules! list {
             $parameters.after.map(|(_, id)| id.get()),
             $parameters.limit,
             $parameters.offset,
-            $parameters.query.with_items,
             CHECKPOINT,
-            MAX_LINES,
+            $($argument,)?
         )
         .fetch_all($connection)
         .await
+    };
+}
+
+/// Two list statements: without lines and with them. What only the second one needs would make the first
+/// one, the usual one, a fifth slower.
+///
+/// `lines_before` counts the lines of the orders before each one on the page. Once there are
+/// [`MAX_LINES`], no more are read.
+macro_rules! list {
+    ($connection:expr, $parameters:expr, $where:tt, $after:literal, $order:literal) => {
+        if $parameters.query.with_items {
+            page!(
+                $connection,
+                $parameters,
+                $where,
+                $after,
+                $order,
+                "v.lines_before, i.item_ids, i.line_nos, i.product_ids, i.quantities, i.prices,
+                    i.added_ats",
+                ["select v.*, sum(v.item_count) over (
+                        order by " $order "
+                        rows between unbounded preceding and 1 preceding
+                    ) as lines_before
+                from ("],
+                [") v
+            ) v on true
+            left join lateral (
+                select array_agg(i.item_id order by i.line_no, i.item_id) as item_ids,
+                    array_agg(i.line_no order by i.line_no, i.item_id) as line_nos,
+                    array_agg(i.product_id order by i.line_no, i.item_id) as product_ids,
+                    array_agg(i.quantity order by i.line_no, i.item_id) as quantities,
+                    array_agg(i.price_minor order by i.line_no, i.item_id) as prices,
+                    array_agg(i.added_at order by i.line_no, i.item_id) as added_ats
+                from order_items i
+                where i.order_id = v.id and coalesce(v.lines_before, 0) < $14
+            ) i on true"],
+                MAX_LINES
+            )
+        } else {
+            page!(
+                $connection,
+                $parameters,
+                $where,
+                $after,
+                $order,
+                "null::bigint as lines_before, null::uuid[] as item_ids, null::integer[] as line_nos,
+                    null::text[] as product_ids, null::integer[] as quantities,
+                    null::bigint[] as prices, null::timestamptz[] as added_ats",
+                [""],
+                [") v on true"]
+            )
+        }
     };
 }
 
