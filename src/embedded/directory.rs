@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -13,6 +14,11 @@ use super::error::EmbeddedError;
 const LOG_LIMIT: u64 = 16 * 1024 * 1024;
 /// How much of a log an error shows, in bytes.
 const TAIL_BYTES: u64 = 2048;
+
+/// How often a lock is tried. A process that this one is just starting has a copy of the lock's file
+/// until it runs its own program, so a lock that was given back may still be held for a moment.
+const LOCK_ATTEMPTS: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// An exclusive lock on a directory. The kernel releases it when the process ends.
 #[derive(Debug)]
@@ -35,7 +41,15 @@ impl DirectoryLock {
             .truncate(false)
             .open(&path)
             .map_err(EmbeddedError::file("open", &path))?;
-        match file.try_lock() {
+        let mut tried = file.try_lock();
+        for _ in 1..LOCK_ATTEMPTS {
+            if matches!(tried, Ok(()) | Err(TryLockError::Error(_))) {
+                break;
+            }
+            std::thread::sleep(LOCK_PAUSE);
+            tried = file.try_lock();
+        }
+        match tried {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
